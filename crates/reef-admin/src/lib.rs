@@ -1,0 +1,1 @@
+//! reef-admin (room under construction).

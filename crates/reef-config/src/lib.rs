@@ -1,0 +1,1 @@
+//! reef-config (room under construction).

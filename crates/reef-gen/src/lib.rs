@@ -1,0 +1,1 @@
+//! reef-gen (room under construction).

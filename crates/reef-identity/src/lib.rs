@@ -1,0 +1,1 @@
+//! reef-identity (room under construction).

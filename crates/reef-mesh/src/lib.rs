@@ -1,0 +1,1 @@
+//! reef-mesh (room under construction).

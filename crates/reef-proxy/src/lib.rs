@@ -1,0 +1,1 @@
+//! reef-proxy (room under construction).

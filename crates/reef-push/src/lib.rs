@@ -1,0 +1,1 @@
+//! reef-push (room under construction).

@@ -1,0 +1,1 @@
+//! reef-scope (room under construction).

@@ -1,0 +1,1 @@
+//! reef-server (room under construction).

@@ -1,0 +1,1 @@
+//! reef-source (room under construction).

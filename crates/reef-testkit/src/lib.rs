@@ -1,0 +1,1 @@
+//! reef-testkit (room under construction).

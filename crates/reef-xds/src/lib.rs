@@ -1,0 +1,1 @@
+//! reef-xds (room under construction).

@@ -1,0 +1,2 @@
+//! reef (room under construction).
+fn main() {}

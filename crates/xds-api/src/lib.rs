@@ -1,0 +1,1 @@
+//! xds-api (room under construction).
