@@ -1,0 +1,275 @@
+//! The two routers and their handlers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use crate::inspect::{Inspect, InspectError, Readiness, match_proxy};
+use crate::pages;
+use crate::syncz::SyncRow;
+
+/// istioctl looks for this text to try the next replica, so it is kept to the letter.
+const NOT_CONNECTED: &str =
+    "Proxy not connected to this Pilot instance. It may be connected to another instance.";
+
+type Shared = Arc<dyn Inspect>;
+
+/// The router of the monitoring port (15014): metrics, health and debug pages.
+pub fn monitoring_router(inspect: Arc<dyn Inspect>) -> Router {
+    common(&inspect)
+        .route("/metrics", get(metrics))
+        .with_state(inspect)
+}
+
+/// The router of the HTTP port (8080): health and debug pages, no metrics, as istiod has it.
+pub fn http_router(inspect: Arc<dyn Inspect>) -> Router {
+    common(&inspect).with_state(inspect)
+}
+
+fn common(inspect: &Shared) -> Router<Shared> {
+    let debug = Router::new()
+        .route("/debug", get(index))
+        .route("/debug/", get(index))
+        .route("/debug/status", get(status))
+        .route("/debug/syncz", get(syncz))
+        .route("/debug/proxies", get(proxies))
+        .route("/debug/config_dump", get(config_dump))
+        .route("/debug/sidecarz", get(sidecarz))
+        .route("/debug/why", get(why))
+        .route("/debug/problems", get(problems))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(inspect), guard));
+    Router::new()
+        .route("/ready", get(ready))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/version", get(version))
+        .merge(debug)
+        .fallback(unknown)
+}
+
+/// Lets a request to a debug page pass if its peer may read them.
+async fn guard(State(inspect): State<Shared>, request: Request, next: Next) -> Response {
+    let peer = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|info| info.0);
+    match inspect.authorize_debug(peer) {
+        Ok(()) => next.run(request).await,
+        Err(reason) => {
+            warn!(peer = ?peer, path = request.uri().path(), reason, "debug request refused");
+            error(request.headers(), StatusCode::FORBIDDEN, &reason)
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Ask {
+    #[serde(rename = "proxyID")]
+    proxy: Option<String>,
+    service: Option<String>,
+    namespace: Option<String>,
+    types: Option<String>,
+    pretty: Option<String>,
+}
+
+impl Ask {
+    fn pretty(&self) -> bool {
+        self.pretty.is_some()
+    }
+}
+
+async fn ready(State(inspect): State<Shared>) -> Response {
+    match inspect.readiness() {
+        Readiness::Ready => (StatusCode::OK, "ready\n").into_response(),
+        Readiness::NotReady(why) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready: {why}\n"),
+        )
+            .into_response(),
+    }
+}
+
+async fn version(State(inspect): State<Shared>) -> Response {
+    json(&inspect.build(), false)
+}
+
+async fn metrics(State(inspect): State<Shared>) -> Response {
+    let text = match tokio::task::spawn_blocking(move || inspect.metrics()).await {
+        Ok(text) => text,
+        Err(failure) => return failed(&failure),
+    };
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+async fn index() -> Html<String> {
+    Html(pages::index())
+}
+
+async fn status(State(inspect): State<Shared>, Query(ask): Query<Ask>) -> Response {
+    blocking(move || json(&inspect.status(), ask.pretty())).await
+}
+
+async fn syncz(State(inspect): State<Shared>, Query(ask): Query<Ask>) -> Response {
+    blocking(move || {
+        let rows: Vec<SyncRow> = inspect
+            .proxies()
+            .into_iter()
+            .filter(|proxy| match &ask.namespace {
+                None => true,
+                Some(namespace) => namespace_of(&proxy.id) == Some(namespace.as_str()),
+            })
+            .map(SyncRow::from)
+            .collect();
+        json(&rows, ask.pretty())
+    })
+    .await
+}
+
+async fn proxies(State(inspect): State<Shared>, Query(ask): Query<Ask>) -> Response {
+    blocking(move || json(&inspect.proxies(), ask.pretty())).await
+}
+
+async fn problems(State(inspect): State<Shared>, Query(ask): Query<Ask>) -> Response {
+    blocking(move || json(&inspect.problems(), ask.pretty())).await
+}
+
+async fn config_dump(
+    State(inspect): State<Shared>,
+    Query(ask): Query<Ask>,
+    headers: HeaderMap,
+) -> Response {
+    let types: Vec<String> = ask
+        .types
+        .iter()
+        .flat_map(|list| list.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    of_proxy(inspect, ask, headers, move |inspect, id, _ask| {
+        inspect.config_dump(id, &types)
+    })
+    .await
+}
+
+async fn sidecarz(
+    State(inspect): State<Shared>,
+    Query(ask): Query<Ask>,
+    headers: HeaderMap,
+) -> Response {
+    of_proxy(inspect, ask, headers, |inspect, id, _ask| {
+        inspect.sidecar(id)
+    })
+    .await
+}
+
+async fn why(
+    State(inspect): State<Shared>,
+    Query(ask): Query<Ask>,
+    headers: HeaderMap,
+) -> Response {
+    of_proxy(inspect, ask, headers, |inspect, id, ask| {
+        match &ask.service {
+            Some(service) => inspect.why(id, service),
+            None => Err(InspectError::Bad(
+                "the query needs `service=HOST`".to_owned(),
+            )),
+        }
+    })
+    .await
+}
+
+async fn unknown(request: Request) -> Response {
+    let text = format!("no page `{}`; `/debug/` lists them", request.uri().path());
+    error(request.headers(), StatusCode::NOT_FOUND, &text)
+}
+
+/// Answers a question about one proxy on a blocking thread.
+async fn of_proxy<F>(inspect: Shared, ask: Ask, headers: HeaderMap, answer: F) -> Response
+where
+    F: FnOnce(&dyn Inspect, &str, &Ask) -> Result<serde_json::Value, InspectError> + Send + 'static,
+{
+    blocking(move || {
+        let Some(query) = ask.proxy.as_deref().filter(|query| !query.is_empty()) else {
+            let text = "the query needs `proxyID=POD.NAMESPACE` or a full node id";
+            return error(&headers, StatusCode::BAD_REQUEST, text);
+        };
+        let connected = inspect.proxies();
+        let Some(id) = match_proxy(connected.iter().map(|proxy| proxy.id.as_str()), query) else {
+            return not_connected(&headers, query, connected.len());
+        };
+        match answer(&*inspect, id, &ask) {
+            Ok(value) => json(&value, ask.pretty()),
+            Err(InspectError::Gone) => not_connected(&headers, query, connected.len()),
+            Err(InspectError::Bad(text)) => error(&headers, StatusCode::BAD_REQUEST, &text),
+        }
+    })
+    .await
+}
+
+fn not_connected(headers: &HeaderMap, query: &str, connected: usize) -> Response {
+    let text =
+        format!("{NOT_CONNECTED} Asked for `{query}`; {connected} proxies are connected here.");
+    error(headers, StatusCode::NOT_FOUND, &text)
+}
+
+async fn blocking(answer: impl FnOnce() -> Response + Send + 'static) -> Response {
+    match tokio::task::spawn_blocking(answer).await {
+        Ok(response) => response,
+        Err(failure) => failed(&failure),
+    }
+}
+
+/// A handler that panicked hurts only its request.
+fn failed(failure: &tokio::task::JoinError) -> Response {
+    warn!(%failure, "debug page failed");
+    (
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "this page failed; the log says more\n",
+    )
+        .into_response()
+}
+
+fn json<T: Serialize>(value: &T, pretty: bool) -> Response {
+    let text = if pretty {
+        serde_json::to_string_pretty(value)
+    } else {
+        serde_json::to_string(value)
+    };
+    match text {
+        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text + "\n").into_response(),
+        Err(failure) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{failure}\n")).into_response(),
+    }
+}
+
+/// An error in the form the caller asked for: JSON if it accepts JSON, else one line of text.
+fn error(headers: &HeaderMap, status: StatusCode, text: &str) -> Response {
+    let wants_json = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("application/json"));
+    if wants_json {
+        let body = serde_json::json!({ "error": text });
+        (
+            status,
+            [(header::CONTENT_TYPE, "application/json")],
+            format!("{body}\n"),
+        )
+            .into_response()
+    } else {
+        (status, format!("{text}\n")).into_response()
+    }
+}
+
+fn namespace_of(id: &str) -> Option<&str> {
+    id.split('~')
+        .nth(2)?
+        .split_once('.')
+        .map(|(_, namespace)| namespace)
+}

@@ -1,0 +1,269 @@
+//! The routers, asked as a client would ask, over a scripted `Inspect`.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of a test binary; a failure is a test failure"
+)]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::ConnectInfo;
+use axum::http::{Request, StatusCode};
+use reef_admin::{
+    BuildInfo, Inspect, InspectError, ProblemReport, ProxySummary, Readiness, TypeSync,
+    http_router, match_proxy, monitoring_router,
+};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+const WEB: &str = "sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local";
+const CDS: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
+
+struct Scripted {
+    ready: bool,
+}
+
+impl Inspect for Scripted {
+    fn readiness(&self) -> Readiness {
+        if self.ready {
+            Readiness::Ready
+        } else {
+            Readiness::NotReady("the initial list".to_owned())
+        }
+    }
+    fn build(&self) -> BuildInfo {
+        BuildInfo {
+            version: "1.2.3".to_owned(),
+            revision: "abc".to_owned(),
+        }
+    }
+    fn authorize_debug(&self, peer: Option<SocketAddr>) -> Result<(), String> {
+        match peer {
+            Some(peer) if peer.ip().is_loopback() => Ok(()),
+            _ => Err("debug pages answer loopback only".to_owned()),
+        }
+    }
+    fn metrics(&self) -> String {
+        "pilot_xds{version=\"1\"} 1\n# EOF\n".to_owned()
+    }
+    fn proxies(&self) -> Vec<ProxySummary> {
+        let sync = TypeSync {
+            sent: "n2".to_owned(),
+            acked: "n1".to_owned(),
+            resources: 3,
+            ..TypeSync::default()
+        };
+        vec![ProxySummary {
+            id: WEB.to_owned(),
+            cluster_id: "Kubernetes".to_owned(),
+            kind: "sidecar".to_owned(),
+            istio_version: "1.30.0".to_owned(),
+            delta: true,
+            connected_at: String::new(),
+            address: "127.0.0.1:1".to_owned(),
+            services: 3,
+            mesh_services: 9,
+            class: "c1".to_owned(),
+            types: BTreeMap::from([(CDS.to_owned(), sync)]),
+        }]
+    }
+    fn problems(&self) -> Vec<ProblemReport> {
+        vec![ProblemReport {
+            severity: "error".to_owned(),
+            origin: "a.yaml:3".to_owned(),
+            object: "Service shop/web".to_owned(),
+            field: "spec.ports[0].port".to_owned(),
+            reason: "not a port".to_owned(),
+        }]
+    }
+    fn status(&self) -> Value {
+        json!({"services": 9})
+    }
+    fn config_dump(&self, id: &str, types: &[String]) -> Result<Value, InspectError> {
+        Ok(json!({"id": id, "types": types}))
+    }
+    fn sidecar(&self, id: &str) -> Result<Value, InspectError> {
+        Ok(json!({"sidecar": id}))
+    }
+    fn why(&self, _id: &str, service: &str) -> Result<Value, InspectError> {
+        if service == "bad" {
+            Err(InspectError::Bad("no host".to_owned()))
+        } else {
+            Ok(json!({"service": service}))
+        }
+    }
+}
+
+fn router(ready: bool) -> Router {
+    monitoring_router(Arc::new(Scripted { ready }))
+}
+
+async fn ask(router: Router, path: &str, peer: &str, accept: &str) -> (StatusCode, String) {
+    let peer: SocketAddr = peer.parse().unwrap();
+    let request = Request::get(path)
+        .header("accept", accept)
+        .extension(ConnectInfo(peer))
+        .body(Body::empty())
+        .unwrap();
+    let response = router.oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+async fn check(path: &str, status: StatusCode, part: &str) {
+    let (got, body) = ask(router(true), path, "127.0.0.1:9", "*/*").await;
+    assert_eq!(got, status, "{path}: {body}");
+    assert!(body.contains(part), "{path}: `{body}` lacks `{part}`");
+}
+
+#[tokio::test]
+async fn readiness_is_a_status_code_with_a_reason() {
+    check("/ready", StatusCode::OK, "ready").await;
+    let (status, body) = ask(router(false), "/ready", "127.0.0.1:9", "*/*").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(body, "not ready: the initial list\n");
+}
+
+#[tokio::test]
+async fn a_process_that_is_not_ready_is_still_healthy() {
+    let (status, _) = ask(router(false), "/healthz", "127.0.0.1:9", "*/*").await;
+    assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn pages_answer_with_what_inspect_says() {
+    check("/version", StatusCode::OK, "\"version\":\"1.2.3\"").await;
+    check("/metrics", StatusCode::OK, "pilot_xds").await;
+    check("/debug/", StatusCode::OK, "/debug/syncz").await;
+    check("/debug/status", StatusCode::OK, "\"services\":9").await;
+    check("/debug/problems", StatusCode::OK, "spec.ports[0].port").await;
+    check(
+        "/debug/why?proxyID=web-1.shop&service=a.b",
+        StatusCode::OK,
+        "a.b",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn syncz_has_the_field_names_of_istiod() {
+    let (_, body) = ask(router(true), "/debug/syncz", "127.0.0.1:9", "*/*").await;
+    let rows: Value = serde_json::from_str(&body).unwrap();
+    let row = &rows[0];
+    assert_eq!(row["cluster_id"], "Kubernetes");
+    assert_eq!(row["proxy"], "web-1.shop");
+    assert_eq!(row["proxy_type"], "sidecar");
+    assert_eq!(row["istio_version"], "1.30.0");
+    assert_eq!(
+        (&row["cluster_sent"], &row["cluster_acked"]),
+        (&json!("n2"), &json!("n1"))
+    );
+    assert_eq!(row["listener_sent"], "");
+    assert_eq!(row["resources"][CDS]["sent"], "n2");
+    let (_, other) = ask(
+        router(true),
+        "/debug/syncz?namespace=other",
+        "127.0.0.1:9",
+        "*/*",
+    )
+    .await;
+    assert_eq!(other, "[]\n");
+}
+
+#[tokio::test]
+async fn a_proxy_is_found_by_full_id_and_by_pod_and_namespace() {
+    check("/debug/sidecarz?proxyID=web-1.shop", StatusCode::OK, WEB).await;
+    check(
+        &format!("/debug/sidecarz?proxyID={WEB}"),
+        StatusCode::OK,
+        WEB,
+    )
+    .await;
+    check(
+        "/debug/config_dump?proxyID=web-1.shop&types=CDS,lds",
+        StatusCode::OK,
+        "[\"cds\",\"lds\"]",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_unknown_proxy_is_404_with_the_text_istioctl_matches() {
+    check(
+        "/debug/config_dump?proxyID=web-2.shop",
+        StatusCode::NOT_FOUND,
+        "not connected to this Pilot instance",
+    )
+    .await;
+    check(
+        "/debug/config_dump?proxyID=web-1",
+        StatusCode::NOT_FOUND,
+        "`web-1`",
+    )
+    .await;
+    check("/debug/config_dump", StatusCode::BAD_REQUEST, "proxyID=").await;
+    check(
+        "/debug/why?proxyID=web-1.shop",
+        StatusCode::BAD_REQUEST,
+        "service=",
+    )
+    .await;
+    check(
+        "/debug/why?proxyID=web-1.shop&service=bad",
+        StatusCode::BAD_REQUEST,
+        "no host",
+    )
+    .await;
+    check("/debug/nothing", StatusCode::NOT_FOUND, "`/debug/nothing`").await;
+}
+
+#[tokio::test]
+async fn errors_are_json_for_a_client_that_accepts_json() {
+    let (status, body) = ask(
+        router(true),
+        "/debug/sidecarz?proxyID=x",
+        "127.0.0.1:9",
+        "application/json",
+    )
+    .await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let value: Value = serde_json::from_str(&body).unwrap();
+    assert!(value["error"].as_str().unwrap().contains("`x`"));
+}
+
+#[tokio::test]
+async fn debug_pages_are_refused_to_other_machines_and_probes_are_not() {
+    for path in [
+        "/debug/",
+        "/debug/syncz",
+        "/debug/config_dump?proxyID=web-1.shop",
+        "/debug/problems",
+    ] {
+        let (status, body) = ask(router(true), path, "10.0.0.7:1", "*/*").await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{path}: {body}");
+        assert!(body.contains("loopback"));
+    }
+    for path in ["/ready", "/healthz", "/version", "/metrics"] {
+        let (status, _) = ask(router(true), path, "10.0.0.7:1", "*/*").await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_http_port_has_no_metrics() {
+    let router = http_router(Arc::new(Scripted { ready: true }));
+    let (status, _) = ask(router, "/metrics", "127.0.0.1:9", "*/*").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[test]
+fn a_full_id_wins_over_a_pod_name_seen_earlier() {
+    let ids = ["sidecar~1~a.b~x", "a.b"];
+    assert_eq!(match_proxy(ids.into_iter(), "a.b"), Some("a.b"));
+    assert_eq!(match_proxy(ids.into_iter(), "a"), None);
+}
