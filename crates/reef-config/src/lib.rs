@@ -1,1 +1,40 @@
-//! reef-config (room under construction).
+//! Typed inputs of Reef: the Kubernetes subset and the Istio API, parsed and validated.
+//!
+//! Ten-line tour:
+//! - [`names`]: newtypes for everything that could be swapped by mistake, and the hostname relations.
+//! - [`Kind`], [`ObjectKey`], [`Age`], [`Object`], [`Spec`]: one configuration object and its identity.
+//! - [`k8s`] and [`istio`]: the typed specs, field names as in the API, in snake case.
+//! - [`mesh_config`]: `istio.mesh.v1alpha1.MeshConfig`, the fields that Reef reads.
+//! - [`parse`]: text → split documents → [`Object`]s, one document at a time, under a budget.
+//! - [`Change`] and [`ChangeBatch`]: the vocabulary every source speaks.
+//! - [`Problem`]: what is wrong with an object, where (file:line, field) and why.
+//!
+//! ```text
+//! text ──parse::documents──► Document ──parse::object──► Object ──(a source)──► Change ──► mesh
+//! ```
+//!
+//! This crate does not know where objects come from, and it does not know Envoy.
+
+#[macro_use]
+mod macros;
+
+pub mod change;
+pub mod istio;
+pub mod k8s;
+pub mod kind;
+pub mod labels;
+pub mod mesh_config;
+pub mod names;
+pub mod object;
+pub mod parse;
+pub mod problem;
+pub mod scalar;
+
+pub use change::{Change, ChangeBatch};
+pub use kind::Kind;
+pub use labels::Labels;
+pub use mesh_config::MeshConfig;
+pub use names::{ClusterId, Hostname, Namespace};
+pub use object::{Age, Object, ObjectKey, ObjectMeta, Origin, Spec};
+pub use problem::{Problem, Severity};
+pub use scalar::{ApiDuration, IntOrString};

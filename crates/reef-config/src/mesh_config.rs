@@ -1,0 +1,344 @@
+//! `istio.mesh.v1alpha1.MeshConfig`: the fields rules read, with Istio's defaults.
+//!
+//! [`APPLIED`] lists what Reef acts upon today. A field that is present and not in that list is named in a
+//! [`Problem`](crate::Problem) when the configuration is parsed, so nothing is dropped in silence.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::istio::{
+    H2UpgradePolicy, HttpRetry, LabelSelector, LocalityLoadBalancerSetting, OutboundTrafficPolicy,
+    OutboundTrafficPolicyMode, TcpKeepalive,
+};
+use crate::names::Namespace;
+use crate::scalar::ApiDuration;
+
+/// The fields of `MeshConfig` that Reef acts upon today, by their API names.
+///
+/// Whoever makes a generator read another field adds it here in the same commit.
+pub const APPLIED: &[&str] = &[
+    "rootNamespace",
+    "outboundTrafficPolicy",
+    "defaultServiceExportTo",
+    "defaultVirtualServiceExportTo",
+    "defaultDestinationRuleExportTo",
+    "connectTimeout",
+    "protocolDetectionTimeout",
+    "proxyListenPort",
+    "proxyInboundListenPort",
+];
+
+/// The mesh configuration.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct MeshConfig {
+    /// Namespace whose rules hold for the whole mesh; `istio-system`.
+    pub root_namespace: Namespace,
+    /// Trust domain of identities; `cluster.local`.
+    pub trust_domain: String,
+    /// Further trust domains that are accepted as this one.
+    pub trust_domain_aliases: Vec<String>,
+    /// What happens to unknown destinations; `ALLOW_ANY`.
+    pub outbound_traffic_policy: OutboundTrafficPolicy,
+    /// What happens to inbound traffic without a service; `PASSTHROUGH`.
+    pub inbound_traffic_policy: InboundTrafficPolicy,
+    /// Whether TLS is chosen by what the endpoint can do; yes.
+    pub enable_auto_mtls: bool,
+    /// Whether proxies trace; no.
+    pub enable_tracing: bool,
+    /// Port of captured outbound traffic; 15001.
+    pub proxy_listen_port: u16,
+    /// Port of captured inbound traffic; 15006.
+    pub proxy_inbound_listen_port: u16,
+    /// Port of an explicit HTTP proxy; 0 means none.
+    pub proxy_http_port: u16,
+    /// Visibility of services that do not say; `*`.
+    pub default_service_export_to: Vec<String>,
+    /// Visibility of VirtualServices that do not say; `*`.
+    pub default_virtual_service_export_to: Vec<String>,
+    /// Visibility of DestinationRules that do not say; `*`.
+    pub default_destination_rule_export_to: Vec<String>,
+    /// Namespaces that are read; empty means all.
+    pub discovery_selectors: Vec<LabelSelector>,
+    /// File of the access log; empty means none.
+    pub access_log_file: String,
+    /// Format of the access log; empty means Istio's.
+    pub access_log_format: String,
+    /// Encoding of the access log; `TEXT`.
+    pub access_log_encoding: AccessLogEncoding,
+    /// Whether logs go to the access log service of the proxy configuration; no.
+    pub enable_envoy_access_log_service: bool,
+    /// Whether listeners log connections that match no chain; no.
+    pub disable_envoy_listener_log: bool,
+    /// Time to connect; 10 s.
+    pub connect_timeout: ApiDuration,
+    /// Keep-alive of outbound connections; none.
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// How long a listener waits for the first bytes to know the protocol; 0 means for ever.
+    pub protocol_detection_timeout: ApiDuration,
+    /// How often DNS is asked; 60 s.
+    pub dns_refresh_rate: ApiDuration,
+    /// Locality preference; on, by locality of the proxy.
+    pub locality_lb_setting: LocalityLoadBalancerSetting,
+    /// Whether HTTP/1.1 is upgraded; `DO_NOT_UPGRADE`.
+    pub h2_upgrade_policy: H2UpgradePolicy,
+    /// Settings by host.
+    pub service_settings: Vec<ServiceSettings>,
+    /// Settings of proxies that bring none.
+    pub default_config: MeshProxyConfig,
+    /// Retries of routes that do not say; two, as Istio.
+    pub default_http_retry_policy: Option<HttpRetry>,
+    /// How paths are normalised; `BASE`.
+    pub path_normalization: PathNormalization,
+    /// External services rules may refer to; only their names and raw form are kept.
+    pub extension_providers: Vec<serde_json::Value>,
+    /// Providers of rules that name none.
+    pub default_providers: DefaultProviders,
+    /// TLS of the mesh.
+    #[serde(rename = "meshMTLS")]
+    pub mesh_mtls: Option<TlsConfig>,
+    /// TLS of everything else.
+    pub tls_defaults: Option<TlsConfig>,
+    /// Class of Ingress objects that are read; `istio`.
+    pub ingress_class: String,
+    /// Deprecated selector of ingress gateways.
+    pub ingress_selector: String,
+    /// Deprecated name of the ingress service.
+    pub ingress_service: String,
+    /// When ingress is read; off for files.
+    pub ingress_controller_mode: String,
+    /// Whether Prometheus metrics are merged by the agent; yes.
+    pub enable_prometheus_merge: bool,
+    /// Deprecated: whether server certificates are checked against the system's authorities.
+    pub verify_certificate_at_client: Option<bool>,
+}
+
+impl Default for MeshConfig {
+    fn default() -> Self {
+        let everyone = || vec!["*".to_owned()];
+        Self {
+            root_namespace: Namespace::new("istio-system"),
+            trust_domain: "cluster.local".to_owned(),
+            trust_domain_aliases: Vec::new(),
+            outbound_traffic_policy: OutboundTrafficPolicy {
+                mode: OutboundTrafficPolicyMode::AllowAny,
+                egress_proxy: None,
+            },
+            inbound_traffic_policy: InboundTrafficPolicy::default(),
+            enable_auto_mtls: true,
+            enable_tracing: false,
+            proxy_listen_port: 15001,
+            proxy_inbound_listen_port: 15006,
+            proxy_http_port: 0,
+            default_service_export_to: everyone(),
+            default_virtual_service_export_to: everyone(),
+            default_destination_rule_export_to: everyone(),
+            discovery_selectors: Vec::new(),
+            access_log_file: String::new(),
+            access_log_format: String::new(),
+            access_log_encoding: AccessLogEncoding::Text,
+            enable_envoy_access_log_service: false,
+            disable_envoy_listener_log: false,
+            connect_timeout: ApiDuration::from_secs(10),
+            tcp_keepalive: None,
+            protocol_detection_timeout: ApiDuration::default(),
+            dns_refresh_rate: ApiDuration::from_secs(60),
+            locality_lb_setting: LocalityLoadBalancerSetting {
+                enabled: Some(true),
+                ..LocalityLoadBalancerSetting::default()
+            },
+            h2_upgrade_policy: H2UpgradePolicy::DoNotUpgrade,
+            service_settings: Vec::new(),
+            default_config: MeshProxyConfig::default(),
+            default_http_retry_policy: None,
+            path_normalization: PathNormalization::default(),
+            extension_providers: Vec::new(),
+            default_providers: DefaultProviders::default(),
+            mesh_mtls: None,
+            tls_defaults: None,
+            ingress_class: "istio".to_owned(),
+            ingress_selector: String::new(),
+            ingress_service: String::new(),
+            ingress_controller_mode: "STRICT".to_owned(),
+            enable_prometheus_merge: true,
+            verify_certificate_at_client: None,
+        }
+    }
+}
+
+api_structs! {
+    /// `MeshConfig.InboundTrafficPolicy`.
+    pub struct InboundTrafficPolicy {
+        /// Mode.
+        pub mode: InboundTrafficPolicyMode,
+    }
+
+    /// `MeshConfig.ServiceSettings`.
+    pub struct ServiceSettings {
+        /// The settings.
+        pub settings: ServiceSettingsValues,
+        /// Hosts, wildcards allowed.
+        pub hosts: Vec<String>,
+    }
+
+    /// `MeshConfig.ServiceSettings.Settings`.
+    pub struct ServiceSettingsValues {
+        /// Whether the service is only used inside its own cluster.
+        pub cluster_local: bool,
+    }
+
+    /// `MeshConfig.ProxyPathNormalization`.
+    pub struct PathNormalization {
+        /// Kind.
+        pub normalization: NormalizationType,
+    }
+
+    /// `MeshConfig.DefaultProviders`.
+    pub struct DefaultProviders {
+        /// Of tracing.
+        pub tracing: Vec<String>,
+        /// Of metrics.
+        pub metrics: Vec<String>,
+        /// Of access logs.
+        pub access_logging: Vec<String>,
+    }
+
+    /// `MeshConfig.TLSConfig`.
+    pub struct TlsConfig {
+        /// Oldest protocol: `TLSV1_2` or `TLSV1_3`.
+        pub min_protocol_version: Option<String>,
+        /// Curves.
+        pub ecdh_curves: Vec<String>,
+        /// Allowed ciphers.
+        pub cipher_suites: Vec<String>,
+    }
+
+    /// `istio.mesh.v1alpha1.ProxyConfig`: settings of one proxy, also in node metadata.
+    pub struct MeshProxyConfig {
+        /// Worker threads.
+        pub concurrency: Option<i32>,
+        /// Grace time of draining.
+        pub drain_duration: Option<ApiDuration>,
+        /// Grace time of ending.
+        pub termination_drain_duration: Option<ApiDuration>,
+        /// Address of the control plane.
+        pub discovery_address: Option<String>,
+        /// Name of the proxy's own service.
+        pub service_cluster: Option<String>,
+        /// `REDIRECT`, `TPROXY` or `NONE`.
+        pub interception_mode: Option<String>,
+        /// Admin port.
+        pub proxy_admin_port: Option<u16>,
+        /// Port of the status server.
+        pub status_port: Option<u16>,
+        /// Prefixes and suffixes of statistics that are kept.
+        pub proxy_stats_matcher: Option<ProxyStatsMatcher>,
+        /// Environment and metadata of the proxy.
+        pub proxy_metadata: BTreeMap<String, String>,
+        /// Whether the application waits for the proxy.
+        pub hold_application_until_proxy_starts: Option<bool>,
+        /// Tracing; kept raw.
+        pub tracing: Option<serde_json::Value>,
+        /// Trusted proxies in front.
+        pub gateway_topology: Option<GatewayTopology>,
+        /// Request headers of the proxy.
+        pub proxy_headers: Option<ProxyHeaders>,
+        /// Access log service; kept raw.
+        pub envoy_access_log_service: Option<serde_json::Value>,
+        /// Metrics service; kept raw.
+        pub envoy_metrics_service: Option<serde_json::Value>,
+        /// Statistics tags.
+        pub extra_stat_tags: Vec<String>,
+        /// Image.
+        pub image: Option<crate::istio::ProxyImage>,
+        /// Runtime values.
+        pub runtime_values: BTreeMap<String, String>,
+        /// Directory of the configuration.
+        pub config_path: Option<String>,
+        /// The proxy's binary.
+        pub binary_path: Option<String>,
+        /// How the connection to the control plane is secured.
+        pub control_plane_auth_policy: Option<String>,
+    }
+
+    /// `ProxyConfig.ProxyStatsMatcher`.
+    pub struct ProxyStatsMatcher {
+        /// Prefixes.
+        pub inclusion_prefixes: Vec<String>,
+        /// Suffixes.
+        pub inclusion_suffixes: Vec<String>,
+        /// Expressions.
+        pub inclusion_regexps: Vec<String>,
+    }
+
+    /// `Topology`.
+    pub struct GatewayTopology {
+        /// Trusted proxies in front.
+        pub num_trusted_proxies: Option<u32>,
+        /// What happens to client certificate details.
+        pub forward_client_cert_details: Option<String>,
+        /// Expect the PROXY protocol.
+        pub proxy_protocol: Option<serde_json::Value>,
+    }
+
+    /// `ProxyConfig.ProxyHeaders`; each part kept raw.
+    pub struct ProxyHeaders {
+        /// Client certificate header.
+        pub forwarded_client_cert: Option<String>,
+        /// `x-request-id`.
+        pub request_id: Option<serde_json::Value>,
+        /// `server`.
+        pub server: Option<serde_json::Value>,
+        /// `x-envoy-attempt-count`.
+        pub attempt_count: Option<serde_json::Value>,
+        /// Debug headers of Envoy.
+        pub envoy_debug_headers: Option<serde_json::Value>,
+        /// Peer metadata headers.
+        pub metadata_exchange_headers: Option<serde_json::Value>,
+        /// Whether the case of HTTP/1 headers is kept.
+        pub preserve_http1_header_case: Option<bool>,
+        /// Whether `x-forwarded-host` is set.
+        pub x_forwarded_host: Option<serde_json::Value>,
+        /// Whether `x-forwarded-port` is set.
+        pub x_forwarded_port: Option<serde_json::Value>,
+        /// Which client certificate details are set.
+        pub set_current_client_cert_details: Option<serde_json::Value>,
+    }
+}
+
+api_enum! {
+    /// `MeshConfig.InboundTrafficPolicy.Mode`.
+    pub enum InboundTrafficPolicyMode {
+        /// To the application, from the proxy's own address.
+        Passthrough = "PASSTHROUGH",
+        /// To the application on localhost.
+        Localhost = "LOCALHOST",
+    } default Passthrough
+}
+
+api_enum! {
+    /// `MeshConfig.AccessLogEncoding`.
+    pub enum AccessLogEncoding {
+        /// Lines of text.
+        Text = "TEXT",
+        /// Lines of JSON.
+        Json = "JSON",
+    } default Text
+}
+
+api_enum! {
+    /// `MeshConfig.ProxyPathNormalization.NormalizationType`.
+    pub enum NormalizationType {
+        /// `BASE`.
+        Default = "DEFAULT",
+        /// Not at all.
+        None = "NONE",
+        /// RFC 3986.
+        Base = "BASE",
+        /// And slashes merged.
+        MergeSlashes = "MERGE_SLASHES",
+        /// And escaped slashes decoded.
+        DecodeAndMergeSlashes = "DECODE_AND_MERGE_SLASHES",
+    } default Default
+}
