@@ -1,0 +1,156 @@
+//! Tests of the bootstrap.
+
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+
+use super::{
+    BootstrapError, BootstrapOptions, DiscoveryAddress, Locality, PodPort, WorkloadCert, build,
+};
+
+fn options() -> BootstrapOptions {
+    let ip: IpAddr = "10.244.1.10".parse().unwrap();
+    BootstrapOptions::new("web-0", "shop", ip, "10.0.0.1:15010".parse().unwrap())
+}
+
+fn cluster<'a>(bootstrap: &'a Value, name: &str) -> Option<&'a Value> {
+    bootstrap["static_resources"]["clusters"]
+        .as_array()?
+        .iter()
+        .find(|cluster| cluster["name"] == name)
+}
+
+#[test]
+fn the_node_has_istios_form() {
+    let mut options = options();
+    options.labels.insert("app".into(), "web".into());
+    options.ips.push("fd00::10".parse().unwrap());
+    options.locality = "eu/eu-1".parse().unwrap();
+    options.node_name = Some("node-a".into());
+    options.pod_ports.push(PodPort {
+        name: Some("http".into()),
+        container_port: 8080,
+        protocol: "TCP".into(),
+    });
+    let node = build(&options).unwrap()["node"].take();
+    assert_eq!(
+        node["id"],
+        "sidecar~10.244.1.10~web-0.shop~shop.svc.cluster.local"
+    );
+    assert_eq!(node["cluster"], "web.shop");
+    assert_eq!(node["locality"], json!({ "region": "eu", "zone": "eu-1" }));
+    let metadata = &node["metadata"];
+    assert_eq!(metadata["INSTANCE_IPS"], "10.244.1.10,fd00::10");
+    assert_eq!(metadata["NODE_NAME"], "node-a");
+    assert_eq!(metadata["WORKLOAD_CERT"], "none");
+    assert_eq!(metadata["LABELS"], json!({ "app": "web" }));
+    let ports: Value = serde_json::from_str(metadata["POD_PORTS"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        ports,
+        json!([{ "name": "http", "containerPort": 8080, "protocol": "TCP" }])
+    );
+    assert_eq!(metadata.get("ISTIO_VERSION"), None);
+    assert_eq!(metadata.get("WORKLOAD_NAME"), None);
+}
+
+#[test]
+fn a_name_is_looked_up_and_an_address_is_not() {
+    let static_cluster = build(&options()).unwrap();
+    assert_eq!(
+        cluster(&static_cluster, "reef-xds").unwrap()["type"],
+        "STATIC"
+    );
+    let mut by_name = options();
+    by_name.discovery = "reef.reef-system.svc:15010".parse().unwrap();
+    let by_name = build(&by_name).unwrap();
+    let xds = cluster(&by_name, "reef-xds").unwrap();
+    assert_eq!(xds["type"], "STRICT_DNS");
+    let address = &xds["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"];
+    assert_eq!(
+        address["socket_address"],
+        json!({ "address": "reef.reef-system.svc", "port_value": 15010 })
+    );
+}
+
+#[test]
+fn the_secret_cluster_is_there_exactly_if_the_metadata_says_so() {
+    let none = build(&options()).unwrap();
+    assert!(cluster(&none, "sds-grpc").is_none());
+    let mut with = options();
+    with.workload_cert = WorkloadCert::SdsGrpc {
+        socket: "/run/sds".into(),
+    };
+    let with = build(&with).unwrap();
+    assert!(cluster(&with, "sds-grpc").is_some());
+    assert_eq!(with["node"]["metadata"]["WORKLOAD_CERT"], "sds-grpc");
+}
+
+#[test]
+fn readiness_is_envoys_own_answer() {
+    let bootstrap = build(&options()).unwrap();
+    let listener = bootstrap["static_resources"]["listeners"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|listener| listener["address"]["socket_address"]["port_value"] == 15021)
+        .unwrap();
+    let manager = &listener["filter_chains"][0]["filters"][0]["typed_config"];
+    let route = &manager["route_config"]["virtual_hosts"][0]["routes"][0];
+    assert_eq!(route["match"]["path"], "/healthz/ready");
+    assert_eq!(route["route"]["prefix_rewrite"], "/ready");
+}
+
+#[test]
+fn sockets_are_marked_only_on_demand() {
+    let plain = build(&options()).unwrap();
+    assert_eq!(plain["cluster_manager"].get("upstream_bind_config"), None);
+    let mut marked = options();
+    marked.socket_mark = Some(1337);
+    let marked = build(&marked).unwrap();
+    let bind = &marked["cluster_manager"]["upstream_bind_config"];
+    assert_eq!(bind["socket_options"][0]["int_value"], 1337);
+}
+
+#[test]
+fn what_would_break_the_node_id_is_refused() {
+    let mut tilde = options();
+    tilde.pod = "a~b".into();
+    assert_eq!(
+        build(&tilde).unwrap_err(),
+        BootstrapError::Name {
+            what: "pod name",
+            value: "a~b".into()
+        }
+    );
+    let mut nowhere = options();
+    nowhere.ips.clear();
+    assert_eq!(build(&nowhere).unwrap_err(), BootstrapError::NoAddress);
+}
+
+#[test]
+fn discovery_addresses_are_read_strictly() {
+    for good in [
+        "127.0.0.1:15010",
+        "[fd00::1]:15010",
+        "reef.reef-system.svc:15012",
+    ] {
+        assert!(good.parse::<DiscoveryAddress>().is_ok(), "{good}");
+    }
+    for bad in [
+        "",
+        "host",
+        ":1",
+        "host:",
+        "host:0",
+        "host:70000",
+        "fd00::1:5",
+        "[x]:1",
+        "a/b:1",
+    ] {
+        assert_eq!(
+            bad.parse::<DiscoveryAddress>().unwrap_err(),
+            BootstrapError::Discovery(bad.to_owned())
+        );
+    }
+    assert!("a/b/c/d".parse::<Locality>().is_err());
+}
