@@ -1,1 +1,50 @@
-//! reef-mesh (room under construction).
+//! The mesh as one value: a single writer turns objects into immutable snapshots.
+//!
+//! [`MeshIndex`] is the only thing that changes: it is given batches of typed objects and links
+//! them. Each batch that makes a difference yields an [`Arc<MeshSnapshot>`](MeshSnapshot), which
+//! readers hold as long as they like, and a [`ChangeReport`] that says exactly what differs.
+//!
+//! ```text
+//! ChangeBatch ─► MeshIndex (objects, reverse indexes) ─► Arc<MeshSnapshot> + ChangeReport
+//!                                                          │
+//!            services · endpoints · pods · rules ──────────┘
+//! ```
+//!
+//! The cost of a batch follows the batch: an endpoint slice relinks the endpoints of one service
+//! and nothing else. The order of arrival never matters. This crate knows neither Envoy, nor
+//! files, nor a clock.
+
+mod address;
+mod endpoint;
+mod export;
+mod identity;
+mod index;
+mod protocol;
+mod proxy;
+mod report;
+mod rules;
+mod service;
+mod settings;
+mod snapshot;
+mod targets;
+mod workload;
+
+pub use address::{Address, Cidr};
+pub use endpoint::{Endpoint, Health, Locality, ServiceEndpoints, TlsMode, Workload};
+pub use export::ExportTo;
+pub use identity::{Interception, IpMode, ProxyIdentity, WorkloadCert, identify};
+pub use index::MeshIndex;
+pub use protocol::Protocol;
+pub use proxy::{MetaValue, NodeError, ProxyKind, ProxyNode};
+pub use reef_config::Labels;
+pub use report::ChangeReport;
+pub use rules::{
+    Destination, DestinationPolicy, DestinationRuleIndex, Rule, SidecarRule, VirtualServiceRule,
+};
+pub use service::{
+    Registry, Resolution, Service, ServiceKey, ServiceOrder, ServicePort, TargetPort,
+};
+pub use settings::MeshSettings;
+pub use snapshot::{MeshSnapshot, NamespaceInfo};
+pub use targets::ServiceTarget;
+pub use workload::{NodeInfo, Pod, WorkloadInstance};

@@ -1,1 +1,23 @@
-//! reef-scope (room under construction).
+//! What one proxy can see, and why.
+//!
+//! [`select`] finds which `Sidecar` (or default) applies to a proxy, `resolve` turns that into a
+//! [`Scope`]: the services, rules and listeners it leads to. Both are pure; every service in a
+//! scope carries the reasons it is there, and `why` also explains why one is not.
+//!
+//! ```text
+//! ProxyIdentity ─select─► ScopeId ─resolve─► Arc<Scope> ─► generators
+//!                           MeshSnapshot ──┘      └─ why(host), depends_on(report)
+//! ```
+//!
+//! Many proxies share a [`ScopeId`], so a scope is resolved once for all of them.
+
+mod pattern;
+mod scope;
+mod select;
+
+pub use pattern::{HostEntry, HostError};
+pub use scope::{
+    CaptureMode, EgressListener, IngressEndpoint, IngressListener, ListenerPort, OutboundPolicy,
+    Reason, Scope, ScopeId, ScopeSource, ScopedService,
+};
+pub use select::select;

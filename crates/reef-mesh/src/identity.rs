@@ -1,0 +1,278 @@
+//! Who a proxy is: what it says about itself, resolved against the mesh.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use reef_config::Labels;
+use reef_config::names::{ClusterId, Namespace};
+
+use crate::{Locality, MeshSnapshot, Pod, ProxyKind, ProxyNode};
+
+/// Which IP families a proxy has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IpMode {
+    /// IPv4 only.
+    V4,
+    /// IPv6 only.
+    V6,
+    /// Both.
+    Dual,
+}
+
+impl IpMode {
+    /// The mode of a proxy with these addresses.
+    #[must_use]
+    pub fn of(ips: &[IpAddr]) -> Self {
+        match (
+            ips.iter().any(IpAddr::is_ipv4),
+            ips.iter().any(IpAddr::is_ipv6),
+        ) {
+            (true, true) => Self::Dual,
+            (false, true) => Self::V6,
+            _ => Self::V4,
+        }
+    }
+}
+
+/// How traffic gets into the proxy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Interception {
+    /// iptables REDIRECT.
+    #[default]
+    Redirect,
+    /// iptables TPROXY.
+    Tproxy,
+    /// Not at all: clients connect to the proxy's own ports.
+    None,
+}
+
+/// Whether and how the proxy gets its workload certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WorkloadCert {
+    /// It has none: no transport socket may refer to one.
+    None,
+    /// From the `sds-grpc` cluster of its bootstrap.
+    SdsGrpc,
+}
+
+/// A proxy as the mesh sees it. Facts come from its pod if there is one, else from its metadata.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProxyIdentity {
+    /// Role.
+    pub kind: ProxyKind,
+    /// Node id.
+    pub id: Arc<str>,
+    /// Namespace whose configuration applies.
+    pub namespace: Namespace,
+    /// Labels of the workload, topology labels included.
+    pub labels: Labels,
+    /// Service account name; empty if nobody told.
+    pub service_account: Arc<str>,
+    /// Locality.
+    pub locality: Locality,
+    /// Network; empty is the default network.
+    pub network: Arc<str>,
+    /// Cluster.
+    pub cluster: ClusterId,
+    /// Addresses; never empty.
+    pub ips: Box<[IpAddr]>,
+    /// IP families.
+    pub ip_mode: IpMode,
+    /// Interception.
+    pub interception: Interception,
+    /// Workload certificate.
+    pub workload_cert: WorkloadCert,
+    /// Node it runs on.
+    pub node_name: Option<Arc<str>>,
+    /// `<namespace>.svc.<cluster domain>`.
+    pub dns_domain: Arc<str>,
+    /// Networks whose endpoints it wants, sorted; empty means all.
+    pub network_view: Box<[Arc<str>]>,
+    /// Container ports it tells of itself: name and number.
+    pub pod_ports: Box<[(Arc<str>, u16)]>,
+    /// Its pod, if the mesh knows it.
+    pub pod: Option<Arc<Pod>>,
+    /// Metadata, as it sent it.
+    pub metadata: Arc<ProxyNode>,
+}
+
+impl ProxyIdentity {
+    /// Text of a metadata key; empty text counts as absent.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.metadata.text(key)
+    }
+
+    /// True if a metadata key is `true` or `"true"`.
+    #[must_use]
+    pub fn flag(&self, key: &str) -> bool {
+        self.metadata.flag(key)
+    }
+}
+
+/// Resolves a node against a snapshot.
+#[must_use]
+pub fn identify(snapshot: &MeshSnapshot, node: &ProxyNode) -> ProxyIdentity {
+    let pod = node
+        .pod
+        .as_ref()
+        .and_then(|(ns, name)| snapshot.pod(ns, name))
+        .cloned();
+    let entry = if pod.is_none() {
+        node.ips
+            .first()
+            .and_then(|ip| snapshot.workload_entry_by_ip(*ip))
+            .filter(|entry| entry.namespace == node.namespace)
+    } else {
+        None
+    };
+    let own_labels = match (&pod, entry) {
+        (Some(pod), _) => overlaid(&node.labels("STATIC_LABELS"), &pod.labels),
+        (None, Some(entry)) => overlaid(&node.labels("STATIC_LABELS"), &entry.labels),
+        (None, None) => node.labels("LABELS"),
+    };
+    let locality = locality(snapshot, node, pod.as_deref(), &own_labels);
+    let node_name: Option<Arc<str>> = node
+        .text("NODE_NAME")
+        .map(Arc::from)
+        .or_else(|| pod.as_ref()?.node.clone());
+    let cluster = node
+        .text("CLUSTER_ID")
+        .map_or_else(ClusterId::default, ClusterId::from);
+    let network: Arc<str> = node.text("NETWORK").map(Arc::from).unwrap_or_default();
+    let labels = with_topology(
+        &own_labels,
+        &locality,
+        &cluster,
+        node_name.as_deref(),
+        &network,
+    );
+    let service_account = pod
+        .as_ref()
+        .map(|pod| pod.service_account.clone())
+        .or_else(|| node.text("SERVICE_ACCOUNT").map(Arc::from))
+        .unwrap_or_default();
+    let mut network_view: Vec<Arc<str>> = node
+        .text("REQUESTED_NETWORK_VIEW")
+        .unwrap_or_default()
+        .split(',')
+        .map(str::trim)
+        .filter(|network| !network.is_empty())
+        .map(Arc::from)
+        .collect();
+    network_view.sort();
+    network_view.dedup();
+    ProxyIdentity {
+        kind: node.kind,
+        id: node.id.clone(),
+        namespace: node.namespace.clone(),
+        labels,
+        service_account,
+        locality,
+        network,
+        cluster,
+        ip_mode: IpMode::of(&node.ips),
+        ips: node.ips.clone(),
+        interception: interception(node),
+        workload_cert: workload_cert(node),
+        node_name,
+        dns_domain: node.dns_domain.clone(),
+        network_view: network_view.into(),
+        pod_ports: node.pod_ports().into(),
+        pod,
+        metadata: Arc::new(node.clone()),
+    }
+}
+
+fn interception(node: &ProxyNode) -> Interception {
+    match node.text("INTERCEPTION_MODE") {
+        Some("TPROXY") => Interception::Tproxy,
+        Some("NONE") => Interception::None,
+        _ => Interception::Redirect,
+    }
+}
+
+/// An Istio agent's bootstrap always has the SDS cluster; a plain Envoy's only if it says so.
+fn workload_cert(node: &ProxyNode) -> WorkloadCert {
+    match node.text("WORKLOAD_CERT") {
+        Some("sds-grpc") => WorkloadCert::SdsGrpc,
+        Some(_) => WorkloadCert::None,
+        None if node.text("ISTIO_VERSION").is_some() => WorkloadCert::SdsGrpc,
+        None => WorkloadCert::None,
+    }
+}
+
+fn locality(
+    snapshot: &MeshSnapshot,
+    node: &ProxyNode,
+    pod: Option<&Pod>,
+    labels: &Labels,
+) -> Locality {
+    if let Some(pod) = pod.filter(|pod| !pod.locality.is_empty()) {
+        return (*pod.locality).clone();
+    }
+    if let Some(label) = locality_label(labels) {
+        return label;
+    }
+    let by_node = node.text("NODE_NAME").and_then(|name| snapshot.node(name));
+    match by_node {
+        Some(info) if !info.locality.is_empty() => (*info.locality).clone(),
+        _ => node.locality.clone(),
+    }
+}
+
+/// Locality a workload's label tells; `.` is read as `/` unless `/` is there already.
+pub(crate) fn locality_label(labels: &Labels) -> Option<Locality> {
+    let text = labels
+        .get("topology.istio.io/locality")
+        .or_else(|| labels.get("istio-locality"))
+        .filter(|text| !text.is_empty())?;
+    Some(if text.contains('/') {
+        Locality::parse(text)
+    } else {
+        Locality::parse(&text.replace('.', "/"))
+    })
+}
+
+/// Returns `base` with `over` laid over it.
+pub(crate) fn overlaid(base: &Labels, over: &Labels) -> Labels {
+    if base.is_empty() {
+        return over.clone();
+    }
+    if over.is_empty() {
+        return base.clone();
+    }
+    base.iter()
+        .chain(over.iter())
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+fn with_topology(
+    labels: &Labels,
+    locality: &Locality,
+    cluster: &ClusterId,
+    node_name: Option<&str>,
+    network: &str,
+) -> Labels {
+    let mut all: BTreeMap<Arc<str>, Arc<str>> = labels
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    let mut set = |key: &str, value: &str| {
+        if !value.is_empty() {
+            all.insert(Arc::from(key), Arc::from(value));
+        }
+    };
+    set("topology.kubernetes.io/region", &locality.region);
+    set("topology.kubernetes.io/zone", &locality.zone);
+    set("topology.istio.io/subzone", &locality.subzone);
+    set("topology.istio.io/cluster", cluster);
+    set("kubernetes.io/hostname", node_name.unwrap_or_default());
+    if !network.is_empty() {
+        all.entry(Arc::from("topology.istio.io/network"))
+            .or_insert_with(|| Arc::from(network));
+    }
+    Labels::from(all)
+}

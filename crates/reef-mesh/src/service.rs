@@ -1,0 +1,161 @@
+//! Services: what can be called, whatever kind of object declared it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use reef_config::names::{Hostname, Namespace};
+use reef_config::{Age, Labels, ObjectKey};
+
+use crate::{Address, ExportTo, Protocol};
+
+/// Identity of a service: its host name and the namespace that declares it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceKey {
+    /// Fully qualified host name.
+    pub hostname: Hostname,
+    /// Namespace of the declaring object.
+    pub namespace: Namespace,
+}
+
+impl fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.hostname)
+    }
+}
+
+/// What kind of object declared a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Registry {
+    /// A Kubernetes `Service`.
+    Kubernetes,
+    /// A `ServiceEntry`.
+    ServiceEntry,
+}
+
+/// How a proxy finds the endpoints of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Resolution {
+    /// Endpoints come over EDS: ClusterIP services and `STATIC` service entries.
+    ClientSide,
+    /// The original destination is used: headless services and `NONE` service entries.
+    Passthrough,
+    /// Names are resolved by the proxy, endpoints are inline.
+    Dns,
+    /// As `Dns`, with one connection pool that follows the answers.
+    DnsRoundRobin,
+    /// The requested name itself is resolved (wildcard hosts).
+    DynamicDns,
+    /// Another name of another service: ExternalName.
+    Alias,
+}
+
+/// The port of the workload behind a service port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TargetPort {
+    /// The service port's own number.
+    Same,
+    /// This number.
+    Number(u16),
+    /// The container port of this name.
+    Named(Arc<str>),
+}
+
+/// One port of a service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServicePort {
+    /// Number clients use.
+    pub number: u16,
+    /// Name; endpoints are matched by it. Empty if the only port has none.
+    pub name: Arc<str>,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Port of the workload.
+    pub target: TargetPort,
+}
+
+/// A service of the mesh.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Service {
+    /// Identity.
+    pub key: ServiceKey,
+    /// Name of the declaring object.
+    pub name: Arc<str>,
+    /// Kind of the declaring object.
+    pub registry: Registry,
+    /// How endpoints are found.
+    pub resolution: Resolution,
+    /// Age of the declaring object; decides conflicts.
+    pub age: Age,
+    /// The declaring object.
+    pub object: ObjectKey,
+    /// Ports in declared order.
+    pub ports: Box<[ServicePort]>,
+    /// Virtual addresses in declared order; none for headless services.
+    pub addresses: Box<[Address]>,
+    /// True for `clusterIP: None`.
+    pub headless: bool,
+    /// True if it is outside the mesh.
+    pub mesh_external: bool,
+    /// Who may see it.
+    pub export_to: ExportTo,
+    /// Pod selector; empty means none.
+    pub selector: Labels,
+    /// Labels of the declaring object.
+    pub labels: Labels,
+    /// Host names of the ExternalName services that lead here, sorted.
+    pub aliases: Box<[Hostname]>,
+    /// Target of an ExternalName service, fully qualified as written.
+    pub external_name: Option<Hostname>,
+    /// `internalTrafficPolicy: Local`: only endpoints on the client's node.
+    pub local_traffic_only: bool,
+    /// Not-ready addresses are published as ready.
+    pub publish_not_ready: bool,
+    /// Sessions stick to draining endpoints (label `istio.io/persistent-session`).
+    pub persistent_session: bool,
+    /// DNS services connect to the first answer of a race (LOGICAL_DNS).
+    pub race_first_connect: bool,
+    /// SPIFFE identities a server may present besides those of its endpoints, sorted.
+    pub subject_alt_names: Box<[Arc<str>]>,
+    /// SPIFFE identities of its endpoints, sorted; derived.
+    pub service_accounts: Box<[Arc<str>]>,
+    /// True if it has endpoints and all accept mesh mTLS; derived.
+    pub all_endpoints_tls: bool,
+}
+
+/// Sort key of services: oldest first, then name, namespace and host name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceOrder {
+    /// Age of the declaring object.
+    pub age: Age,
+    /// Name of the declaring object.
+    pub name: Arc<str>,
+    /// Namespace.
+    pub namespace: Namespace,
+    /// Host name; one object may declare several.
+    pub hostname: Hostname,
+}
+
+impl Service {
+    /// Returns the sort key.
+    #[must_use]
+    pub fn order(&self) -> ServiceOrder {
+        ServiceOrder {
+            age: self.age.clone(),
+            name: self.name.clone(),
+            namespace: self.key.namespace.clone(),
+            hostname: self.key.hostname.clone(),
+        }
+    }
+
+    /// Returns the port with this number.
+    #[must_use]
+    pub fn port(&self, number: u16) -> Option<&ServicePort> {
+        self.ports.iter().find(|port| port.number == number)
+    }
+
+    /// True if endpoints are part of its cluster rather than sent over EDS.
+    #[must_use]
+    pub fn has_inline_endpoints(&self) -> bool {
+        matches!(self.resolution, Resolution::Dns | Resolution::DnsRoundRobin)
+    }
+}
