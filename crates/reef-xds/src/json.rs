@@ -7,7 +7,7 @@
 use std::sync::OnceLock;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use prost::{Message as _, Name};
+use prost::Name;
 use prost_reflect::{
     DescriptorPool, DynamicMessage, Kind, MapKey, MessageDescriptor, ReflectMessage as _,
     SerializeOptions, Value as Field,
@@ -15,6 +15,8 @@ use prost_reflect::{
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 use xds_api::Any;
+
+use crate::canonical;
 
 /// How many `Any`s may be nested before the rest is shown as base64. Envoy's deepest useful nesting is
 /// below ten; the limit only bounds the stack.
@@ -78,8 +80,7 @@ pub fn message_to_json<M: prost::Message + Name>(message: &M) -> Result<Value, J
 
 /// Reads what [`to_json`] printed: an object with `@type`. Both field name styles are accepted.
 ///
-/// The bytes of messages with maps are not deterministic; decode into the typed message and encode
-/// that, as [`message_from_json`] does, before anything is sent.
+/// Equal JSON gives equal bytes, namely those that encoding the generated message gives.
 ///
 /// # Errors
 /// [`JsonError::Invalid`] if a type or field is unknown or a value has the wrong form.
@@ -111,9 +112,11 @@ fn parse(descriptor: MessageDescriptor, value: &Value) -> Result<DynamicMessage,
 }
 
 fn transcode<M: prost::Message + Name + Default>(message: &DynamicMessage) -> Result<M, JsonError> {
-    M::decode(message.encode_to_vec().as_slice()).map_err(|source| JsonError::Decode {
-        name: M::full_name(),
-        source,
+    M::decode(canonical::encode(message, descriptors()).as_slice()).map_err(|source| {
+        JsonError::Decode {
+            name: M::full_name(),
+            source,
+        }
     })
 }
 

@@ -14,6 +14,7 @@
 //!
 //! Nothing here knows Kubernetes, streams or an executor; everything is a pure function.
 
+mod canonical;
 mod encoded;
 pub mod json;
 pub mod names;
