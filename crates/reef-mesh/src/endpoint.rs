@@ -119,11 +119,14 @@ pub struct Endpoint {
     pub workload: Arc<Workload>,
 }
 
+/// Endpoints of the port of this name.
+pub type PortEndpoints = (Arc<str>, Box<[Endpoint]>);
+
 /// All endpoints of one service, by port name in service-port order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceEndpoints {
     /// Port name and its endpoints; a port without endpoints is there with none.
-    pub ports: Box<[(Arc<str>, Box<[Endpoint]>)]>,
+    pub ports: Box<[PortEndpoints]>,
 }
 
 impl ServiceEndpoints {

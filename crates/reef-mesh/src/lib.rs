@@ -30,7 +30,9 @@ mod targets;
 mod workload;
 
 pub use address::{Address, Cidr};
-pub use endpoint::{Endpoint, Health, Locality, ServiceEndpoints, TlsMode, Workload};
+pub use endpoint::{
+    Endpoint, Health, Locality, PortEndpoints, ServiceEndpoints, TlsMode, Workload,
+};
 pub use export::ExportTo;
 pub use identity::{Interception, IpMode, ProxyIdentity, WorkloadCert, identify};
 pub use index::MeshIndex;

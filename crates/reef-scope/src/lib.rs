@@ -1,8 +1,8 @@
 //! What one proxy can see, and why.
 //!
-//! [`select`] finds which `Sidecar` (or default) applies to a proxy, `resolve` turns that into a
+//! [`select`] finds which `Sidecar` (or default) applies to a proxy, [`resolve`] turns that into a
 //! [`Scope`]: the services, rules and listeners it leads to. Both are pure; every service in a
-//! scope carries the reasons it is there, and `why` also explains why one is not.
+//! scope carries the reasons it is there, and [`why`] also explains why one is not.
 //!
 //! ```text
 //! ProxyIdentity ─select─► ScopeId ─resolve─► Arc<Scope> ─► generators
@@ -11,13 +11,20 @@
 //!
 //! Many proxies share a [`ScopeId`], so a scope is resolved once for all of them.
 
+mod depends;
+mod egress;
+mod ingress;
 mod pattern;
+mod resolve;
 mod scope;
 mod select;
+mod why;
 
 pub use pattern::{HostEntry, HostError};
+pub use resolve::resolve;
 pub use scope::{
-    CaptureMode, EgressListener, IngressEndpoint, IngressListener, ListenerPort, OutboundPolicy,
-    Reason, Scope, ScopeId, ScopeSource, ScopedService,
+    CaptureMode, EgressListener, EgressProxy, IngressEndpoint, IngressListener, ListenerPort,
+    OutboundPolicy, Reason, Scope, ScopeId, ScopeSource, ScopedService,
 };
 pub use select::select;
+pub use why::{Why, WhyNot, why};

@@ -8,7 +8,11 @@ use std::sync::Arc;
 use reef_config::istio;
 use reef_config::names::{Hostname, Namespace};
 use reef_config::{ObjectKey, Problem};
-use reef_mesh::{DestinationPolicy, Protocol, Service, SidecarRule, VirtualServiceRule};
+use reef_mesh::{
+    DestinationPolicy, Protocol, Service, ServiceKey, SidecarRule, VirtualServiceRule,
+};
+
+use crate::egress::ListenerSpec;
 
 /// What decides a scope.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -217,7 +221,13 @@ pub struct Scope {
 /// What a scope was made from, for [`Scope::depends_on`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Interest {
-    /// Rules in it.
+    /// The listeners' entries.
+    pub(crate) specs: Box<[ListenerSpec]>,
+    /// Services in the scope and in its listeners.
+    pub(crate) services: BTreeSet<ServiceKey>,
+    /// Namespaces of the services in the scope.
+    pub(crate) namespaces: BTreeSet<Namespace>,
+    /// `VirtualService`s in it and the delegates they name.
     pub(crate) rules: BTreeSet<ObjectKey>,
     /// Destination hosts of its `VirtualService`s, there or not.
     pub(crate) destinations: BTreeSet<Hostname>,
