@@ -1,0 +1,355 @@
+//! The state of one stream: what it holds per type, and the events it takes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reef_xds::{EncodedResource, ResourceType, Version};
+
+use super::memory::NackMemory;
+use super::nonce::Outstanding;
+use super::request::Request;
+use super::subscription::Subscription;
+use super::types::Response;
+use crate::provider::{ResourceView, StreamReport};
+use crate::status::StreamEnd;
+
+/// The form a stream speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// State of the world.
+    Sotw,
+    /// Incremental.
+    Delta,
+}
+
+/// Limits and patience of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// A delta response is closed when its resources reach this size. One MiB keeps Envoy's main thread responsive
+    /// (section 19).
+    pub split_bytes: usize,
+    /// How long a missing ACK holds back what comes after it (O-3). Longer than Envoy's `initial_fetch_timeout` of
+    /// 15 s, after which a warming cluster is active anyway.
+    pub ack_patience: Duration,
+    /// How long cluster removals of a reconnecting client wait for its listener and route requests (O-6). Envoy sends
+    /// them within a millisecond of each other.
+    pub reconnect_grace: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            split_bytes: 1 << 20,
+            ack_patience: Duration::from_secs(20),
+            reconnect_grace: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What a request came to, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A subscription, or a change of one.
+    Subscription,
+    /// An ACK; how long after the response was handed over.
+    Ack(Duration),
+    /// A NACK.
+    Nack,
+    /// The nonce is not outstanding.
+    ExpiredNonce,
+    /// A type this server does not know; ignored (T-3).
+    UnknownType,
+}
+
+/// What the stream believes the client holds under a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// This content was sent or reported.
+    Held(Version),
+    /// Something, or nothing: a response about it was rejected, or the version it reported is not ours.
+    Unknown,
+    /// It was told that the name does not exist.
+    Absent,
+}
+
+/// What has to be compared with the view before the next response.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Dirty {
+    pub(super) all: bool,
+    pub(super) names: BTreeSet<Arc<str>>,
+}
+
+impl Dirty {
+    pub(super) fn is_clean(&self) -> bool {
+        !self.all && self.names.is_empty()
+    }
+
+    pub(super) fn everything(&mut self) {
+        self.all = true;
+        self.names.clear();
+    }
+
+    pub(super) fn name(&mut self, name: &Arc<str>) {
+        if !self.all {
+            self.names.insert(Arc::clone(name));
+        }
+    }
+
+    pub(super) fn take(&mut self) -> Self {
+        std::mem::take(self)
+    }
+}
+
+/// The part of a `SotW` stream that full-state types need (W-3).
+#[derive(Debug, Default)]
+pub(super) struct FullState {
+    /// The last set sent.
+    pub(super) sent: BTreeMap<Arc<str>, EncodedResource>,
+    /// The last set ACKed, once there was one.
+    pub(super) acked: Option<BTreeMap<Arc<str>, EncodedResource>>,
+    /// Version of a set that was rejected with nothing to fall back to: not sent again (N-3).
+    pub(super) rejected: Option<Arc<str>>,
+    /// The name that is being tried alone on top of the ACKed set.
+    pub(super) trial: Option<Arc<str>>,
+}
+
+/// One type on one stream.
+#[derive(Debug, Default)]
+pub(super) struct TypeState {
+    pub(super) sub: Subscription,
+    /// By name: what the client holds. Only subscribed names (wildcard or explicit).
+    pub(super) known: BTreeMap<Arc<str>, Known>,
+    pub(super) dirty: Dirty,
+    /// Names to be answered whatever is known of them (D-5, W-6).
+    pub(super) forced: BTreeSet<Arc<str>>,
+    /// Names that vanished and whose removal waits for its turn.
+    pub(super) gone: BTreeSet<Arc<str>>,
+    /// Names to be re-sent alone after a NACK.
+    pub(super) alone: BTreeSet<Arc<str>>,
+    /// Names of rejected responses that no ACK has settled.
+    pub(super) unresolved: BTreeSet<Arc<str>>,
+    /// Content rejected when sent alone.
+    pub(super) bad: BTreeMap<Arc<str>, Version>,
+    /// A response is due even if it is empty (D-8, W-2).
+    pub(super) owed: bool,
+    /// The client came with state of before this stream.
+    pub(super) warm: bool,
+    /// What the client reported has not been compared completely yet.
+    pub(super) reconciling: bool,
+    /// When the first request came.
+    pub(super) since: Duration,
+    pub(super) outstanding: Outstanding,
+    /// `SotW`: nonce of the last response.
+    pub(super) last_nonce: Option<u64>,
+    /// `SotW`: names sent before they were asked for, with what was sent.
+    pub(super) unasked: BTreeMap<Arc<str>, Version>,
+    pub(super) full: FullState,
+}
+
+impl TypeState {
+    /// Whether nothing is waiting to be computed or sent.
+    pub(super) fn nothing_pending(&self) -> bool {
+        self.dirty.is_clean() && self.forced.is_empty() && self.alone.is_empty() && !self.owed
+    }
+
+    /// Whether the client is done with everything of this type, removals included.
+    pub(super) fn settled(&self, now: Duration, options: &Options) -> bool {
+        self.nothing_pending()
+            && self.gone.is_empty()
+            && self.outstanding.fresh_len(now, options.ack_patience) == 0
+    }
+
+    pub(super) fn forget(&mut self, name: &Arc<str>) {
+        self.known.remove(name);
+        self.dirty.names.remove(name);
+        self.forced.remove(name);
+        self.gone.remove(name);
+        self.alone.remove(name);
+        self.unasked.remove(name);
+    }
+
+    pub(super) fn is_bad(&self, resource: &EncodedResource) -> bool {
+        self.bad.get(resource.name()) == Some(&resource.version())
+    }
+}
+
+/// One stream, either variant, aggregated or of a single type.
+#[derive(Debug)]
+pub struct StreamState {
+    pub(super) variant: Variant,
+    /// The implied type of a single-type service; `None` on ADS.
+    pub(super) only: Option<ResourceType>,
+    pub(super) options: Options,
+    pub(super) node_id: Arc<str>,
+    pub(super) memory: Arc<NackMemory>,
+    pub(super) view: Option<Arc<dyn ResourceView>>,
+    pub(super) types: BTreeMap<ResourceType, TypeState>,
+    /// Load assignments owed right behind the cluster response that was sent last (O-2).
+    pub(super) follow: BTreeSet<Arc<str>>,
+    pub(super) nonces: u64,
+    pub(super) reports: Vec<StreamReport>,
+    pub(super) settled_at: Option<(u64, u64)>,
+}
+
+impl StreamState {
+    /// A stream on which nothing has happened. `only` is the implied type of a single-type service.
+    #[must_use]
+    pub fn new(
+        variant: Variant,
+        only: Option<ResourceType>,
+        node_id: Arc<str>,
+        memory: Arc<NackMemory>,
+        options: Options,
+    ) -> Self {
+        Self {
+            variant,
+            only,
+            options,
+            node_id,
+            memory,
+            view: None,
+            types: BTreeMap::new(),
+            follow: BTreeSet::new(),
+            nonces: 0,
+            reports: Vec::new(),
+            settled_at: None,
+        }
+    }
+
+    /// Takes a view; the latest wins.
+    pub fn view(&mut self, view: Arc<dyn ResourceView>) {
+        let changed = match &self.view {
+            Some(old)
+                if old.lineage() == view.lineage() && old.generation() == view.generation() =>
+            {
+                return;
+            }
+            Some(old) if old.lineage() == view.lineage() => view.changed_since(old.generation()),
+            _ => None,
+        };
+        match changed {
+            Some(names) => {
+                for (ty, name) in names {
+                    if let Some(state) = self.types.get_mut(&ty)
+                        && (state.sub.wildcard()
+                            || state.sub.names(&name)
+                            || state.known.contains_key(&name))
+                    {
+                        state.dirty.name(&name);
+                    }
+                }
+            }
+            None => {
+                for state in self
+                    .types
+                    .values_mut()
+                    .filter(|state| !state.sub.is_fresh())
+                {
+                    state.dirty.everything();
+                }
+            }
+        }
+        self.view = Some(view);
+    }
+
+    /// Takes a request.
+    ///
+    /// # Errors
+    /// When the stream has to end: a request without type on ADS, or of another type on a single-type service.
+    pub fn request(&mut self, request: &Request, now: Duration) -> Result<Outcome, StreamEnd> {
+        let ty = match (self.only, request.type_url.as_str()) {
+            (Some(only), "") => only,
+            (None, "") => return Err(StreamEnd::MissingType),
+            (only, url) => match (only, ResourceType::from_url(url)) {
+                (Some(only), Some(ty)) if only == ty => ty,
+                (Some(_), _) => {
+                    return Err(StreamEnd::WrongType {
+                        type_url: url.to_owned(),
+                    });
+                }
+                (None, Some(ty)) => ty,
+                (None, None) => return Ok(Outcome::UnknownType),
+            },
+        };
+        Ok(match self.variant {
+            Variant::Delta => self.delta_request(ty, request, now),
+            Variant::Sotw => self.sotw_request(ty, request, now),
+        })
+    }
+
+    /// The next response, if one is due. The caller owns it: it counts as sent from here on.
+    pub fn next_response(&mut self, now: Duration) -> Option<Response> {
+        let view = Arc::clone(self.view.as_ref()?);
+        let response = self.next_in_order(&*view, now);
+        if response.is_none() {
+            self.note_settled(&*view, now);
+        }
+        response
+    }
+
+    /// Whether [`Self::next_response`] might have something to say; cheap, never wrong in saying no.
+    #[must_use]
+    pub fn may_respond(&self) -> bool {
+        self.view.is_some()
+            && (!self.follow.is_empty()
+                || self
+                    .types
+                    .values()
+                    .any(|state| !state.nothing_pending() || !state.gone.is_empty()))
+    }
+
+    /// When [`Self::next_response`] should be asked again although no event came: something waits for an ACK or a
+    /// grace period that ends then.
+    #[must_use]
+    pub fn next_deadline(&self, now: Duration) -> Option<Duration> {
+        if !self.may_respond() {
+            return None;
+        }
+        let acks = self.types.values().filter_map(|state| {
+            state
+                .outstanding
+                .next_expiry(now, self.options.ack_patience)
+        });
+        let grace = self
+            .types
+            .values()
+            .filter(|state| state.warm)
+            .map(|state| state.since + self.options.reconnect_grace)
+            .filter(|at| *at > now);
+        acks.chain(grace).min()
+    }
+
+    /// Takes what is to be reported to the session, in order.
+    pub fn take_reports(&mut self) -> Vec<StreamReport> {
+        std::mem::take(&mut self.reports)
+    }
+
+    pub(super) fn next_nonce(&mut self) -> u64 {
+        self.nonces += 1;
+        self.nonces
+    }
+
+    fn note_settled(&mut self, view: &dyn ResourceView, now: Duration) {
+        let at = (view.lineage(), view.generation());
+        if self.settled_at == Some(at) || self.types.is_empty() || !self.follow.is_empty() {
+            return;
+        }
+        let patience = &self.options;
+        if self
+            .types
+            .values()
+            .all(|state| state.settled(now, patience))
+        {
+            self.settled_at = Some(at);
+            self.reports
+                .push(StreamReport::Settled { generation: at.1 });
+        }
+    }
+}
+
+/// The shared form of `name`: the view's own, if it knows the name.
+pub(super) fn intern(view: Option<&dyn ResourceView>, ty: ResourceType, name: &str) -> Arc<str> {
+    view.and_then(|view| view.resource(ty, name))
+        .map_or_else(|| Arc::from(name), |found| Arc::clone(found.name()))
+}

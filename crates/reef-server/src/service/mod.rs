@@ -1,0 +1,184 @@
+//! The transport: thin tonic services over [`crate::protocol`], and the life of their streams.
+//!
+//! Every stream is one task of one `JoinSet`; a panic in it is caught there, logged and counted. A stream's body
+//! makes its frames when the transport asks for them, so a slow reader holds at most [`stream`]'s few responses.
+
+mod body;
+mod methods;
+mod stream;
+mod wire;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tonic::service::Routes;
+use tracing::error;
+
+pub use wire::{Frames, from_delta, from_sotw};
+
+use crate::metrics::ServerMetrics;
+use crate::protocol::{NackMemory, Options};
+use crate::provider::ResourceProvider;
+
+/// Largest request accepted: a delta reconnect of a proxy with 20,000 clusters is 2.7 MB (section 19).
+pub const MAX_REQUEST_BYTES: usize = 32 << 20;
+
+/// Between two HTTP/2 pings; finds a black-holed stream.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long a ping may stay unanswered.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Streams per connection. An Envoy without ADS opens one per subscription, so this is well above the 16 of a
+/// well-configured one.
+pub const MAX_STREAMS_PER_CONNECTION: u32 = 1024;
+
+/// What all streams share.
+pub(crate) struct Shared {
+    pub(crate) provider: Arc<dyn ResourceProvider>,
+    pub(crate) memory: Arc<NackMemory>,
+    pub(crate) metrics: ServerMetrics,
+    pub(crate) options: Options,
+    pub(crate) control_plane: String,
+    pub(crate) start: Instant,
+    /// `Some(window)` once the server drains.
+    pub(crate) drain: watch::Sender<Option<Duration>>,
+    tasks: Mutex<JoinSet<()>>,
+    drawn: AtomicU64,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("control_plane", &self.control_plane)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(crate) fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// This stream's moment in the drain window, in `0.0..1.0`: the golden-ratio sequence spreads any number of
+    /// streams evenly.
+    pub(crate) fn share(&self) -> f64 {
+        let drawn =
+            u32::try_from(self.drawn.fetch_add(1, Ordering::Relaxed) & 0xffff).unwrap_or_default();
+        (f64::from(drawn) * 0.618_033_988_749_895).fract()
+    }
+
+    fn reap(&self, tasks: &mut JoinSet<()>) {
+        while let Some(ended) = tasks.try_join_next() {
+            self.note(ended);
+        }
+    }
+
+    fn note(&self, ended: Result<(), tokio::task::JoinError>) {
+        if let Err(failure) = ended
+            && failure.is_panic()
+        {
+            error!(%failure, "a stream panicked");
+        }
+    }
+
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock();
+        self.reap(&mut tasks);
+        tasks.spawn(task);
+    }
+}
+
+/// Counts a panic where it happens; the task's `JoinSet` hears of it later.
+pub(crate) struct PanicCount(pub(crate) ServerMetrics);
+
+impl Drop for PanicCount {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.panicked();
+        }
+    }
+}
+
+/// Counts a stream while it lives.
+pub(crate) struct Connected(ServerMetrics);
+
+impl Connected {
+    pub(crate) fn new(shared: &Shared) -> Self {
+        shared.metrics.connected(1);
+        Self(shared.metrics.clone())
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.connected(-1);
+    }
+}
+
+/// The discovery server: hands out tonic services, and ends their streams.
+#[derive(Debug, Clone)]
+pub struct DiscoveryServer {
+    shared: Arc<Shared>,
+}
+
+impl DiscoveryServer {
+    /// A server of `provider`'s resources. `control_plane` is its identifier in every response.
+    #[must_use]
+    pub fn new(
+        provider: Arc<dyn ResourceProvider>,
+        control_plane: impl Into<String>,
+        options: Options,
+        metrics: ServerMetrics,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                provider,
+                memory: Arc::new(NackMemory::new()),
+                metrics,
+                options,
+                control_plane: control_plane.into(),
+                start: Instant::now(),
+                drain: watch::Sender::new(None),
+                tasks: Mutex::new(JoinSet::new()),
+                drawn: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// All services: ADS and the single-type ones.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        methods::routes(&self.shared)
+    }
+
+    /// A tonic server with the limits and keep-alive this protocol needs; add [`Self::routes`] to it.
+    #[must_use]
+    pub fn transport() -> tonic::transport::Server {
+        tonic::transport::Server::builder()
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+            .http2_max_header_list_size(16 * 1024)
+            .tcp_nodelay(true)
+    }
+
+    /// Ends every stream with `Unavailable`, spread over `window`, and waits for them. New streams end at once.
+    pub async fn drain(&self, window: Duration) {
+        self.shared.drain.send_replace(Some(window));
+        loop {
+            let mut tasks = std::mem::take(&mut *self.shared.tasks.lock());
+            if tasks.is_empty() {
+                return;
+            }
+            while let Some(ended) = tasks.join_next().await {
+                self.shared.note(ended);
+            }
+        }
+    }
+}

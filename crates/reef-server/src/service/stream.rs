@@ -1,0 +1,241 @@
+//! The task of one stream: reads requests, watches views, feeds the state machine, hands over responses.
+
+use std::future::pending;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tonic::{Status, Streaming};
+use tracing::{debug, info, warn};
+
+use super::Shared;
+use super::body::Item;
+use super::wire::Frames;
+use crate::protocol::{Outcome, Request, StreamState, Variant};
+use crate::provider::{NodeInfo, Peer, ProxySession, ResourceView, StreamReport};
+use crate::status::StreamEnd;
+use reef_xds::ResourceType;
+
+/// Responses that may wait between a stream's task and its body. Two keep the transport busy while the next one is
+/// computed; what is not computed yet merges with what comes.
+pub(super) const RESPONSES_WAITING: usize = 2;
+
+/// What the transport established before the first request.
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub(super) variant: Variant,
+    pub(super) only: Option<ResourceType>,
+    pub(super) peer: Peer,
+}
+
+/// Runs a stream to its end and says why it ended; `None` when the client ended it.
+pub(super) async fn run<M: Send + 'static>(
+    shared: Arc<Shared>,
+    opening: Opening,
+    mut requests: Streaming<M>,
+    read: fn(M) -> Request,
+    responses: mpsc::Sender<Item>,
+) {
+    let _panics = super::PanicCount(shared.metrics.clone());
+    let end = drive(&shared, opening, &mut requests, read, &responses).await;
+    let status = match &end {
+        Ok(()) => Status::ok(""),
+        Err(Ended::Client(status)) => {
+            debug!(code = ?status.code(), "stream broken by the client");
+            return;
+        }
+        Err(Ended::Server(end)) => crate::status::status(end),
+    };
+    if let Err(Ended::Server(end)) = &end {
+        shared.metrics.stream_ended(end);
+        info!(reason = %end, "stream ended");
+    }
+    // Does not wait: a client that does not read gets no status.
+    if responses.try_send(Item::End(status)).is_err() {
+        debug!("the end of a stream found no reader");
+    }
+}
+
+enum Ended {
+    Client(Status),
+    Server(StreamEnd),
+}
+
+impl From<StreamEnd> for Ended {
+    fn from(end: StreamEnd) -> Self {
+        Self::Server(end)
+    }
+}
+
+async fn drive<M: Send + 'static>(
+    shared: &Arc<Shared>,
+    opening: Opening,
+    requests: &mut Streaming<M>,
+    read: fn(M) -> Request,
+    responses: &mpsc::Sender<Item>,
+) -> Result<(), Ended> {
+    let drained = drained(shared);
+    tokio::pin!(drained);
+    let first = tokio::select! {
+        first = requests.message() => first.map_err(Ended::Client)?,
+        () = &mut drained => return Err(StreamEnd::Draining.into()),
+    };
+    let Some(first) = first else { return Ok(()) };
+    let mut first = read(first);
+    let node = match first.node.take() {
+        Some(node) if !node.id.is_empty() => Arc::new(node),
+        _ => return Err(StreamEnd::MissingNode.into()),
+    };
+    let session = tokio::select! {
+        session = shared.provider.open(&node, &opening.peer) => session.map_err(StreamEnd::Refused)?,
+        () = &mut drained => return Err(StreamEnd::Draining.into()),
+    };
+    let mut stream = Stream::new(shared, &opening, &node, session);
+    info!(node = %node.id, peer = ?opening.peer.address, variant = ?opening.variant, "stream opened");
+    stream.take(&first)?;
+
+    loop {
+        let deadline = stream
+            .state
+            .next_deadline(shared.now())
+            .map(|at| shared.start + at);
+        tokio::select! {
+            biased;
+            () = &mut drained => return Err(StreamEnd::Draining.into()),
+            message = requests.message() => match message.map_err(Ended::Client)? {
+                Some(message) => {
+                    stream.take(&read(message))?;
+                }
+                None => return Ok(()),
+            },
+            changed = stream.views.changed() => {
+                if changed.is_err() {
+                    return Err(StreamEnd::ProviderGone.into());
+                }
+                stream.take_view();
+            }
+            permit = responses.reserve(), if stream.ready => match permit {
+                Ok(permit) => match stream.next() {
+                    Some(frames) => permit.send(Item::Response(frames)),
+                    None => stream.ready = false,
+                },
+                Err(_) => return Ok(()),
+            },
+            () = wake_at(deadline), if !stream.ready => stream.ready = true,
+            () = responses.closed() => return Ok(()),
+        }
+    }
+}
+
+/// Ends when the server drains, each stream at its own moment of the drain window.
+async fn drained(shared: &Shared) {
+    let mut drain = shared.drain.subscribe();
+    let window = match drain.wait_for(Option::is_some).await {
+        Ok(window) => window.unwrap_or_default(),
+        Err(_) => return,
+    };
+    tokio::time::sleep(window.mul_f64(shared.share())).await;
+}
+
+async fn wake_at(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => pending().await,
+    }
+}
+
+/// The state of one stream and whom it reports to.
+struct Stream<'a> {
+    shared: &'a Shared,
+    state: StreamState,
+    session: Box<dyn ProxySession>,
+    views: watch::Receiver<Arc<dyn ResourceView>>,
+    node: Arc<NodeInfo>,
+    /// Whether the state machine may have something to say.
+    ready: bool,
+    _connected: super::Connected,
+}
+
+impl<'a> Stream<'a> {
+    fn new(
+        shared: &'a Arc<Shared>,
+        opening: &Opening,
+        node: &Arc<NodeInfo>,
+        mut session: Box<dyn ProxySession>,
+    ) -> Self {
+        let state = StreamState::new(
+            opening.variant,
+            opening.only,
+            Arc::from(node.id.as_str()),
+            Arc::clone(&shared.memory),
+            shared.options,
+        );
+        let views = session.views();
+        let mut stream = Self {
+            shared,
+            state,
+            session,
+            views,
+            node: Arc::clone(node),
+            ready: false,
+            _connected: super::Connected::new(shared),
+        };
+        stream.take_view();
+        stream
+    }
+
+    fn take_view(&mut self) {
+        let view = Arc::clone(&self.views.borrow_and_update());
+        self.state.view(view);
+        self.ready = self.state.may_respond();
+    }
+
+    fn take(&mut self, request: &Request) -> Result<(), StreamEnd> {
+        let outcome = self.state.request(request, self.shared.now())?;
+        self.shared.metrics.request(&request.type_url, outcome);
+        match outcome {
+            Outcome::Nack => {
+                warn!(node = %self.node.id, type_url = %request.type_url, "response rejected");
+            }
+            Outcome::UnknownType => {
+                debug!(node = %self.node.id, type_url = %request.type_url, "unknown type ignored");
+            }
+            Outcome::Subscription | Outcome::Ack(_) | Outcome::ExpiredNonce => {}
+        }
+        self.report();
+        // An ACK can open the way for what waited behind it, or settle the stream.
+        self.ready = true;
+        Ok(())
+    }
+
+    fn next(&mut self) -> Option<Frames> {
+        let started = Instant::now();
+        let response = self.state.next_response(self.shared.now());
+        self.report();
+        let response = response?;
+        let frames = Frames::new(&response, &self.shared.control_plane);
+        let resources = response.resources().len() + response.removed().len();
+        debug!(node = %self.node.id, ty = %response.ty, resources, nonce = response.nonce, "pushed");
+        self.shared.metrics.pushed(
+            response.ty,
+            frames.message_len(),
+            resources,
+            started.elapsed(),
+        );
+        self.session.report(StreamReport::Sent {
+            ty: response.ty,
+            nonce: Arc::from(response.nonce.to_string()),
+            version: Arc::clone(&response.version),
+            bytes: frames.message_len(),
+            resources,
+            generation: response.generation,
+        });
+        Some(frames)
+    }
+
+    fn report(&mut self) {
+        for event in self.state.take_reports() {
+            self.session.report(event);
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! A few tests over real sockets: the frames are what generated messages decode, streams end as they should.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use reef_server::metrics::ServerMetrics;
+use reef_server::protocol::Options;
+use reef_server::provider::{
+    NodeInfo, OpenSession, Peer, ProxySession, Refusal, ResourceProvider, ResourceView,
+    StreamReport,
+};
+use reef_server::service::DiscoveryServer;
+use reef_xds::ResourceType;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::transport::Channel;
+use tonic::{Code, Status, Streaming};
+use tonic_prost::ProstCodec;
+use xds_api::envoy::config::core::v3::{ControlPlane, Node};
+use xds_api::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+};
+
+use crate::kit::*;
+
+const ADS: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService";
+
+struct Scripted {
+    views: watch::Sender<Arc<dyn ResourceView>>,
+    reports: Arc<Mutex<Vec<StreamReport>>>,
+    opened: Mutex<Vec<(Arc<NodeInfo>, Peer)>>,
+}
+
+struct Session(
+    watch::Receiver<Arc<dyn ResourceView>>,
+    Arc<Mutex<Vec<StreamReport>>>,
+);
+
+impl ProxySession for Session {
+    fn views(&mut self) -> watch::Receiver<Arc<dyn ResourceView>> {
+        self.0.clone()
+    }
+
+    fn report(&self, event: StreamReport) {
+        self.1.lock().push(event);
+    }
+}
+
+impl ResourceProvider for Scripted {
+    fn open<'a>(&'a self, node: &'a Arc<NodeInfo>, peer: &'a Peer) -> OpenSession<'a> {
+        Box::pin(async move {
+            match node.id.as_str() {
+                "early" => {
+                    return Err(Refusal::NotReady {
+                        reason: "caches".into(),
+                    });
+                }
+                "foreign" => {
+                    return Err(Refusal::NotPermitted {
+                        reason: "other namespace".into(),
+                    });
+                }
+                "panic" => panic!("a defect in a provider"),
+                _ => {}
+            }
+            self.opened.lock().push((Arc::clone(node), peer.clone()));
+            Ok(
+                Box::new(Session(self.views.subscribe(), Arc::clone(&self.reports)))
+                    as Box<dyn ProxySession>,
+            )
+        })
+    }
+}
+
+struct Server {
+    provider: Arc<Scripted>,
+    server: DiscoveryServer,
+    address: SocketAddr,
+    metrics: ServerMetrics,
+    tasks: JoinSet<()>,
+}
+
+impl Server {
+    async fn start(world: &World) -> Self {
+        let provider = Arc::new(Scripted {
+            views: watch::Sender::new(world.view()),
+            reports: Arc::default(),
+            opened: Mutex::default(),
+        });
+        let metrics = ServerMetrics::new();
+        let server = DiscoveryServer::new(
+            provider.clone(),
+            "reef-test",
+            Options::default(),
+            metrics.clone(),
+        );
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let routes = server.routes();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            DiscoveryServer::transport()
+                .add_routes(routes)
+                .serve_with_incoming(TcpListenerStream::new(listener))
+                .await
+                .unwrap();
+        });
+        Self {
+            provider,
+            server,
+            address,
+            metrics,
+            tasks,
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let mut registry = prometheus_client::registry::Registry::default();
+        self.metrics.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
+    }
+
+    async fn open<Q, R>(&self, path: &str) -> Client<Q, R>
+    where
+        Q: prost::Message + Default + 'static,
+        R: prost::Message + Default + 'static,
+    {
+        let channel = Channel::from_shared(format!("http://{}", self.address))
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
+        let mut grpc = tonic::client::Grpc::new(channel).max_decoding_message_size(64 << 20);
+        grpc.ready().await.unwrap();
+        let (send, receive) = mpsc::channel(16);
+        let response = grpc
+            .streaming(
+                tonic::Request::new(ReceiverStream::new(receive)),
+                path.parse().unwrap(),
+                ProstCodec::<Q, R>::default(),
+            )
+            .await
+            .unwrap();
+        Client {
+            send,
+            responses: response.into_inner(),
+        }
+    }
+
+    async fn delta(&self) -> Client<DeltaDiscoveryRequest, DeltaDiscoveryResponse> {
+        self.open(&format!("{ADS}/DeltaAggregatedResources")).await
+    }
+
+    async fn sotw(&self) -> Client<DiscoveryRequest, DiscoveryResponse> {
+        self.open(&format!("{ADS}/StreamAggregatedResources")).await
+    }
+}
+
+struct Client<Q, R> {
+    send: mpsc::Sender<Q>,
+    responses: Streaming<R>,
+}
+
+impl<Q, R> Client<Q, R> {
+    async fn send(&self, request: Q) {
+        self.send
+            .send(request)
+            .await
+            .unwrap_or_else(|_| panic!("the stream is open"));
+    }
+
+    async fn next(&mut self) -> Result<R, Status> {
+        tokio::time::timeout(Duration::from_secs(10), self.responses.message())
+            .await
+            .expect("an answer in time")
+            .map(|message| message.expect("the stream goes on"))
+    }
+}
+
+fn node(id: &str) -> Option<Node> {
+    Some(Node {
+        id: id.into(),
+        ..Node::default()
+    })
+}
+
+fn first(ty: ResourceType, names: &[&str]) -> DeltaDiscoveryRequest {
+    DeltaDiscoveryRequest {
+        node: node("n1"),
+        type_url: ty.type_url().into(),
+        resource_names_subscribe: strings(names),
+        ..DeltaDiscoveryRequest::default()
+    }
+}
+
+#[tokio::test]
+async fn delta_frames_decode_and_updates_arrive() {
+    let mut world = World::of(&[Cluster], &["a", "b"]);
+    let large = "x".repeat(3 << 20);
+    world.set(Cluster, "large", &large);
+    let server = Server::start(&world).await;
+    let mut client = server.delta().await;
+    client.send(first(Cluster, &[])).await;
+
+    let mut names = Vec::new();
+    let mut nonces = Vec::new();
+    while names.len() < 3 {
+        let response = client.next().await.unwrap();
+        assert_eq!(response.type_url, Cluster.type_url());
+        assert_eq!(
+            response.control_plane,
+            Some(ControlPlane {
+                identifier: "reef-test".into()
+            })
+        );
+        for sent in &response.resources {
+            let body = sent.resource.as_ref().unwrap();
+            assert_eq!(body.type_url, Cluster.type_url());
+            assert_eq!(sent.version.len(), 32);
+            if sent.name == "large" {
+                assert_eq!(body.value.len(), "large=".len() + large.len());
+            }
+            names.push(sent.name.clone());
+        }
+        nonces.push(response.nonce);
+    }
+    assert_eq!(names, ["a", "b", "large"]);
+
+    world.set(Cluster, "b", "2").remove(Cluster, "a");
+    server.provider.views.send_replace(world.view());
+    for nonce in nonces {
+        client
+            .send(DeltaDiscoveryRequest {
+                type_url: Cluster.type_url().into(),
+                response_nonce: nonce,
+                ..DeltaDiscoveryRequest::default()
+            })
+            .await;
+    }
+    let changed = client.next().await.unwrap();
+    assert_eq!(changed.resources.len(), 1);
+    assert_eq!(
+        &changed.resources[0].resource.as_ref().unwrap().value[..],
+        b"b=2"
+    );
+    let removed = client.next().await.unwrap();
+    assert_eq!(removed.removed_resources, ["a"]);
+    assert!(
+        server.metrics().contains("pilot_xds_pushes{type=\"cds\"}"),
+        "{}",
+        server.metrics()
+    );
+}
+
+#[tokio::test]
+async fn sotw_frames_decode() {
+    let server = Server::start(&World::of(&[Listener], &["a", "b"])).await;
+    let mut client = server.sotw().await;
+    client
+        .send(DiscoveryRequest {
+            node: node("n1"),
+            type_url: Listener.type_url().into(),
+            ..DiscoveryRequest::default()
+        })
+        .await;
+    let response = client.next().await.unwrap();
+    let values: Vec<_> = response
+        .resources
+        .iter()
+        .map(|any| any.value.clone())
+        .collect();
+    assert_eq!(values, ["a=1", "b=1"]);
+    assert_eq!(response.type_url, Listener.type_url());
+    assert!(!response.nonce.is_empty() && !response.version_info.is_empty());
+    assert_eq!(response.control_plane.unwrap().identifier, "reef-test");
+}
+
+#[tokio::test]
+async fn single_type_service_implies_its_type() {
+    let server = Server::start(&World::of(&[Cluster, Endpoint], &["a"])).await;
+    let mut client: Client<DeltaDiscoveryRequest, DeltaDiscoveryResponse> = server
+        .open("/envoy.service.endpoint.v3.EndpointDiscoveryService/DeltaEndpoints")
+        .await;
+    let mut request = first(Endpoint, &["a"]);
+    request.type_url.clear();
+    client.send(request).await;
+    assert_eq!(client.next().await.unwrap().type_url, Endpoint.type_url());
+    client.send(first(Cluster, &["a"])).await;
+    assert_eq!(
+        client.next().await.unwrap_err().code(),
+        Code::InvalidArgument
+    );
+}
+
+#[tokio::test]
+async fn harness_14_reef_node_rules_and_refusals() {
+    let server = Server::start(&World::of(&[Cluster], &["a"])).await;
+    for (id, code) in [
+        ("", Code::InvalidArgument),
+        ("early", Code::Unavailable),
+        ("foreign", Code::PermissionDenied),
+        ("panic", Code::Internal),
+    ] {
+        let mut client = server.delta().await;
+        client
+            .send(DeltaDiscoveryRequest {
+                node: node(id),
+                ..first(Cluster, &[])
+            })
+            .await;
+        assert_eq!(
+            client.next().await.unwrap_err().code(),
+            code,
+            "node id `{id}`"
+        );
+    }
+    let mut client = server.delta().await;
+    client
+        .send(DeltaDiscoveryRequest {
+            node: None,
+            ..first(Cluster, &[])
+        })
+        .await;
+    assert_eq!(
+        client.next().await.unwrap_err().code(),
+        Code::InvalidArgument,
+        "no node at all"
+    );
+    let mut client = server.delta().await;
+    client
+        .send(DeltaDiscoveryRequest {
+            type_url: String::new(),
+            ..first(Cluster, &[])
+        })
+        .await;
+    assert_eq!(
+        client.next().await.unwrap_err().code(),
+        Code::InvalidArgument,
+        "no type on ADS"
+    );
+    assert!(
+        server.metrics().contains("reef_xds_stream_panics_total 1"),
+        "{}",
+        server.metrics()
+    );
+
+    // The node once, a different one later, a large one, and a request of 3 MB.
+    let mut client = server.delta().await;
+    let large = Node {
+        id: "n1".into(),
+        cluster: "c".repeat(61_000),
+        ..Node::default()
+    };
+    let names: Vec<String> = (0..60_000).map(|n| format!("{n:050}")).collect();
+    let mut request = first(Cluster, &["a"]);
+    request.node = Some(large);
+    request.resource_names_subscribe.extend(names);
+    client.send(request).await;
+    assert_eq!(client.next().await.unwrap().resources.len(), 1);
+    let mut again = first(Listener, &["x"]);
+    again.node = node("somebody-else");
+    client.send(again).await;
+    assert_eq!(client.next().await.unwrap().removed_resources, ["x"]);
+    let opened = server.provider.opened.lock();
+    let (first_node, peer) = opened.last().unwrap();
+    assert_eq!(
+        (first_node.id.as_str(), first_node.cluster.len()),
+        ("n1", 61_000)
+    );
+    assert!(peer.delta && peer.aggregated && peer.address.is_some());
+}
+
+#[tokio::test]
+async fn drain_ends_every_stream_with_unavailable() {
+    let mut server = Server::start(&World::of(&[Cluster], &["a"])).await;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let mut client = server.delta().await;
+        client.send(first(Cluster, &[])).await;
+        client.next().await.unwrap();
+        clients.push(client);
+    }
+    assert!(server.metrics().contains("} 5"), "{}", server.metrics());
+    server.server.drain(Duration::from_millis(50)).await;
+    for client in &mut clients {
+        assert_eq!(client.next().await.unwrap_err().code(), Code::Unavailable);
+    }
+    let mut late = server.delta().await;
+    assert_eq!(late.next().await.unwrap_err().code(), Code::Unavailable);
+    server.tasks.abort_all();
+}
+
+#[tokio::test]
+async fn reports_follow_a_response_to_its_ack() {
+    let server = Server::start(&World::of(&[Cluster], &["a"])).await;
+    let mut client = server.delta().await;
+    client.send(first(Cluster, &[])).await;
+    let response = client.next().await.unwrap();
+    client
+        .send(DeltaDiscoveryRequest {
+            type_url: Cluster.type_url().into(),
+            response_nonce: response.nonce.clone(),
+            ..DeltaDiscoveryRequest::default()
+        })
+        .await;
+    let settled = || {
+        server
+            .provider
+            .reports
+            .lock()
+            .iter()
+            .any(|event| matches!(event, StreamReport::Settled { .. }))
+    };
+    for _ in 0..500 {
+        if settled() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let reports = server.provider.reports.lock().clone();
+    let kinds: Vec<&str> = reports
+        .iter()
+        .map(|event| match event {
+            StreamReport::Subscribed {
+                wildcard: true,
+                names: 0,
+                ..
+            } => "subscribed",
+            StreamReport::Sent { resources: 1, .. } => "sent",
+            StreamReport::Acked { .. } => "acked",
+            StreamReport::Settled { .. } => "settled",
+            _ => "other",
+        })
+        .collect();
+    assert_eq!(kinds, ["subscribed", "sent", "acked", "settled"]);
+}
