@@ -112,6 +112,21 @@ impl StreamState {
             };
             self.reports.push(report);
         }
+        if ty == ResourceType::VirtualHost && change.wildcard_gained {
+            let tables: Vec<Arc<str>> = self
+                .types
+                .get(&ResourceType::Route)
+                .map(|routes| routes.known.keys().cloned().collect())
+                .unwrap_or_default();
+            self.owe_spaces(tables.iter());
+        }
+        if ty == ResourceType::Route
+            && let Some(hosts) = self.types.get_mut(&ResourceType::VirtualHost)
+        {
+            for table in &change.dropped {
+                hosts.spaces_told.remove(format!("{table}/").as_str());
+            }
+        }
         outcome
     }
 
@@ -230,6 +245,9 @@ impl StreamState {
             }
             state.dirty = left;
         }
+        if ty == ResourceType::VirtualHost {
+            tell_spaces(state, &resources, &mut removed);
+        }
         if !resources.is_empty() || !removed.is_empty() || owed {
             return Some(self.delta_emit(ty, resources, removed, view, now));
         }
@@ -324,8 +342,22 @@ impl StreamState {
             .map(|sent| (Arc::clone(sent.name()), Some(sent.version())))
             .chain(removed.iter().map(|name| (Arc::clone(name), None)))
             .collect();
+        // A request that waits for a host that does not exist is woken by a resource without body (H-5), a host the
+        // client has goes by `removed_resources`.
+        let (absent, removed) = match self.types.get_mut(&ty) {
+            Some(hosts) if ty == ResourceType::VirtualHost => removed
+                .into_iter()
+                .partition(|name| hosts.sub.names(name) && !hosts.had.remove(name)),
+            _ => (Vec::new(), removed),
+        };
         if ty == ResourceType::Cluster {
             self.owe_assignments(&resources, view);
+        }
+        if let Some(state) = self.types.get_mut(&ty) {
+            state.had.clear();
+        }
+        if ty == ResourceType::Route {
+            self.owe_spaces(resources.iter().map(EncodedResource::name));
         }
         let nonce = self.next_nonce();
         let generation = view.generation();
@@ -342,7 +374,11 @@ impl StreamState {
             nonce,
             version: Arc::from(generation.to_string()),
             generation,
-            body: Body::Delta { resources, removed },
+            body: Body::Delta {
+                resources,
+                removed,
+                absent,
+            },
         }
     }
 
@@ -364,6 +400,21 @@ impl StreamState {
         }
     }
 
+    /// Notes the name spaces of route configurations the client has: Envoy keeps a listener warming until something
+    /// is said in each of them, and asks for it only once (H-3).
+    fn owe_spaces<'a>(&mut self, tables: impl Iterator<Item = &'a Arc<str>>) {
+        let Some(hosts) = self.types.get_mut(&ResourceType::VirtualHost) else {
+            return;
+        };
+        if hosts.sub.wildcard() {
+            let spaces = tables.map(|table| Arc::from(format!("{table}/")));
+            let new: Vec<Arc<str>> = spaces
+                .filter(|space| !hosts.spaces_told.contains(space))
+                .collect();
+            hosts.spaces.extend(new);
+        }
+    }
+
     /// Load assignments whose cluster change is still held back, in order.
     fn held_back(&self, view: &dyn ResourceView) -> Vec<Arc<str>> {
         let Some(state) = self.types.get(&ResourceType::Endpoint) else {
@@ -382,6 +433,19 @@ impl StreamState {
             .filter(|name| self.cluster_is_held_back(view, name))
             .cloned()
             .collect()
+    }
+}
+
+/// Says that the name space itself does not exist where nothing else is said in it (H-3).
+fn tell_spaces(state: &mut TypeState, resources: &[EncodedResource], removed: &mut Vec<Arc<str>>) {
+    for space in std::mem::take(&mut state.spaces) {
+        if !resources
+            .iter()
+            .any(|sent| sent.name().starts_with(&*space))
+        {
+            removed.push(Arc::clone(&space));
+        }
+        state.spaces_told.insert(space);
     }
 }
 
@@ -466,6 +530,9 @@ fn take(
 }
 
 fn take_removed(state: &mut TypeState, name: Arc<str>, removed: &mut Vec<Arc<str>>) {
+    if matches!(state.known.get(&name), Some(Known::Held(_))) {
+        state.had.insert(Arc::clone(&name));
+    }
     state.gone.remove(&name);
     if state.sub.names(&name) {
         state.known.insert(Arc::clone(&name), Known::Absent); // 9.4: it may come back

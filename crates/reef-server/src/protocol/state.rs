@@ -131,6 +131,12 @@ pub(super) struct TypeState {
     pub(super) unresolved: BTreeSet<Arc<str>>,
     /// Content rejected when sent alone.
     pub(super) bad: BTreeMap<Arc<str>, Version>,
+    /// VHDS: name spaces of route configurations that wait for their first word (H-3).
+    pub(super) spaces: BTreeSet<Arc<str>>,
+    /// VHDS: name spaces something was said in.
+    pub(super) spaces_told: BTreeSet<Arc<str>>,
+    /// Removals of the response being made whose names the client held.
+    pub(super) had: BTreeSet<Arc<str>>,
     /// A response is due even if it is empty (D-8, W-2).
     pub(super) owed: bool,
     /// The client came with state of before this stream.
@@ -150,7 +156,11 @@ pub(super) struct TypeState {
 impl TypeState {
     /// Whether nothing is waiting to be computed or sent.
     pub(super) fn nothing_pending(&self) -> bool {
-        self.dirty.is_clean() && self.forced.is_empty() && self.alone.is_empty() && !self.owed
+        self.dirty.is_clean()
+            && self.forced.is_empty()
+            && self.alone.is_empty()
+            && self.spaces.is_empty()
+            && !self.owed
     }
 
     /// Whether the client is done with everything of this type, removals included.

@@ -28,6 +28,8 @@ pub enum Body {
         resources: Vec<EncodedResource>,
         /// Names that are gone.
         removed: Vec<Arc<str>>,
+        /// Virtual hosts that were asked for and do not exist: resources without body that echo the name as alias.
+        absent: Vec<Arc<str>>,
     },
     /// A `DiscoveryResponse`.
     Sotw {
@@ -50,6 +52,15 @@ impl Response {
     pub fn removed(&self) -> &[Arc<str>] {
         match &self.body {
             Body::Delta { removed, .. } => removed,
+            Body::Sotw { .. } => &[],
+        }
+    }
+
+    /// Names answered by a resource without body; only virtual hosts on delta (H-5).
+    #[must_use]
+    pub fn absent(&self) -> &[Arc<str>] {
+        match &self.body {
+            Body::Delta { absent, .. } => absent,
             Body::Sotw { .. } => &[],
         }
     }

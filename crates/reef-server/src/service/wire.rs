@@ -139,6 +139,12 @@ const VERSION: u32 = 1;
 const RESOURCES: u32 = 2;
 /// `type_url` of both messages.
 const TYPE_URL: u32 = 4;
+/// `Resource.version`, `.name` and `.aliases`, for the form without body.
+const RESOURCE_VERSION: u32 = 1;
+const RESOURCE_NAME: u32 = 3;
+const RESOURCE_ALIASES: u32 = 4;
+/// Version of a resource without body: not one of ours, so a client that reports it is answered again.
+const ABSENT: &str = "absent";
 /// `nonce` of both messages.
 const NONCE: u32 = 5;
 
@@ -156,6 +162,14 @@ impl Frames {
             }
         };
         let mut tail = BytesMut::new();
+        for name in response.absent() {
+            let mut resource = BytesMut::new();
+            text(RESOURCE_VERSION, ABSENT, &mut resource);
+            text(RESOURCE_NAME, name, &mut resource);
+            text(RESOURCE_ALIASES, name, &mut resource);
+            field(RESOURCES, resource.len(), &mut tail);
+            tail.extend_from_slice(&resource);
+        }
         text(TYPE_URL, response.ty.type_url(), &mut tail);
         text(NONCE, &response.nonce.to_string(), &mut tail);
         for name in response.removed() {

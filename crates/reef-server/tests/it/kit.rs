@@ -11,7 +11,7 @@ use reef_server::provider::{ResourceView, StreamReport};
 use reef_server::status::StreamEnd;
 use reef_xds::{EncodedResource, ResourceType, Version};
 
-pub(crate) use ResourceType::{Cluster, Endpoint, Listener, Route};
+pub(crate) use ResourceType::{Cluster, Endpoint, Listener, Route, VirtualHost};
 
 /// The four types the conformance suite uses.
 pub(crate) const FOUR: [ResourceType; 4] = [Cluster, Listener, Route, Endpoint];
@@ -377,6 +377,9 @@ pub(crate) fn said(response: &Response) -> String {
     let mut text = response.ty.short_name().to_owned();
     for resource in response.resources() {
         text += &format!(" +{}", String::from_utf8_lossy(&resource.value()));
+    }
+    for name in response.absent() {
+        text += &format!(" ?{name}");
     }
     for name in response.removed() {
         text += &format!(" -{name}");

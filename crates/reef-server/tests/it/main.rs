@@ -1,7 +1,13 @@
 //! Tests of the discovery server: the protocol as a value, random interleavings, and real tonic on port 0.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a helper of a test fails the test"
+)]
 
 mod harness;
 mod kit;
 mod over_tonic;
+mod reef;
+mod subscriptions;
