@@ -1,1 +1,18 @@
-//! Real-server tests.
+//! Parts of tests that start real servers: a mesh of real Envoys on this machine.
+//!
+//! ```text
+//! namespace  a network, mount and process namespace of our own; all in it ends with it
+//!   └ mesh   bridge, Reef, and per Pod of the manifests:
+//!       └ net::Pod  network namespace, iptables rules, Envoy, app
+//! app        what runs in a pod: HTTP, gRPC, TCP, and a socket by which tests make it call others
+//! demo       the demo, which is the same mesh shown to a person
+//! ```
+
+pub mod app;
+pub mod call;
+pub mod control;
+pub mod demo;
+pub mod manifest;
+pub mod mesh;
+pub mod namespace;
+pub mod net;

@@ -1,0 +1,431 @@
+//! A running mesh: Reef, and per pod an Envoy and an app. Needs [`namespace::settle`] before.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use reef_proxy::bootstrap::{self, BootstrapOptions, PodPort};
+use reef_proxy::intercept::{InterceptOptions, ProxySockets};
+use serde_json::Value;
+
+use crate::call::{self, Answer, Call, Protocol};
+use crate::control;
+use crate::manifest::{Manifests, PodSpec};
+use crate::namespace::{Power, shell};
+use crate::net::{HOST, PodNet, Running, make_bridge};
+
+/// Port of Reef's xDS.
+const XDS_PORT: u16 = 15010;
+/// Reef's monitoring address, inside the namespace.
+pub const MONITORING: &str = "127.0.0.1:15014";
+/// Mark of Envoy's sockets where there is no second user; also the user's id where there is.
+const PROXY_ID: u32 = 1337;
+
+/// One pod: its network, its app and, in the mesh, its Envoy.
+#[derive(Debug)]
+struct Pod {
+    net: PodNet,
+    ip: Ipv4Addr,
+    control: PathBuf,
+    app: Running,
+    envoy: Option<Running>,
+}
+
+/// The mesh. Everything ends with the value.
+#[derive(Debug)]
+pub struct Mesh {
+    power: Power,
+    work: PathBuf,
+    config: PathBuf,
+    envoy_binary: PathBuf,
+    reef_arguments: Vec<String>,
+    reef: Option<Running>,
+    pods: BTreeMap<String, Pod>,
+}
+
+impl Mesh {
+    /// Makes the network and starts Reef over `config`. Logs and sockets go to `work`.
+    ///
+    /// # Errors
+    /// When a program is missing or Reef is not ready in ten seconds.
+    pub fn start(power: Power, work: &Path, config: &Path) -> Result<Self> {
+        make_bridge()?;
+        let envoy_binary = mount_envoy()?;
+        shell(&format!("chmod 755 {}", work.display()))?;
+        let mut mesh = Self {
+            power,
+            work: work.to_path_buf(),
+            config: config.to_path_buf(),
+            envoy_binary,
+            reef_arguments: Vec::new(),
+            reef: None,
+            pods: BTreeMap::new(),
+        };
+        mesh.start_reef()?;
+        Ok(mesh)
+    }
+
+    /// Starts Reef and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it ends or is not ready in ten seconds.
+    pub fn start_reef(&mut self) -> Result<()> {
+        let mut command = Command::new(program("reef", "REEF_BIN")?);
+        command
+            .args(["serve", "--insecure-xds", "--config-dir"])
+            .arg(&self.config)
+            .args(["--grpc-addr", &format!("{HOST}:{XDS_PORT}")])
+            .args(["--http-addr", "127.0.0.1:8080"])
+            .args(["--monitoring-addr", MONITORING])
+            .args(&self.reef_arguments);
+        let mut reef = Running::start(&mut command, self.work.join("reef.log"))?;
+        let ready = wait(Duration::from_secs(10), || {
+            reef.ended() || call::page(MONITORING, "/ready").is_ok()
+        });
+        if !ready || reef.ended() {
+            bail!("Reef did not become ready:\n{}", reef.tail());
+        }
+        self.reef = Some(reef);
+        Ok(())
+    }
+
+    /// Kills Reef with SIGKILL.
+    pub fn kill_reef(&mut self) {
+        self.reef = None;
+    }
+
+    /// Reef's process id, in our namespace.
+    pub fn reef_pid(&self) -> Option<u32> {
+        self.reef.as_ref().map(Running::pid)
+    }
+
+    /// Starts everything the manifests name, without waiting for readiness.
+    ///
+    /// # Errors
+    /// When a network or a process cannot be made.
+    pub fn start_all(&mut self, manifests: &Manifests) -> Result<()> {
+        for pod in manifests.pods() {
+            self.start_pod(&pod)?;
+        }
+        for outside in manifests.outside() {
+            self.start_outside(&outside.host, outside.ip, &outside.ports)?;
+        }
+        Ok(())
+    }
+
+    /// Starts one pod with its sidecar.
+    ///
+    /// # Errors
+    /// When its network or a process cannot be made.
+    pub fn start_pod(&mut self, spec: &PodSpec) -> Result<()> {
+        let net = PodNet::make(&spec.name, spec.ip)?;
+        let mut intercept =
+            InterceptOptions::from_annotations(&spec.annotations)?.unwrap_or_default();
+        if self.power == Power::User {
+            intercept.proxy = ProxySockets::Mark(PROXY_ID);
+        }
+        net.intercept(&intercept)?;
+        let (app, control) = self.start_app(&net, &spec.name, &spec.name, &spec.ports)?;
+        let envoy = self.start_envoy(&net, spec)?;
+        let pod = Pod {
+            net,
+            ip: spec.ip,
+            control,
+            app,
+            envoy: Some(envoy),
+        };
+        self.pods.insert(spec.name.clone(), pod);
+        Ok(())
+    }
+
+    /// Starts an app outside the mesh.
+    ///
+    /// # Errors
+    /// When its network or the process cannot be made.
+    pub fn start_outside(&mut self, name: &str, ip: Ipv4Addr, ports: &[u16]) -> Result<()> {
+        let net = PodNet::make(name, ip)?;
+        let ports: Vec<(String, u16)> = ports.iter().map(|p| ("http".to_owned(), *p)).collect();
+        let (app, control) = self.start_app(&net, name, name, &ports)?;
+        let pod = Pod {
+            net,
+            ip,
+            control,
+            app,
+            envoy: None,
+        };
+        self.pods.insert(name.to_owned(), pod);
+        Ok(())
+    }
+
+    fn start_app(
+        &self,
+        net: &PodNet,
+        file: &str,
+        name: &str,
+        ports: &[(String, u16)],
+    ) -> Result<(Running, PathBuf)> {
+        let control = self.work.join(format!("{file}.sock"));
+        let testapp = program("reef-testapp", "REEF_TESTAPP_BIN")?;
+        let mut command = net.command(&testapp.to_string_lossy());
+        command.args(["--name", name, "--control"]).arg(&control);
+        for (port_name, port) in ports {
+            let kind = if port_name.starts_with("tcp") {
+                "--tcp"
+            } else {
+                "--http"
+            };
+            command.args([kind, &port.to_string()]);
+        }
+        let app = Running::start(&mut command, self.work.join(format!("{file}.app.log")))?;
+        Ok((app, control))
+    }
+
+    fn start_envoy(&self, net: &PodNet, spec: &PodSpec) -> Result<Running> {
+        let discovery = format!("{HOST}:{XDS_PORT}").parse()?;
+        let mut options =
+            BootstrapOptions::new(&spec.name, &spec.namespace, spec.ip.into(), discovery);
+        options.labels.clone_from(&spec.labels);
+        options.annotations.clone_from(&spec.annotations);
+        options.service_account.clone_from(&spec.service_account);
+        options.node_name.clone_from(&spec.node);
+        options.pod_ports = spec
+            .ports
+            .iter()
+            .map(|(name, port)| PodPort {
+                name: Some(name.clone()),
+                container_port: *port,
+                protocol: "TCP".to_owned(),
+            })
+            .collect();
+        if self.power == Power::User {
+            options.socket_mark = Some(PROXY_ID);
+        }
+        let file = self.work.join(format!("{}.bootstrap.json", spec.name));
+        std::fs::write(&file, bootstrap::build(&options)?.to_string())?;
+        let binary = self.envoy_binary.to_string_lossy();
+        let id = PROXY_ID.to_string();
+        let mut command = match self.power {
+            Power::User => net.command(&binary),
+            Power::Root => {
+                let mut command = net.command("setpriv");
+                command.args(["--reuid", &id, "--regid", &id, "--clear-groups"]);
+                command.arg(&*binary);
+                command
+            }
+        };
+        command
+            .arg("--config-path")
+            .arg(&file)
+            .args(["--concurrency", "1", "--disable-hot-restart"])
+            .args(["--log-level", "warning"]);
+        Running::start(
+            &mut command,
+            self.work.join(format!("{}.envoy.log", spec.name)),
+        )
+    }
+
+    /// Names of the pods that have a sidecar, sorted.
+    pub fn proxies(&self) -> Vec<String> {
+        let with = self.pods.iter().filter(|(_, pod)| pod.envoy.is_some());
+        with.map(|(name, _)| name.clone()).collect()
+    }
+
+    fn pod(&self, name: &str) -> Result<&Pod> {
+        self.pods
+            .get(name)
+            .with_context(|| format!("no pod {name}"))
+    }
+
+    /// Makes the app of a pod perform a call.
+    ///
+    /// # Errors
+    /// What the call ended with.
+    pub fn call(&self, pod: &str, call: &Call) -> Result<Answer> {
+        control::ask(&self.pod(pod)?.control, call)
+    }
+
+    /// Asks the admin interface of a pod's Envoy.
+    ///
+    /// # Errors
+    /// When it does not answer with 200.
+    pub fn envoy_admin(&self, pod: &str, path: &str) -> Result<String> {
+        let answer = self.call(
+            pod,
+            &Call {
+                protocol: Protocol::Http1,
+                address: "127.0.0.1:15000".to_owned(),
+                authority: "127.0.0.1:15000".to_owned(),
+                path: path.to_owned(),
+            },
+        )?;
+        if answer.status != 200 {
+            bail!("{pod}: {path}: {} {}", answer.status, answer.body.trim());
+        }
+        Ok(answer.body)
+    }
+
+    /// Reads one number of a pod's Envoy; 0 if Envoy has not made it yet.
+    ///
+    /// # Errors
+    /// When the admin interface does not answer.
+    pub fn envoy_stat(&self, pod: &str, name: &str) -> Result<u64> {
+        let page = self.envoy_admin(pod, &format!("/stats?filter=^{name}$"))?;
+        let number = page.trim().rsplit(": ").next().unwrap_or_default();
+        Ok(number.parse().unwrap_or_default())
+    }
+
+    /// Bytes a pod's Envoy has received from Reef, as Envoy counts them on its sockets.
+    ///
+    /// # Errors
+    /// When the admin interface does not answer.
+    pub fn received_bytes(&self, pod: &str) -> Result<u64> {
+        self.envoy_stat(pod, "cluster.reef-xds.upstream_cx_rx_bytes_total")
+    }
+
+    /// Whether a pod's readiness listener says that its Envoy is ready.
+    ///
+    /// # Errors
+    /// When there is no such pod.
+    pub fn is_ready(&self, pod: &str) -> Result<bool> {
+        let address = format!("{}:15021", self.pod(pod)?.ip);
+        Ok(call::page(&address, "/healthz/ready").is_ok())
+    }
+
+    /// Waits until every Envoy is ready; returns how long that took.
+    ///
+    /// # Errors
+    /// When one is not in time, with its last log lines.
+    pub fn wait_ready(&mut self, limit: Duration) -> Result<Duration> {
+        let begin = now();
+        for name in self.proxies() {
+            let left = limit.saturating_sub(begin.elapsed());
+            if wait(left, || self.is_ready(&name).unwrap_or(false)) {
+                continue;
+            }
+            let state = self.envoy_admin(&name, "/server_info").unwrap_or_default();
+            let stats = self
+                .envoy_admin(&name, "/stats?filter=warming|rejected|init_fetch|update_")
+                .unwrap_or_default();
+            let log = self.pod(&name)?.envoy.as_ref().map(Running::tail);
+            bail!(
+                "{name} is not ready after {limit:?}\n{}\n{stats}\n{}\nReef:\n{}",
+                state.lines().find(|l| l.contains("state")).unwrap_or("-"),
+                log.unwrap_or_default(),
+                self.reef.as_ref().map(Running::tail).unwrap_or_default()
+            );
+        }
+        Ok(begin.elapsed())
+    }
+
+    /// Counts rejected updates and things still warming, over all Envoys.
+    ///
+    /// # Errors
+    /// When an Envoy or Reef does not answer.
+    pub fn complaints(&self) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        for name in self.proxies() {
+            for stat in [
+                "cluster_manager.cds.update_rejected",
+                "cluster_manager.warming_clusters",
+                "listener_manager.lds.update_rejected",
+                "listener_manager.total_listeners_warming",
+            ] {
+                let count = self.envoy_stat(&name, stat)?;
+                if count > 0 {
+                    found.push(format!("{name}: {stat} = {count}"));
+                }
+            }
+        }
+        for proxy in self.reef_proxies()? {
+            for (kind, state) in proxy["types"].as_object().into_iter().flatten() {
+                if let Some(error) = state["lastError"].as_str() {
+                    found.push(format!("{}: {kind}: {error}", proxy["id"]));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// What Reef says about its proxies (`/debug/proxies`).
+    ///
+    /// # Errors
+    /// When Reef does not answer.
+    pub fn reef_proxies(&self) -> Result<Vec<Value>> {
+        let page = call::page(MONITORING, "/debug/proxies")?;
+        Ok(serde_json::from_str(&page)?)
+    }
+
+    /// Kills an app and starts nothing in its place; for tests of health.
+    ///
+    /// # Errors
+    /// When there is no such pod.
+    pub fn kill_app(&mut self, pod: &str) -> Result<()> {
+        let pod = self.pods.get_mut(pod).context("no such pod")?;
+        pod.app.kill();
+        Ok(())
+    }
+
+    /// Prepares a command in a pod's network.
+    ///
+    /// # Errors
+    /// When there is no such pod.
+    pub fn command_in(&self, pod: &str, program: &str) -> Result<Command> {
+        Ok(self.pod(pod)?.net.command(program))
+    }
+}
+
+/// Waits for a condition, asking every 50 ms. `false` if it did not come true in time.
+pub fn wait(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let begin = now();
+    loop {
+        if condition() {
+            return true;
+        }
+        if begin.elapsed() >= limit {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The time, for measuring.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "real processes take real time; nothing here is the product's core"
+)]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Finds a program of ours: where the environment says, else beside this one.
+///
+/// # Errors
+/// When it is not built.
+pub fn program(name: &str, variable: &str) -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os(variable) {
+        return Ok(path.into());
+    }
+    let this = std::env::current_exe()?;
+    let found = this
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file());
+    found.with_context(|| {
+        format!("{name} is not built: cargo build -p reef -p reef-e2e --bins (or set {variable})")
+    })
+}
+
+/// Makes Envoy readable for every user: the file may be below a closed home folder.
+fn mount_envoy() -> Result<PathBuf> {
+    let binary = std::env::var("ENVOY_BIN")
+        .context("ENVOY_BIN is not set; `cargo xtask envoy` fetches Envoy and prints its path")?;
+    shell(&format!(
+        "touch /run/envoy && mount --bind '{binary}' /run/envoy"
+    ))?;
+    Ok(PathBuf::from("/run/envoy"))
+}
