@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
 use tracing::error;
 
 pub use wire::{Frames, from_delta, from_sotw};
@@ -37,6 +38,14 @@ pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams per connection. An Envoy without ADS opens one per subscription, so this is well above the 16 of a
 /// well-configured one.
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 1024;
+
+/// The transport failed.
+#[derive(Debug, thiserror::Error)]
+#[error("the discovery transport failed")]
+pub struct ServeError {
+    /// What the transport says.
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
 
 /// What all streams share.
 pub(crate) struct Shared {
@@ -166,6 +175,29 @@ impl DiscoveryServer {
             .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
             .http2_max_header_list_size(16 * 1024)
             .tcp_nodelay(true)
+    }
+
+    /// Serves `listener` until `until` is ready; then accepts nothing more and returns when the connections are done.
+    ///
+    /// Call [`Self::drain`] when `until` becomes ready: a connection lives as long as its streams.
+    ///
+    /// # Errors
+    /// [`ServeError`] if the transport cannot go on.
+    pub async fn serve(
+        &self,
+        listener: tokio::net::TcpListener,
+        until: impl Future<Output = ()>,
+    ) -> Result<(), ServeError> {
+        let incoming = TcpIncoming::from(listener)
+            .with_nodelay(Some(true))
+            .with_keepalive(Some(KEEPALIVE_INTERVAL));
+        Self::transport()
+            .add_routes(self.routes())
+            .serve_with_incoming_shutdown(incoming, until)
+            .await
+            .map_err(|source| ServeError {
+                source: source.into(),
+            })
     }
 
     /// Ends every stream with `Unavailable`, spread over `window`, and waits for them. New streams end at once.

@@ -15,7 +15,7 @@ use reef_server::service::DiscoveryServer;
 use reef_xds::ResourceType;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstCodec;
@@ -99,12 +99,11 @@ impl Server {
         );
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let routes = server.routes();
         let mut tasks = JoinSet::new();
+        let serving = server.clone();
         tasks.spawn(async move {
-            DiscoveryServer::transport()
-                .add_routes(routes)
-                .serve_with_incoming(TcpListenerStream::new(listener))
+            serving
+                .serve(listener, std::future::pending())
                 .await
                 .unwrap();
         });
@@ -298,7 +297,7 @@ async fn single_type_service_implies_its_type() {
 }
 
 #[tokio::test]
-async fn harness_14_reef_node_rules_and_refusals() {
+async fn reef_14_node_rules_refusals_and_large_requests() {
     let server = Server::start(&World::of(&[Cluster], &["a"])).await;
     for (id, code) in [
         ("", Code::InvalidArgument),
