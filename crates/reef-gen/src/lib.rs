@@ -1,1 +1,38 @@
-//! reef-gen (room under construction).
+//! From the mesh to xDS: what one class of proxies receives, in Istio's shapes and names.
+//!
+//! Generation has two steps. *Selecting* reads the snapshot, the scope and the facts of a class and
+//! yields one key per resource; *building* turns a key into its message and reads nothing else. So
+//! equal keys give equal bytes, and one encoded resource serves every class that has its key.
+//!
+//! ```text
+//! ProxyIdentity ─ facts/keys ─► ProxyKeys (the class)
+//! ClassInput ─┬─ cluster_keys  ─► ClusterKey  ─ build_cluster   ─► Cluster
+//!             ├─ endpoint_keys ─► EndpointKey ─ build_endpoints ─► ClusterLoadAssignment
+//!             ├─ listener_keys ─► ListenerKey ─ build_listener  ─► Listener
+//!             └─ route_keys    ─► RouteKey    ─ build_route     ─► RouteConfiguration
+//! ```
+//!
+//! No caches, no clock, no IO. Configuration never fails generation: what can't be sent is among
+//! [`problems`]. Rules of `VirtualService` and `DestinationRule` have no effect yet; see
+//! [`applied_kinds`].
+
+mod cluster;
+mod endpoint;
+mod facts;
+mod input;
+mod listener;
+pub mod names;
+mod route;
+mod xds;
+
+pub use cluster::{
+    ClusterKey, FixedCluster, InboundCluster, OutboundCluster, build_cluster, cluster_keys,
+};
+pub use endpoint::{EndpointKey, build_endpoints, endpoint_key, endpoint_keys};
+pub use facts::{
+    ClustersKey, EndpointsKey, ListenersKey, ProxyFacts, ProxyKeys, RoutesKey, TargetKey, facts,
+    keys,
+};
+pub use input::{ClassInput, applied_kinds, problems};
+pub use listener::{ListenerKey, build_listener, listener_keys};
+pub use route::{RouteKey, build_route, route_keys};

@@ -1,0 +1,162 @@
+//! Clusters: one per service port in scope, one per local port, and the fixed ones.
+
+mod fixed;
+mod inbound;
+mod outbound;
+mod protocol;
+mod select;
+
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reef_config::Problem;
+use reef_mesh::{IpMode, Protocol, Service, ServiceEndpoints};
+use xds_api::envoy::config::cluster::v3 as cds;
+
+use crate::endpoint::Selection;
+use crate::names;
+
+pub use select::cluster_keys;
+pub(crate) use select::declared_identity;
+
+/// Everything one cluster reads.
+///
+/// Equality is by content, and cheap where the snapshot shares services by pointer. Hashing reads
+/// the name only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClusterKey {
+    /// The cluster of a service port.
+    Outbound(OutboundCluster),
+    /// The cluster of a port of the workload itself.
+    Inbound(InboundCluster),
+    /// A cluster every sidecar has.
+    Fixed(FixedCluster),
+}
+
+/// Mesh-wide settings clusters read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct ClusterDefaults {
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// TCP keepalive of upstream connections.
+    pub keepalive: Option<Keepalive>,
+    /// How often names are resolved again if their TTL says nothing.
+    pub dns_refresh: Duration,
+}
+
+/// TCP keepalive; absent parts are the operating system's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Keepalive {
+    /// Unanswered probes until the connection is dead.
+    pub probes: Option<u32>,
+    /// Idle time before the first probe.
+    pub time: Option<Duration>,
+    /// Time between probes.
+    pub interval: Option<Duration>,
+}
+
+/// Key of the cluster of a service port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboundCluster {
+    pub(crate) name: Arc<str>,
+    pub(crate) service: Arc<Service>,
+    pub(crate) port: usize,
+    /// Endpoints, only where they are part of the cluster, and which of them.
+    pub(crate) inline: Option<(Arc<ServiceEndpoints>, Selection)>,
+    /// Address families to resolve, only where names are resolved.
+    pub(crate) lookup: Option<IpMode>,
+    pub(crate) defaults: Arc<ClusterDefaults>,
+}
+
+/// Key of the cluster of a local port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboundCluster {
+    pub(crate) name: Arc<str>,
+    pub(crate) protocol: Protocol,
+    /// (host, name, namespace) of the services the port serves, oldest first.
+    pub(crate) services: Box<[(Arc<str>, Arc<str>, Arc<str>)]>,
+    pub(crate) target: InboundTarget,
+    pub(crate) ip_mode: IpMode,
+    pub(crate) defaults: Arc<ClusterDefaults>,
+}
+
+/// Where an inbound cluster connects to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum InboundTarget {
+    /// The address the client meant.
+    OriginalDestination,
+    /// A socket. `from_inbound` binds the source to 127.0.0.6, which iptables lets pass.
+    Socket {
+        /// Address.
+        ip: IpAddr,
+        /// Port.
+        port: u16,
+        /// Binds the source address.
+        from_inbound: bool,
+    },
+    /// A Unix socket.
+    Pipe(Arc<str>),
+}
+
+/// Key of a cluster every sidecar has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FixedCluster {
+    pub(crate) kind: FixedKind,
+    pub(crate) defaults: Arc<ClusterDefaults>,
+}
+
+/// Which fixed cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum FixedKind {
+    /// No endpoints.
+    BlackHole,
+    /// To the original destination.
+    Passthrough,
+    /// To the original destination, from 127.0.0.6.
+    InboundPassthrough(IpMode),
+}
+
+impl ClusterKey {
+    /// The cluster's name.
+    #[must_use]
+    pub fn name(&self) -> Arc<str> {
+        match self {
+            Self::Outbound(key) => key.name.clone(),
+            Self::Inbound(key) => key.name.clone(),
+            Self::Fixed(key) => Arc::from(key.kind.name()),
+        }
+    }
+}
+
+impl FixedKind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::BlackHole => names::BLACK_HOLE,
+            Self::Passthrough => names::PASSTHROUGH,
+            Self::InboundPassthrough(_) => names::INBOUND_PASSTHROUGH,
+        }
+    }
+}
+
+impl Hash for ClusterKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Outbound(key) => key.name.hash(state),
+            Self::Inbound(key) => key.name.hash(state),
+            Self::Fixed(key) => key.kind.hash(state),
+        }
+    }
+}
+
+/// Builds the cluster.
+#[must_use]
+pub fn build_cluster(key: &ClusterKey) -> (cds::Cluster, Vec<Problem>) {
+    let cluster = match key {
+        ClusterKey::Outbound(key) => outbound::build(key),
+        ClusterKey::Inbound(key) => inbound::build(key),
+        ClusterKey::Fixed(key) => fixed::build(key),
+    };
+    (cluster, Vec::new())
+}

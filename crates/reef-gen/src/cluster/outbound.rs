@@ -1,0 +1,122 @@
+//! Clusters of service ports.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use reef_mesh::{IpMode, Registry, Resolution, Service, TargetPort};
+use xds_api::Any;
+use xds_api::envoy::config::cluster::v3::{
+    self as cds,
+    cluster::{DiscoveryType, DnsLookupFamily, LbPolicy},
+};
+use xds_api::envoy::config::core::v3 as core;
+use xds_api::envoy::extensions::network::dns_resolver::cares::v3::CaresDnsResolverConfig;
+use xds_api::envoy::r#type::v3::Percent;
+
+use super::OutboundCluster;
+use super::inbound::service_value;
+use super::protocol::{base, discovery, options};
+use crate::endpoint::assignment;
+use crate::xds;
+
+/// Spreads the resolution of many names that were first asked for together.
+const DNS_JITTER: Duration = Duration::from_millis(100);
+
+pub(crate) fn build(key: &OutboundCluster) -> cds::Cluster {
+    let service = &key.service;
+    let Some(port) = service.ports.get(key.port) else {
+        debug_assert!(false, "the key names a port of its own service");
+        return base(&key.name, &key.defaults);
+    };
+    let mut cluster = cds::Cluster {
+        typed_extension_protocol_options: options(port.protocol),
+        metadata: Some(metadata(service)),
+        // Unhealthy endpoints are sent, and used only when nothing else is left.
+        common_lb_config: Some(cds::cluster::CommonLbConfig {
+            healthy_panic_threshold: Some(Percent { value: 0.0 }),
+            ..Default::default()
+        }),
+        lb_policy: LbPolicy::LeastRequest.into(),
+        ..base(&key.name, &key.defaults)
+    };
+    match service.resolution {
+        Resolution::Passthrough => {
+            cluster.cluster_discovery_type = discovery(DiscoveryType::OriginalDst);
+            cluster.lb_policy = LbPolicy::ClusterProvided.into();
+            cluster.lb_config = port_override(service, &port.target);
+        }
+        Resolution::Dns | Resolution::DnsRoundRobin => inline(&mut cluster, key, &port.name),
+        Resolution::ClientSide | Resolution::DynamicDns | Resolution::Alias => {
+            cluster.cluster_discovery_type = discovery(DiscoveryType::Eds);
+            cluster.eds_cluster_config = Some(cds::cluster::EdsClusterConfig {
+                eds_config: Some(xds::ads()),
+                service_name: key.name.to_string(),
+            });
+        }
+    }
+    cluster
+}
+
+/// True if the cluster follows one name instead of keeping a host per answer.
+pub(crate) fn is_logical(service: &Service) -> bool {
+    service.resolution == Resolution::DnsRoundRobin || service.race_first_connect
+}
+
+fn inline(cluster: &mut cds::Cluster, key: &OutboundCluster, port: &Arc<str>) {
+    let service = &key.service;
+    // LOGICAL_DNS takes exactly one endpoint.
+    let (kind, most) = if is_logical(service) {
+        (DiscoveryType::LogicalDns, 1)
+    } else {
+        (DiscoveryType::StrictDns, usize::MAX)
+    };
+    cluster.cluster_discovery_type = discovery(kind);
+    cluster.dns_lookup_family = match key.lookup {
+        _ if service.race_first_connect => DnsLookupFamily::All,
+        Some(IpMode::V6) => DnsLookupFamily::V6Only,
+        Some(IpMode::V4 | IpMode::Dual) | None => DnsLookupFamily::V4Only,
+    }
+    .into();
+    cluster.dns_refresh_rate = Some(xds::duration(key.defaults.dns_refresh));
+    cluster.respect_dns_ttl = true;
+    cluster.dns_jitter = Some(xds::duration(DNS_JITTER));
+    cluster.typed_dns_resolver_config = Some(core::TypedExtensionConfig {
+        name: "envoy.network.dns_resolver.cares".to_owned(),
+        typed_config: Some(RESOLVER.clone()),
+    });
+    if let Some((endpoints, only)) = &key.inline {
+        let some = endpoints.of_port(port).iter().take(most);
+        cluster.load_assignment = Some(assignment(&key.name, some, only));
+    }
+}
+
+static RESOLVER: LazyLock<Any> = LazyLock::new(|| {
+    Any::pack(&CaresDnsResolverConfig {
+        udp_max_queries: Some(100),
+        ..Default::default()
+    })
+});
+
+/// A `NONE` service entry may map its port: the destination keeps its address, not its port.
+fn port_override(service: &Service, target: &TargetPort) -> Option<cds::cluster::LbConfig> {
+    let TargetPort::Number(number) = target else {
+        return None;
+    };
+    (service.registry == Registry::ServiceEntry).then(|| {
+        cds::cluster::LbConfig::OriginalDstLbConfig(cds::cluster::OriginalDstLbConfig {
+            upstream_port_override: Some((*number).into()),
+            ..Default::default()
+        })
+    })
+}
+
+fn metadata(service: &Service) -> core::Metadata {
+    let (host, name, namespace) = crate::facts::identity(service);
+    let value = service_value(&host, &name, &namespace);
+    let mut fields = BTreeMap::from([("services".to_owned(), xds::list(vec![value]))]);
+    if service.mesh_external {
+        fields.insert("external".to_owned(), xds::flag(true));
+    }
+    xds::istio_metadata(fields)
+}

@@ -1,0 +1,209 @@
+//! Load assignments: endpoints of one service port by locality, with health and weights.
+//!
+//! A load assignment depends on the proxy only through two selections: the node, for services
+//! whose traffic stays on it, and the networks the proxy asked for. So nearly all proxies share it.
+
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use reef_mesh::{
+    Address, Endpoint, Health, Locality, Resolution, Service, ServiceEndpoints, ServiceKey,
+    Workload,
+};
+use xds_api::envoy::config::core::v3 as core;
+use xds_api::envoy::config::endpoint::v3 as eds;
+
+use crate::input::{ClassInput, is_routable};
+use crate::{names, xds};
+
+/// Everything the load assignment of one cluster reads.
+///
+/// Equality is by content, and cheap where the snapshot shares endpoints by pointer. Hashing reads
+/// the name and the selections only: versions of one assignment share a bucket, which is short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointKey {
+    pub(crate) name: Arc<str>,
+    pub(crate) port: Arc<str>,
+    pub(crate) endpoints: Option<Arc<ServiceEndpoints>>,
+    pub(crate) only: Selection,
+}
+
+/// Which endpoints of a service a proxy may use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Selection {
+    /// Only endpoints on this node; `Some(None)` is a proxy whose node is unknown: none.
+    pub node: Option<Option<Arc<str>>>,
+    /// Only endpoints in these networks.
+    pub networks: Option<Arc<[Arc<str>]>>,
+}
+
+impl EndpointKey {
+    /// The resource name, which is the name of the cluster.
+    #[must_use]
+    pub fn name(&self) -> Arc<str> {
+        self.name.clone()
+    }
+}
+
+impl Hash for EndpointKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+        self.only.hash(state);
+    }
+}
+
+/// Selects the load assignments of a class: one per port of each service whose endpoints travel
+/// over EDS, in scope order.
+#[must_use]
+pub fn endpoint_keys(input: &ClassInput) -> Vec<EndpointKey> {
+    input
+        .scope
+        .services
+        .iter()
+        .flat_map(|scoped| of_service(input, &scoped.service))
+        .collect()
+}
+
+/// Selects the load assignments of one service: the fast path after its endpoints changed.
+///
+/// Empty if the class does not import the service.
+#[must_use]
+pub fn endpoint_key(input: &ClassInput, service: &ServiceKey) -> Vec<EndpointKey> {
+    input
+        .scope
+        .service(&service.hostname)
+        .filter(|scoped| scoped.service.key == *service)
+        .map(|scoped| of_service(input, &scoped.service))
+        .unwrap_or_default()
+}
+
+fn of_service(input: &ClassInput, service: &Arc<Service>) -> Vec<EndpointKey> {
+    if service.resolution != Resolution::ClientSide {
+        return Vec::new();
+    }
+    let endpoints = input.snapshot.endpoints(&service.key);
+    let only = input.selection(service);
+    service
+        .ports
+        .iter()
+        .filter(|port| is_routable(service, port))
+        .map(|port| EndpointKey {
+            name: names::outbound_cluster(port.number, &service.key.hostname),
+            port: port.name.clone(),
+            endpoints: endpoints.cloned(),
+            only: only.clone(),
+        })
+        .collect()
+}
+
+/// Builds the load assignment. Without endpoints it has only its name: a valid, final answer.
+#[must_use]
+pub fn build_endpoints(key: &EndpointKey) -> eds::ClusterLoadAssignment {
+    let endpoints = key
+        .endpoints
+        .as_deref()
+        .map_or(&[][..], |all| all.of_port(&key.port));
+    assignment(
+        &key.name,
+        endpoints.iter().filter(|endpoint| is_direct(endpoint)),
+        &key.only,
+    )
+}
+
+/// Groups endpoints by locality, sorted by the locality's text; their own order is kept.
+pub(crate) fn assignment<'a>(
+    name: &str,
+    endpoints: impl Iterator<Item = &'a Endpoint>,
+    only: &Selection,
+) -> eds::ClusterLoadAssignment {
+    let mut groups: Vec<(&Locality, u32, Vec<eds::LbEndpoint>)> = Vec::new();
+    for endpoint in endpoints.filter(|endpoint| only.admits(endpoint)) {
+        let locality: &Locality = &endpoint.locality;
+        let at = groups
+            .iter()
+            .position(|(known, ..)| *known == locality)
+            .unwrap_or(groups.len());
+        if at == groups.len() {
+            groups.push((locality, 0, Vec::new()));
+        }
+        if let Some((_, weight, members)) = groups.get_mut(at) {
+            *weight = weight.saturating_add(endpoint.weight);
+            members.push(lb_endpoint(endpoint));
+        }
+    }
+    groups.sort_by_cached_key(|(locality, ..)| locality.to_string());
+    eds::ClusterLoadAssignment {
+        cluster_name: name.to_owned(),
+        endpoints: groups
+            .into_iter()
+            .map(|(locality, weight, members)| eds::LocalityLbEndpoints {
+                locality: Some(core::Locality {
+                    region: locality.region.to_string(),
+                    zone: locality.zone.to_string(),
+                    sub_zone: locality.subzone.to_string(),
+                }),
+                load_balancing_weight: Some(weight),
+                lb_endpoints: members,
+                ..Default::default()
+            })
+            .collect(),
+        ..Default::default()
+    }
+}
+
+impl Selection {
+    fn admits(&self, endpoint: &Endpoint) -> bool {
+        let on_node = self
+            .node
+            .as_ref()
+            .is_none_or(|node| node.is_some() && *node == endpoint.node);
+        let in_view = self
+            .networks
+            .as_ref()
+            .is_none_or(|view| view.contains(&endpoint.network));
+        on_node && in_view
+    }
+}
+
+/// Host names need the proxy's resolver and can't be in a load assignment sent over EDS.
+fn is_direct(endpoint: &Endpoint) -> bool {
+    matches!(endpoint.address, Address::Ip(_) | Address::Pipe(_))
+}
+
+fn lb_endpoint(endpoint: &Endpoint) -> eds::LbEndpoint {
+    let address = match &endpoint.address {
+        Address::Pipe(path) => xds::pipe(&**path),
+        Address::Ip(ip) => xds::socket(ip.to_string(), endpoint.port),
+        Address::Host(host) => xds::socket(&**host, endpoint.port),
+        Address::Cidr(cidr) => xds::socket(cidr.ip.to_string(), endpoint.port),
+    };
+    let health = match endpoint.health {
+        Health::Healthy => core::HealthStatus::Healthy,
+        Health::Unhealthy => core::HealthStatus::Unhealthy,
+        Health::Draining => core::HealthStatus::Draining,
+    };
+    eds::LbEndpoint {
+        health_status: health.into(),
+        metadata: Some(workload_metadata(&endpoint.workload)),
+        load_balancing_weight: Some(endpoint.weight),
+        host_identifier: Some(eds::lb_endpoint::HostIdentifier::Endpoint(eds::Endpoint {
+            address: Some(address),
+            ..Default::default()
+        })),
+    }
+}
+
+/// `workload;namespace;canonical-service;revision;cluster`, which telemetry splits again.
+fn workload_metadata(workload: &Workload) -> core::Metadata {
+    let Workload {
+        name,
+        namespace,
+        canonical_service,
+        revision,
+        cluster,
+        ..
+    } = workload;
+    let text = format!("{name};{namespace};{canonical_service};{revision};{cluster}");
+    xds::istio_metadata(BTreeMap::from([("workload".to_owned(), xds::text(text))]))
+}

@@ -1,0 +1,354 @@
+//! What generation reads of a proxy, as results: never a label, never a metadata map.
+//!
+//! [`facts`] drops whatever the proxy's scope makes irrelevant: the node name counts only where a
+//! service keeps traffic on its node, own addresses only where they are endpoints of a headless
+//! service in scope or a `Sidecar` ingress names them. So proxies that differ only in such things
+//! share a class.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reef_mesh::{
+    Interception, IpMode, MeshSnapshot, ProxyIdentity, Registry, Resolution, Service, ServiceKey,
+    ServiceTarget, WorkloadCert,
+};
+use reef_scope::{IngressEndpoint, Scope, ScopeId};
+
+use crate::names::{INBOUND_CAPTURE_PORT, OUTBOUND_CAPTURE_PORT};
+
+/// What generation reads of a proxy beyond its scope and its service targets.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProxyFacts {
+    /// Address families of the proxy.
+    pub ip_mode: IpMode,
+    /// How traffic reaches it.
+    pub interception: Interception,
+    /// Where its certificate comes from.
+    pub workload_cert: WorkloadCert,
+    /// `<namespace>.svc.<cluster domain>`: short names of hosts follow from it.
+    pub dns_domain: Arc<str>,
+    /// Its node, only if some service in scope keeps traffic on the node; the inner `None` is an
+    /// unknown node.
+    pub node: Option<Option<Arc<str>>>,
+    /// Networks it asked for, sorted; `None` means all.
+    pub networks: Option<Arc<[Arc<str>]>>,
+    /// Its own addresses that are endpoints of headless services in scope: no listener there.
+    pub own_headless: Arc<[IpAddr]>,
+    /// Its addresses, only if a `Sidecar` ingress listener names them: the first of each family.
+    pub ingress_ips: Arc<[IpAddr]>,
+    /// Ports its own listeners use, sorted.
+    pub reserved_ports: Arc<[u16]>,
+    /// Idle timeout of its HTTP and TCP proxies.
+    pub idle_timeout: Option<Duration>,
+    /// Accepts HTTP/1.0.
+    pub http10: bool,
+    /// Port of its explicit HTTP proxy; `None` takes the mesh's.
+    pub http_proxy_port: Option<u16>,
+    /// Balances accepted inbound connections exactly.
+    pub balance_inbound: bool,
+    /// Balances accepted outbound connections exactly.
+    pub balance_outbound: bool,
+}
+
+/// A service target by name, so that it outlives versions of the service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetKey {
+    /// The service.
+    pub service: ServiceKey,
+    /// Index of its port.
+    pub port: usize,
+    /// Port of the workload.
+    pub target_port: u16,
+}
+
+/// What the set of clusters of a proxy depends on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClustersKey {
+    /// The scope.
+    pub scope: ScopeId,
+    /// Address families.
+    pub ip_mode: IpMode,
+    /// Inbound clusters need redirected traffic unless a `Sidecar` declares them.
+    pub intercepted: bool,
+    /// Certificate source.
+    pub workload_cert: WorkloadCert,
+    /// As [`ProxyFacts::ingress_ips`].
+    pub ingress_ips: Arc<[IpAddr]>,
+    /// Service targets, only if they decide the inbound clusters.
+    pub targets: Arc<[TargetKey]>,
+    /// As [`ProxyFacts::node`]: inline endpoints are filtered by it.
+    pub node: Option<Option<Arc<str>>>,
+    /// As [`ProxyFacts::networks`].
+    pub networks: Option<Arc<[Arc<str>]>>,
+}
+
+/// What the load assignments of a proxy depend on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EndpointsKey {
+    /// The scope.
+    pub scope: ScopeId,
+    /// As [`ProxyFacts::node`].
+    pub node: Option<Option<Arc<str>>>,
+    /// As [`ProxyFacts::networks`].
+    pub networks: Option<Arc<[Arc<str>]>>,
+}
+
+/// What the listeners of a proxy depend on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenersKey {
+    /// The scope.
+    pub scope: ScopeId,
+    /// Address families.
+    pub ip_mode: IpMode,
+    /// How traffic is redirected.
+    pub interception: Interception,
+    /// Certificate source.
+    pub workload_cert: WorkloadCert,
+    /// Service targets, only if they decide the inbound chains.
+    pub targets: Arc<[TargetKey]>,
+    /// As [`ProxyFacts::own_headless`].
+    pub own_headless: Arc<[IpAddr]>,
+    /// As [`ProxyFacts::ingress_ips`].
+    pub ingress_ips: Arc<[IpAddr]>,
+    /// As [`ProxyFacts::reserved_ports`].
+    pub reserved_ports: Arc<[u16]>,
+    /// As [`ProxyFacts::idle_timeout`].
+    pub idle_timeout: Option<Duration>,
+    /// As [`ProxyFacts::http10`].
+    pub http10: bool,
+    /// As [`ProxyFacts::http_proxy_port`].
+    pub http_proxy_port: Option<u16>,
+    /// As [`ProxyFacts::balance_inbound`].
+    pub balance_inbound: bool,
+    /// As [`ProxyFacts::balance_outbound`].
+    pub balance_outbound: bool,
+}
+
+/// What the route configurations of a proxy depend on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoutesKey {
+    /// The scope.
+    pub scope: ScopeId,
+    /// Address families: they select the addresses among the domains.
+    pub ip_mode: IpMode,
+    /// As [`ProxyFacts::dns_domain`].
+    pub dns_domain: Arc<str>,
+    /// How traffic is redirected: it decides which listeners, hence which routes, there are.
+    pub interception: Interception,
+    /// As [`ProxyFacts::own_headless`]: no listener, no route.
+    pub own_headless: Arc<[IpAddr]>,
+    /// As [`ProxyFacts::reserved_ports`].
+    pub reserved_ports: Arc<[u16]>,
+    /// As [`ProxyFacts::http_proxy_port`].
+    pub http_proxy_port: Option<u16>,
+}
+
+/// All keys of a proxy; proxies with equal keys are one class and share every resource.
+///
+/// Equality is by content. None of it holds a service, so a class outlives snapshots; what a class
+/// was made from (its scope's services and [`ProxyKeys::targets`]) says when to make it again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProxyKeys {
+    /// For clusters.
+    pub clusters: ClustersKey,
+    /// For load assignments.
+    pub endpoints: EndpointsKey,
+    /// For listeners.
+    pub listeners: ListenersKey,
+    /// For routes.
+    pub routes: RoutesKey,
+}
+
+impl ProxyKeys {
+    /// The services whose ports the proxy serves; a change of one of them changes inbound
+    /// resources, whether or not the scope holds it.
+    #[must_use]
+    pub fn targets(&self) -> &[TargetKey] {
+        &self.clusters.targets
+    }
+}
+
+/// Selects what generation reads of a proxy.
+///
+/// Costs a walk over the headless services of the scope.
+#[must_use]
+pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> ProxyFacts {
+    let services = || scope.services.iter().map(|scoped| &scoped.service);
+    let networks = (!proxy.network_view.is_empty()).then(|| Arc::from(&*proxy.network_view));
+    let local_only = services().any(|service| service.local_traffic_only);
+    ProxyFacts {
+        ip_mode: proxy.ip_mode,
+        interception: proxy.interception,
+        workload_cert: proxy.workload_cert,
+        dns_domain: proxy.dns_domain.clone(),
+        node: local_only.then(|| proxy.node_name.clone()),
+        networks,
+        own_headless: own_headless(snapshot, services(), proxy),
+        ingress_ips: ingress_ips(scope, proxy),
+        reserved_ports: reserved_ports(proxy),
+        idle_timeout: proxy
+            .text("IDLE_TIMEOUT")
+            .and_then(go_duration)
+            .filter(|idle| !idle.is_zero()),
+        http10: proxy.text("HTTP10") == Some("1"),
+        http_proxy_port: proxy
+            .text("HTTP_PROXY_PORT")
+            .and_then(|port| port.parse().ok()),
+        balance_inbound: proxy.flag("INBOUND_LISTENER_EXACT_BALANCE"),
+        balance_outbound: proxy.flag("OUTBOUND_LISTENER_EXACT_BALANCE"),
+    }
+}
+
+/// Computes the keys of a proxy. Costs as [`facts`], and a lookup of its service targets.
+#[must_use]
+pub fn keys(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> ProxyKeys {
+    let facts = facts(snapshot, scope, proxy);
+    // Declared ingress listeners replace those of services.
+    let targets: Arc<[TargetKey]> = if scope.ingress.is_empty() {
+        snapshot
+            .service_targets(proxy)
+            .iter()
+            .map(TargetKey::of)
+            .collect()
+    } else {
+        Arc::from([])
+    };
+    keys_of(scope, &facts, targets)
+}
+
+fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> ProxyKeys {
+    ProxyKeys {
+        clusters: ClustersKey {
+            scope: scope.id.clone(),
+            ip_mode: facts.ip_mode,
+            intercepted: facts.interception != Interception::None,
+            workload_cert: facts.workload_cert,
+            ingress_ips: facts.ingress_ips.clone(),
+            targets: targets.clone(),
+            node: facts.node.clone(),
+            networks: facts.networks.clone(),
+        },
+        endpoints: EndpointsKey {
+            scope: scope.id.clone(),
+            node: facts.node.clone(),
+            networks: facts.networks.clone(),
+        },
+        listeners: ListenersKey {
+            scope: scope.id.clone(),
+            ip_mode: facts.ip_mode,
+            interception: facts.interception,
+            workload_cert: facts.workload_cert,
+            targets,
+            own_headless: facts.own_headless.clone(),
+            ingress_ips: facts.ingress_ips.clone(),
+            reserved_ports: facts.reserved_ports.clone(),
+            idle_timeout: facts.idle_timeout,
+            http10: facts.http10,
+            http_proxy_port: facts.http_proxy_port,
+            balance_inbound: facts.balance_inbound,
+            balance_outbound: facts.balance_outbound,
+        },
+        routes: RoutesKey {
+            scope: scope.id.clone(),
+            ip_mode: facts.ip_mode,
+            dns_domain: facts.dns_domain.clone(),
+            interception: facts.interception,
+            own_headless: facts.own_headless.clone(),
+            reserved_ports: facts.reserved_ports.clone(),
+            http_proxy_port: facts.http_proxy_port,
+        },
+    }
+}
+
+impl TargetKey {
+    /// The key of a service target.
+    #[must_use]
+    pub fn of(target: &ServiceTarget) -> Self {
+        Self {
+            service: target.service.key.clone(),
+            port: target.port,
+            target_port: target.target_port,
+        }
+    }
+}
+
+/// Host, name and namespace of a service as telemetry knows it: the name of a service entry's
+/// service is its host.
+pub(crate) fn identity(service: &Service) -> (Arc<str>, Arc<str>, Arc<str>) {
+    let host = service.key.hostname.shared();
+    let name = match service.registry {
+        Registry::Kubernetes => &service.name,
+        Registry::ServiceEntry => host,
+    };
+    (
+        host.clone(),
+        name.clone(),
+        service.key.namespace.shared().clone(),
+    )
+}
+
+fn own_headless<'a>(
+    snapshot: &MeshSnapshot,
+    services: impl Iterator<Item = &'a Arc<Service>>,
+    proxy: &ProxyIdentity,
+) -> Arc<[IpAddr]> {
+    let found: BTreeSet<IpAddr> = services
+        .filter(|service| service.resolution == Resolution::Passthrough)
+        .filter_map(|service| snapshot.endpoints(&service.key))
+        .flat_map(|endpoints| {
+            endpoints
+                .iter()
+                .filter_map(|endpoint| endpoint.address.ip())
+        })
+        .filter(|ip| proxy.ips.contains(ip))
+        .collect();
+    found.into_iter().collect()
+}
+
+fn ingress_ips(scope: &Scope, proxy: &ProxyIdentity) -> Arc<[IpAddr]> {
+    let named = scope.ingress.iter().any(|listener| {
+        listener.bind.is_none() || matches!(listener.endpoint, IngressEndpoint::Instance(_))
+    });
+    if !named {
+        return Arc::from([]);
+    }
+    let first = |v4: bool| proxy.ips.iter().find(|ip| ip.is_ipv4() == v4).copied();
+    // The order of the proxy's own list decides which one names the listener.
+    let mut both: Vec<IpAddr> = first(true).into_iter().chain(first(false)).collect();
+    both.sort_by_key(|ip| proxy.ips.iter().position(|known| known == ip));
+    both.into()
+}
+
+fn reserved_ports(proxy: &ProxyIdentity) -> Arc<[u16]> {
+    let keys = [
+        "ENVOY_STATUS_PORT",
+        "ENVOY_PROMETHEUS_PORT",
+        "ENVOY_SECURE_METRICS_PORT",
+        "ENVOY_SECURE_MERGED_METRICS_PORT",
+    ];
+    let mut ports: Vec<u16> = keys
+        .iter()
+        .filter_map(|key| metadata_port(proxy, key))
+        .chain([OUTBOUND_CAPTURE_PORT, INBOUND_CAPTURE_PORT])
+        .collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports.into()
+}
+
+/// A port in metadata: a number, or text as the agent writes it.
+fn metadata_port(proxy: &ProxyIdentity, key: &str) -> Option<u16> {
+    match proxy.metadata.metadata.get(key)? {
+        reef_mesh::MetaValue::Number(number) => format!("{number:.0}").parse().ok(),
+        reef_mesh::MetaValue::String(text) => text.parse().ok(),
+        _ => None,
+    }
+    .filter(|port| *port != 0)
+}
+
+/// Go's duration syntax, such as `1h30m` or `500ms`; `None` if it is not valid.
+fn go_duration(text: &str) -> Option<Duration> {
+    reef_config::ApiDuration::parse(text).map(|duration| duration.0)
+}

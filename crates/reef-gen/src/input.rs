@@ -1,0 +1,191 @@
+//! One class of equal proxies, as the input of key selection.
+
+use std::sync::Arc;
+
+use reef_config::{Kind, Problem};
+use reef_mesh::{
+    Interception, MeshSnapshot, Resolution, Service, ServicePort, ServiceTarget, WorkloadCert,
+};
+use reef_scope::{OutboundPolicy, Scope};
+
+use crate::cluster::{ClusterDefaults, Keepalive};
+use crate::endpoint::Selection;
+use crate::facts::ProxyFacts;
+use crate::names;
+
+/// A class of proxies: whatever their resources are selected from.
+///
+/// Only the functions that select keys see it. What they find out goes into the key of each
+/// resource, and building reads nothing else.
+#[derive(Debug, Clone)]
+pub struct ClassInput {
+    /// The mesh.
+    pub snapshot: Arc<MeshSnapshot>,
+    /// What the proxies can see.
+    pub scope: Arc<Scope>,
+    /// What they are.
+    pub proxy: ProxyFacts,
+    /// Service ports their workloads serve, oldest service first; read only if the scope declares
+    /// no ingress listener.
+    pub targets: Vec<ServiceTarget>,
+}
+
+/// The kinds whose objects have an effect on what proxies receive today. Others are accepted and
+/// reported as not yet applied.
+#[must_use]
+pub fn applied_kinds() -> &'static [Kind] {
+    &[
+        Kind::Namespace,
+        Kind::Node,
+        Kind::Pod,
+        Kind::Service,
+        Kind::EndpointSlice,
+        Kind::Endpoints,
+        Kind::ConfigMap,
+        Kind::ServiceEntry,
+        Kind::WorkloadEntry,
+        Kind::Sidecar,
+    ]
+}
+
+/// What of this class is not sent as configured. Sorted, without duplicates.
+///
+/// Listener conflicts, clusters that can't be, and parts Reef does not build yet.
+#[must_use]
+pub fn problems(input: &ClassInput) -> Vec<Problem> {
+    let mut found = crate::listener::plan(input).problems;
+    if input.proxy.workload_cert == WorkloadCert::SdsGrpc {
+        found.push(Problem::warning(
+            "workload-certificate",
+            "workload certificates are not used yet: traffic is plaintext",
+        ));
+    }
+    if input.proxy.interception == Interception::Tproxy {
+        found.push(Problem::warning(
+            "interception",
+            "interception mode TPROXY is not tested yet",
+        ));
+    }
+    let (_, policy) = fallback(input);
+    found.extend(policy);
+    for (service, port) in input.ports() {
+        found.extend(cluster_problem(input, service, port));
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+impl ClassInput {
+    /// The service ports that have an outbound cluster's name, in scope order.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = (&Arc<Service>, &ServicePort)> {
+        self.scope.services.iter().flat_map(|scoped| {
+            let service = &scoped.service;
+            service
+                .ports
+                .iter()
+                .filter(|port| is_routable(service, port))
+                .map(move |port| (service, port))
+        })
+    }
+
+    /// Mesh settings clusters read.
+    pub(crate) fn cluster_defaults(&self) -> ClusterDefaults {
+        let config = &self.snapshot.settings().config;
+        ClusterDefaults {
+            connect_timeout: config.connect_timeout.0,
+            keepalive: config.tcp_keepalive.as_ref().map(|keepalive| Keepalive {
+                probes: keepalive.probes,
+                time: keepalive.time.map(|time| time.0),
+                interval: keepalive.interval.map(|interval| interval.0),
+            }),
+            dns_refresh: config.dns_refresh_rate.0,
+        }
+    }
+
+    /// Which endpoints of a service this class may use.
+    pub(crate) fn selection(&self, service: &Service) -> Selection {
+        Selection {
+            node: if service.local_traffic_only {
+                Some(self.proxy.node.clone().unwrap_or_default())
+            } else {
+                None
+            },
+            networks: self.proxy.networks.clone(),
+        }
+    }
+}
+
+/// True if proxies route to the port: neither UDP nor an alias of another service, nor of a kind
+/// that is not built yet.
+pub(crate) fn is_routable(service: &Service, port: &ServicePort) -> bool {
+    port.protocol != reef_mesh::Protocol::Udp
+        && !matches!(
+            service.resolution,
+            Resolution::Alias | Resolution::DynamicDns
+        )
+}
+
+/// The cluster that gets traffic for unknown destinations, and what is wrong with the policy.
+pub(crate) fn fallback(input: &ClassInput) -> (Arc<str>, Option<Problem>) {
+    let passthrough = || Arc::from(names::PASSTHROUGH);
+    match &input.scope.outbound_policy {
+        OutboundPolicy::RegistryOnly => (Arc::from(names::BLACK_HOLE), None),
+        OutboundPolicy::AllowAny { egress_proxy: None } => (passthrough(), None),
+        OutboundPolicy::AllowAny {
+            egress_proxy: Some(proxy),
+        } => {
+            let port = proxy
+                .port
+                .filter(|_| proxy.subset.is_none())
+                .filter(|port| {
+                    let service = input
+                        .scope
+                        .service(&proxy.host)
+                        .map(|scoped| &scoped.service);
+                    service.is_some_and(|service| {
+                        service
+                            .port(*port)
+                            .is_some_and(|port| is_routable(service, port))
+                    })
+                });
+            port.map_or_else(
+                || {
+                    let reason = format!(
+                        "egress proxy `{}` is not a service port in scope; unknown destinations are refused",
+                        proxy.host
+                    );
+                    (Arc::from(names::BLACK_HOLE), Some(Problem::warning("egress-proxy", reason)))
+                },
+                |port| (names::outbound_cluster(port, &proxy.host), None),
+            )
+        }
+        OutboundPolicy::AllowAnyDynamicDns => (
+            passthrough(),
+            Some(Problem::warning(
+                "not-applied",
+                "outbound policy ALLOW_ANY_DYNAMIC_DNS is not built yet; ALLOW_ANY is in effect",
+            )),
+        ),
+    }
+}
+
+/// True if a DNS cluster has no name to resolve; Envoy would refuse it.
+pub(crate) fn is_unresolvable(input: &ClassInput, service: &Service, port: &ServicePort) -> bool {
+    let endpoints = || input.snapshot.endpoints(&service.key);
+    service.has_inline_endpoints()
+        && endpoints().is_none_or(|endpoints| endpoints.of_port(&port.name).is_empty())
+}
+
+fn cluster_problem(input: &ClassInput, service: &Service, port: &ServicePort) -> Option<Problem> {
+    is_unresolvable(input, service, port).then(|| {
+        Problem::warning(
+            "no-endpoints",
+            format!(
+                "port {} has no endpoint to resolve, so it has no cluster",
+                port.number
+            ),
+        )
+        .of(&service.object)
+    })
+}

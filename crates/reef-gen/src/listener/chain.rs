@@ -1,0 +1,142 @@
+//! Which chains one service port adds to a listener.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use reef_mesh::{Address, Cidr, Protocol, Service, ServicePort};
+
+use super::{Bind, Chain, ChainMatch, Target};
+use crate::names;
+use crate::route::port_route;
+
+/// What decides how a listener shares its address with another service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// Declared HTTP on an explicit address: nothing is detected.
+    Http,
+    /// Plaintext HTTP is detected, the rest is TCP. HTTP on the wildcard address counts as this.
+    Auto,
+    /// TCP or TLS.
+    Tcp,
+}
+
+/// A service port about to be placed on a listener.
+#[derive(Debug)]
+pub(crate) struct Incoming<'a> {
+    pub service: &'a Arc<Service>,
+    pub port: &'a ServicePort,
+    /// The port's protocol, or that of the `Sidecar` listener that replaces it.
+    pub protocol: Protocol,
+    pub bind: Bind,
+    /// Port of the listener.
+    pub number: u16,
+    /// The service's virtual address, if it has one that led here.
+    pub address: Option<Address>,
+}
+
+impl Incoming<'_> {
+    pub(crate) fn family(&self) -> Family {
+        if self.protocol.is_http() {
+            if self.bind.is_wildcard() && self.protocol != Protocol::HttpProxy {
+                Family::Auto
+            } else {
+                Family::Http
+            }
+        } else if self.protocol.is_auto() {
+            Family::Auto
+        } else {
+            Family::Tcp
+        }
+    }
+
+    /// Name of the route configuration of its HTTP chain, and whether the service has it alone.
+    pub(crate) fn route(&self) -> (Arc<str>, bool) {
+        match &self.bind {
+            Bind::Pipe(path) => (Arc::from(format!("unix://{path}")), false),
+            Bind::Ip(_) if self.protocol.is_auto() && !self.bind.is_wildcard() => {
+                let host = &self.service.key.hostname;
+                (Arc::from(format!("{host}:{}", self.number)), true)
+            }
+            Bind::Ip(_) => (port_route(self.number), false),
+        }
+    }
+
+    /// Chains in the order they are matched.
+    pub(crate) fn chains(&self) -> Vec<Chain> {
+        let http = |plaintext_http| Chain {
+            matches: ChainMatch {
+                plaintext_http,
+                ..Default::default()
+            },
+            target: Target::Http {
+                route: self.route().0,
+                grpc_web: self.protocol == Protocol::GrpcWeb,
+                absolute_url: false,
+            },
+        };
+        if self.protocol.is_http() {
+            return vec![http(self.family() == Family::Auto)];
+        }
+        let detected = self.protocol.is_auto().then(|| http(true));
+        detected.into_iter().chain(self.tcp_chain()).collect()
+    }
+
+    /// `None` for server names Envoy can't match.
+    fn tcp_chain(&self) -> Option<Chain> {
+        let range = match self.address {
+            Some(Address::Cidr(cidr)) => Some(masked(cidr)),
+            _ => None,
+        };
+        let by_name = self.protocol.is_tls()
+            && (range.is_some() || (self.address.is_none() && self.bind.is_wildcard()));
+        let server_names = if by_name {
+            self.server_names()?
+        } else {
+            Box::default()
+        };
+        Some(Chain {
+            matches: ChainMatch {
+                plaintext_http: false,
+                server_names,
+                range,
+            },
+            target: Target::Tcp(names::outbound_cluster(
+                self.port.number,
+                &self.service.key.hostname,
+            )),
+        })
+    }
+
+    /// The host and its aliases. A bare `*` means any name; other wildcards must be whole labels.
+    fn server_names(&self) -> Option<Box<[Arc<str>]>> {
+        let hosts = std::iter::once(&self.service.key.hostname).chain(&self.service.aliases);
+        let names: Vec<Arc<str>> = hosts
+            .filter(|host| !host.starts_with('*') || host.starts_with("*."))
+            .map(|host| host.shared().clone())
+            .collect();
+        let any = *self.service.key.hostname == *"*";
+        (any || !names.is_empty()).then(|| if any { Box::default() } else { names.into() })
+    }
+}
+
+/// Clears the host bits, so that equal ranges are equal values; Envoy refuses two chains for one.
+fn masked(cidr: Cidr) -> Cidr {
+    let ip = match cidr.ip {
+        IpAddr::V4(ip) => {
+            let mask = u32::MAX
+                .checked_shl(32 - u32::from(cidr.prefix.min(32)))
+                .unwrap_or(0);
+            IpAddr::V4((ip.to_bits() & mask).into())
+        }
+        IpAddr::V6(ip) => {
+            let mask = u128::MAX
+                .checked_shl(128 - u32::from(cidr.prefix.min(128)))
+                .unwrap_or(0);
+            IpAddr::V6((ip.to_bits() & mask).into())
+        }
+    };
+    Cidr {
+        ip,
+        prefix: cidr.prefix,
+    }
+}

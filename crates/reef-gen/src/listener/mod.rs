@@ -1,0 +1,185 @@
+//! Listeners: those for destinations in scope, the two that take redirected traffic, and the
+//! explicit HTTP proxy.
+
+mod chain;
+mod inbound;
+mod outbound;
+mod plan;
+mod virtual_inbound;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reef_config::Problem;
+use reef_mesh::{Cidr, Protocol};
+use xds_api::envoy::config::listener::v3 as lds;
+
+use crate::input::ClassInput;
+use crate::names;
+
+pub(crate) use plan::{RouteSource, plan};
+
+/// Everything one listener reads. Equality and hashing are by content.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ListenerKey {
+    /// The listener of one destination address and port, or of all addresses of a port.
+    Outbound(OutboundListener),
+    /// The listener that takes redirected outbound connections.
+    VirtualOutbound(VirtualOutbound),
+    /// The listener that takes redirected inbound connections.
+    VirtualInbound(VirtualInbound),
+}
+
+/// Settings of the mesh and the class that listeners read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct ListenerDefaults {
+    /// How long to wait for a client's first bytes; zero waits for ever.
+    pub detection_timeout: Duration,
+    /// Traces requests.
+    pub tracing: bool,
+    /// Idle timeout of HTTP and TCP proxies.
+    pub idle_timeout: Option<Duration>,
+    /// Accepts HTTP/1.0.
+    pub http10: bool,
+    /// Balances accepted outbound connections exactly.
+    pub balance_outbound: bool,
+    /// Balances accepted inbound connections exactly.
+    pub balance_inbound: bool,
+    /// TPROXY: keeps the addresses of packets.
+    pub transparent: bool,
+    /// The proxy's first family is IPv4.
+    pub ipv4: bool,
+}
+
+/// What an outbound listener binds, or stands for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Bind {
+    /// An address; the unspecified one stands for all that have no listener of their own.
+    Ip(IpAddr),
+    /// A Unix socket.
+    Pipe(Arc<str>),
+}
+
+/// Key of an outbound listener.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct OutboundListener {
+    pub(crate) name: Arc<str>,
+    pub(crate) bind: Bind,
+    pub(crate) port: u16,
+    /// Binds a real socket instead of taking connections from `virtualOutbound`.
+    pub(crate) real: bool,
+    pub(crate) chains: Vec<Chain>,
+    /// Cluster of connections no chain matches.
+    pub(crate) fallback: Arc<str>,
+    pub(crate) defaults: Arc<ListenerDefaults>,
+}
+
+/// One filter chain of an outbound listener.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Chain {
+    pub matches: ChainMatch,
+    pub target: Target,
+}
+
+/// What connections a chain is for; the default is all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct ChainMatch {
+    /// Only plaintext HTTP, as detected.
+    pub plaintext_http: bool,
+    /// Only these server names.
+    pub server_names: Box<[Arc<str>]>,
+    /// Only this destination range, host bits cleared.
+    pub range: Option<Cidr>,
+}
+
+/// What a chain does with a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Target {
+    /// Routes requests by this route configuration.
+    Http {
+        /// Name of the route configuration.
+        route: Arc<str>,
+        /// Adds the gRPC-Web filter.
+        grpc_web: bool,
+        /// The explicit HTTP proxy.
+        absolute_url: bool,
+    },
+    /// Forwards bytes to this cluster.
+    Tcp(Arc<str>),
+}
+
+/// Key of `virtualOutbound`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct VirtualOutbound {
+    pub(crate) port: u16,
+    pub(crate) fallback: Arc<str>,
+    pub(crate) defaults: Arc<ListenerDefaults>,
+}
+
+/// Key of `virtualInbound`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct VirtualInbound {
+    pub(crate) port: u16,
+    /// Ports with chains of their own, ascending.
+    pub(crate) ports: Box<[InboundPort]>,
+    pub(crate) defaults: Arc<ListenerDefaults>,
+}
+
+/// A port of the workload.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct InboundPort {
+    /// Name of its chains.
+    pub chain: Arc<str>,
+    /// Destination port of connections.
+    pub number: u16,
+    pub protocol: Protocol,
+    pub cluster: Arc<str>,
+    /// Host and port that name the operation in traces.
+    pub host: Arc<str>,
+    pub service_port: u16,
+}
+
+impl ListenerKey {
+    /// The listener's name.
+    #[must_use]
+    pub fn name(&self) -> Arc<str> {
+        match self {
+            Self::Outbound(key) => key.name.clone(),
+            Self::VirtualOutbound(_) => Arc::from(names::VIRTUAL_OUTBOUND),
+            Self::VirtualInbound(_) => Arc::from(names::VIRTUAL_INBOUND),
+        }
+    }
+}
+
+impl Bind {
+    /// True if it stands for all addresses.
+    pub(crate) fn is_wildcard(&self) -> bool {
+        matches!(self, Self::Ip(ip) if ip.is_unspecified())
+    }
+
+    /// The listener's name: `<address>_<port>`.
+    pub(crate) fn listener_name(&self, port: u16) -> Arc<str> {
+        Arc::from(match self {
+            Self::Ip(ip) => format!("{ip}_{port}"),
+            Self::Pipe(path) => format!("{path}_0"),
+        })
+    }
+}
+
+/// Selects the listeners of a class: outbound by address, then the two virtual ones.
+#[must_use]
+pub fn listener_keys(input: &ClassInput) -> Vec<ListenerKey> {
+    plan(input).listeners
+}
+
+/// Builds the listener.
+#[must_use]
+pub fn build_listener(key: &ListenerKey) -> (lds::Listener, Vec<Problem>) {
+    let listener = match key {
+        ListenerKey::Outbound(key) => outbound::build(key),
+        ListenerKey::VirtualOutbound(key) => outbound::build_virtual(key),
+        ListenerKey::VirtualInbound(key) => virtual_inbound::build(key),
+    };
+    (listener, Vec::new())
+}

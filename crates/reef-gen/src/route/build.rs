@@ -1,0 +1,220 @@
+//! Messages of route configurations.
+
+use std::collections::BTreeSet;
+use std::net::Ipv6Addr;
+use std::sync::LazyLock;
+
+use reef_config::Problem;
+use reef_mesh::Protocol;
+use xds_api::Any;
+use xds_api::envoy::config::route::v3 as rds;
+use xds_api::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
+
+use rds::route_action::{ClusterSpecifier, MaxStreamDuration};
+
+use super::{Hosts, Rest, RouteKey, ServiceRoute, domains};
+use crate::names;
+use crate::xds::ZERO;
+
+/// Conditions of retries of routes that say nothing. No status code is listed, so a 503 answered
+/// by the application is not retried.
+const RETRY_ON: &str =
+    "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
+
+/// Builds the route configuration.
+#[must_use]
+pub fn build_route(key: &RouteKey) -> (rds::RouteConfiguration, Vec<Problem>) {
+    let virtual_hosts = match &key.hosts {
+        Hosts::Single(route) => vec![virtual_host(route, vec!["*".to_owned()])],
+        Hosts::Shared {
+            services,
+            dns_domain,
+            ip_mode,
+            with_ports,
+            rest,
+        } => {
+            let known: BTreeSet<&str> = services
+                .iter()
+                .map(|route| &*route.service.key.hostname)
+                .collect();
+            let mut names_seen = BTreeSet::new();
+            let mut seen = BTreeSet::new();
+            let mut hosts = Vec::with_capacity(services.len() + 1);
+            for route in services {
+                let all = domains::of_service(&route.service, dns_domain, *ip_mode, &known);
+                let all = if *with_ports {
+                    ported(all, route.number)
+                } else {
+                    all
+                };
+                let mine: Vec<String> = all
+                    .into_iter()
+                    .filter(|domain| seen.insert(domain.to_lowercase()))
+                    .collect();
+                let host = virtual_host(route, mine);
+                if !host.domains.is_empty() && names_seen.insert(host.name.clone()) {
+                    hosts.push(host);
+                }
+            }
+            hosts.sort_by(|a, b| a.name.cmp(&b.name));
+            // Only one virtual host may have the domain `*`.
+            if seen.insert("*".to_owned()) {
+                hosts.push(catch_all(rest));
+            }
+            hosts
+        }
+    };
+    let config = rds::RouteConfiguration {
+        name: key.name.to_string(),
+        virtual_hosts,
+        validate_clusters: Some(false),
+        ignore_port_in_host_matching: true,
+        max_direct_response_body_size_bytes: Some(1_048_576),
+        ..Default::default()
+    };
+    (config, Vec::new())
+}
+
+/// Builds the inline route configuration of a port of the workload: one route to it.
+pub(crate) fn inbound_routes(
+    cluster: &str,
+    protocol: Protocol,
+    host: &str,
+    port: u16,
+) -> rds::RouteConfiguration {
+    let retried = !matches!(protocol, Protocol::Grpc | Protocol::GrpcWeb);
+    let action = rds::RouteAction {
+        cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.to_owned())),
+        timeout: Some(ZERO),
+        max_stream_duration: Some(MaxStreamDuration {
+            max_stream_duration: Some(ZERO),
+            grpc_timeout_header_max: Some(ZERO),
+            ..Default::default()
+        }),
+        // The application may close an idle connection just as it is used again.
+        retry_policy: retried.then(|| rds::RetryPolicy {
+            retry_on: "reset-before-request".to_owned(),
+            num_retries: Some(2),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    rds::RouteConfiguration {
+        name: cluster.to_owned(),
+        virtual_hosts: vec![rds::VirtualHost {
+            name: format!("inbound|http|{port}"),
+            domains: vec!["*".to_owned()],
+            routes: vec![route("default", Some(format!("{host}:{port}/*")), action)],
+            ..Default::default()
+        }],
+        validate_clusters: Some(false),
+        ..Default::default()
+    }
+}
+
+/// Adds each domain with its port; unless it is the default port, only those remain.
+fn ported(domains: Vec<String>, port: u16) -> Vec<String> {
+    domains
+        .into_iter()
+        .flat_map(|domain| {
+            let with_port = format!("{domain}:{port}");
+            (port == 80)
+                .then_some(domain)
+                .into_iter()
+                .chain([with_port])
+        })
+        .collect()
+}
+
+fn virtual_host(route: &ServiceRoute, domains: Vec<String>) -> rds::VirtualHost {
+    let host = &route.service.key.hostname;
+    let name = if host.parse::<Ipv6Addr>().is_ok() {
+        format!("[{host}]:{}", route.number)
+    } else {
+        format!("{host}:{}", route.number)
+    };
+    let operation = format!("{name}/*");
+    let cluster = names::outbound_cluster(route.number, host);
+    let action = rds::RouteAction {
+        retry_policy: Some(rds::RetryPolicy {
+            retry_on: RETRY_ON.to_owned(),
+            num_retries: Some(2),
+            host_selection_retry_max_attempts: 5,
+            retry_host_predicate: vec![rds::retry_policy::RetryHostPredicate {
+                name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
+                config_type: Some(
+                    rds::retry_policy::retry_host_predicate::ConfigType::TypedConfig(
+                        PREVIOUS_HOSTS.clone(),
+                    ),
+                ),
+            }],
+            ..Default::default()
+        }),
+        ..to_cluster(&cluster)
+    };
+    rds::VirtualHost {
+        name,
+        domains,
+        routes: vec![self::route("default", Some(operation), action)],
+        include_request_attempt_count: true,
+        ..Default::default()
+    }
+}
+
+static PREVIOUS_HOSTS: LazyLock<Any> = LazyLock::new(|| Any::pack(&PreviousHostsPredicate {}));
+
+/// To a cluster, without limit of time.
+fn to_cluster(cluster: &str) -> rds::RouteAction {
+    rds::RouteAction {
+        cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.to_owned())),
+        timeout: Some(ZERO),
+        max_grpc_timeout: Some(ZERO),
+        ..Default::default()
+    }
+}
+
+fn route(name: &str, operation: Option<String>, action: rds::RouteAction) -> rds::Route {
+    rds::Route {
+        name: name.to_owned(),
+        r#match: any_path(),
+        decorator: operation.map(|operation| rds::Decorator {
+            operation,
+            ..Default::default()
+        }),
+        action: Some(rds::route::Action::Route(action)),
+        ..Default::default()
+    }
+}
+
+fn any_path() -> Option<rds::RouteMatch> {
+    Some(rds::RouteMatch {
+        path_specifier: Some(rds::route_match::PathSpecifier::Prefix("/".to_owned())),
+        ..Default::default()
+    })
+}
+
+fn catch_all(rest: &Rest) -> rds::VirtualHost {
+    let (name, only) = match rest {
+        Rest::Allow(cluster) => ("allow_any", route("allow_any", None, to_cluster(cluster))),
+        Rest::Block => {
+            let refusal = rds::DirectResponseAction {
+                status: 502,
+                ..Default::default()
+            };
+            let only = rds::Route {
+                name: "block_all".to_owned(),
+                r#match: any_path(),
+                action: Some(rds::route::Action::DirectResponse(refusal)),
+                ..Default::default()
+            };
+            ("block_all", only)
+        }
+    };
+    rds::VirtualHost {
+        name: name.to_owned(),
+        domains: vec!["*".to_owned()],
+        routes: vec![only],
+        include_request_attempt_count: true,
+        ..Default::default()
+    }
+}

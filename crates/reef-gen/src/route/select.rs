@@ -1,0 +1,61 @@
+//! Which route configurations a class has: those its listeners name, and no others.
+
+use super::{Hosts, Rest, RouteKey, ServiceRoute};
+use crate::input::{ClassInput, fallback, is_routable};
+use crate::listener::{RouteSource, plan};
+use crate::names;
+
+/// Selects the route configurations of a class, sorted by name.
+#[must_use]
+pub fn route_keys(input: &ClassInput) -> Vec<RouteKey> {
+    let (cluster, _) = fallback(input);
+    let rest = if &*cluster == names::BLACK_HOLE {
+        Rest::Block
+    } else {
+        Rest::Allow(cluster)
+    };
+    plan(input)
+        .routes
+        .into_iter()
+        .map(|(name, source)| {
+            let hosts = match source {
+                RouteSource::Single { service, number } => {
+                    Hosts::Single(ServiceRoute { service, number })
+                }
+                RouteSource::Port { egress, number } => {
+                    shared(input, egress, Some(number), rest.clone())
+                }
+                RouteSource::AllPorts { egress } => shared(input, egress, None, rest.clone()),
+            };
+            RouteKey { name, hosts }
+        })
+        .collect()
+}
+
+fn shared(input: &ClassInput, egress: usize, number: Option<u16>, rest: Rest) -> Hosts {
+    let services = input
+        .scope
+        .egress
+        .get(egress)
+        .map_or(&[][..], |egress| &egress.services);
+    let services = services
+        .iter()
+        .flat_map(|service| service.ports.iter().map(move |port| (service, port)))
+        .filter(|(service, port)| {
+            is_routable(service, port)
+                && (port.protocol.is_http() || port.protocol.is_auto())
+                && number.is_none_or(|number| port.number == number)
+        })
+        .map(|(service, port)| ServiceRoute {
+            service: service.clone(),
+            number: port.number,
+        })
+        .collect();
+    Hosts::Shared {
+        services,
+        dns_domain: input.proxy.dns_domain.clone(),
+        ip_mode: input.proxy.ip_mode,
+        with_ports: number.is_none(),
+        rest,
+    }
+}

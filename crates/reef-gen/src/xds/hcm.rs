@@ -1,0 +1,188 @@
+//! HTTP connection managers, outbound and inbound, and their filters.
+//!
+//! Extensions that exist only in Istio's build of Envoy (`istio.alpn`, `istio.metadata_exchange`,
+//! `istio.stats`) are never named: a plain Envoy rejects the listener that does. Tracing tags that
+//! name the workload are left out as well, so that equal workloads share their listeners.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use xds_api::Any;
+use xds_api::envoy::config::core::v3 as core;
+use xds_api::envoy::config::listener::v3::{Filter, filter};
+use xds_api::envoy::config::route::v3::RouteConfiguration;
+use xds_api::envoy::extensions::filters::http;
+use xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
+use xds_api::envoy::extensions::request_id::uuid::v3::UuidRequestIdConfig;
+use xds_api::envoy::r#type::v3::Percent;
+
+use super::{ZERO, ads, duration};
+
+/// Which side of a connection a manager is on, with what only that side has.
+#[derive(Debug)]
+pub(crate) enum Side {
+    /// Requests leave the workload; routes are fetched by this name.
+    Outbound {
+        /// Name of the route configuration.
+        route: String,
+    },
+    /// Requests arrive at the workload; its one route is inline.
+    Inbound {
+        /// The inline route configuration.
+        routes: Box<RouteConfiguration>,
+        /// The port is declared HTTP/2.
+        http2: bool,
+    },
+}
+
+/// What a manager depends on.
+#[derive(Debug)]
+pub(crate) struct Manager {
+    /// Prefix of its statistics, without the final `;`.
+    pub stat_prefix: String,
+    /// Side.
+    pub side: Side,
+    /// Adds the gRPC-Web filter.
+    pub grpc_web: bool,
+    /// Mesh switch `enableTracing`.
+    pub tracing: bool,
+    /// Closes idle connections; from node metadata.
+    pub idle_timeout: Option<Duration>,
+    /// Accepts HTTP/1.0; from node metadata.
+    pub http10: bool,
+    /// Accepts absolute URLs: the explicit HTTP proxy.
+    pub absolute_url: bool,
+}
+
+/// Builds the network filter.
+pub(crate) fn filter(manager: Manager) -> Filter {
+    let Manager {
+        stat_prefix,
+        side,
+        grpc_web,
+        tracing,
+        idle_timeout,
+        http10,
+        absolute_url,
+    } = manager;
+    let http1 = (http10 || absolute_url).then(|| core::Http1ProtocolOptions {
+        accept_http_10: http10,
+        allow_absolute_url: absolute_url.then_some(true),
+        ..Default::default()
+    });
+    let mut config = hcm::HttpConnectionManager {
+        stat_prefix: format!("{stat_prefix};"),
+        http_filters: http_filters(grpc_web),
+        use_remote_address: Some(false),
+        normalize_path: Some(true),
+        path_with_escaped_slashes_action:
+            hcm::http_connection_manager::PathWithEscapedSlashesAction::KeepUnchanged.into(),
+        stream_idle_timeout: Some(ZERO),
+        upgrade_configs: vec![hcm::http_connection_manager::UpgradeConfig {
+            upgrade_type: "websocket".to_owned(),
+            ..Default::default()
+        }],
+        proxy_100_continue: true,
+        request_id_extension: Some(hcm::RequestIdExtension {
+            typed_config: Some(REQUEST_ID.clone()),
+        }),
+        tracing: tracing.then(sampling),
+        http_protocol_options: http1,
+        common_http_protocol_options: idle_timeout.map(|timeout| core::HttpProtocolOptions {
+            idle_timeout: Some(duration(timeout)),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    match side {
+        Side::Outbound { route } => {
+            config.route_specifier = Some(hcm::http_connection_manager::RouteSpecifier::Rds(
+                hcm::Rds {
+                    config_source: Some(ads()),
+                    route_config_name: route,
+                },
+            ));
+        }
+        Side::Inbound { routes, http2 } => {
+            config.server_name = "istio-envoy".to_owned();
+            config.forward_client_cert_details =
+                hcm::http_connection_manager::ForwardClientCertDetails::AppendForward.into();
+            config.set_current_client_cert_details =
+                Some(hcm::http_connection_manager::SetCurrentClientCertDetails {
+                    subject: Some(true),
+                    uri: true,
+                    dns: true,
+                    ..Default::default()
+                });
+            config.http2_protocol_options = http2.then(core::Http2ProtocolOptions::default);
+            config.route_specifier = Some(
+                hcm::http_connection_manager::RouteSpecifier::RouteConfig(*routes),
+            );
+        }
+    }
+    Filter {
+        name: "envoy.filters.network.http_connection_manager".to_owned(),
+        config_type: Some(filter::ConfigType::TypedConfig(Any::pack(&config))),
+    }
+}
+
+static REQUEST_ID: LazyLock<Any> = LazyLock::new(|| {
+    Any::pack(&UuidRequestIdConfig {
+        use_request_id_for_trace_sampling: Some(true),
+        ..Default::default()
+    })
+});
+
+static HTTP_FILTERS: LazyLock<Vec<hcm::HttpFilter>> = LazyLock::new(|| {
+    let grpc_stats = http::grpc_stats::v3::FilterConfig {
+        emit_filter_state: true,
+        per_method_stat_specifier: Some(
+            http::grpc_stats::v3::filter_config::PerMethodStatSpecifier::StatsForAllMethods(false),
+        ),
+        ..Default::default()
+    };
+    vec![
+        http_filter("envoy.filters.http.grpc_stats", Any::pack(&grpc_stats)),
+        http_filter(
+            "envoy.filters.http.fault",
+            Any::pack(&http::fault::v3::HttpFault::default()),
+        ),
+        http_filter(
+            "envoy.filters.http.cors",
+            Any::pack(&http::cors::v3::Cors {}),
+        ),
+        http_filter(
+            "envoy.filters.http.router",
+            Any::pack(&http::router::v3::Router::default()),
+        ),
+    ]
+});
+
+fn http_filters(grpc_web: bool) -> Vec<hcm::HttpFilter> {
+    let web = grpc_web.then(|| {
+        http_filter(
+            "envoy.filters.http.grpc_web",
+            Any::pack(&http::grpc_web::v3::GrpcWeb {}),
+        )
+    });
+    web.into_iter()
+        .chain(HTTP_FILTERS.iter().cloned())
+        .collect()
+}
+
+fn http_filter(name: &str, config: Any) -> hcm::HttpFilter {
+    hcm::HttpFilter {
+        name: name.to_owned(),
+        config_type: Some(hcm::http_filter::ConfigType::TypedConfig(config)),
+        ..Default::default()
+    }
+}
+
+fn sampling() -> hcm::http_connection_manager::Tracing {
+    hcm::http_connection_manager::Tracing {
+        client_sampling: Some(Percent { value: 100.0 }),
+        random_sampling: Some(Percent { value: 1.0 }),
+        overall_sampling: Some(Percent { value: 100.0 }),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,126 @@
+//! TCP proxies, listener filters and filter-chain matches.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use xds_api::Any;
+use xds_api::envoy::config::core::v3::CidrRange;
+use xds_api::envoy::config::listener::v3 as listener;
+use xds_api::envoy::extensions::filters::listener as inspectors;
+use xds_api::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
+use xds_api::envoy::r#type::v3::Int32Range;
+
+use listener::listener_filter_chain_match_predicate::{MatchSet, Rule};
+use reef_mesh::Cidr;
+
+use super::duration;
+
+/// Protocols by which `http_inspector` marks plaintext HTTP.
+pub(crate) const PLAINTEXT_HTTP: [&str; 2] = ["http/1.1", "h2c"];
+
+/// The TCP proxy to one cluster.
+pub(crate) fn tcp_proxy(cluster: &str, idle_timeout: Option<Duration>) -> listener::Filter {
+    let config = tcp::TcpProxy {
+        stat_prefix: cluster.to_owned(),
+        idle_timeout: idle_timeout.map(duration),
+        cluster_specifier: Some(tcp::tcp_proxy::ClusterSpecifier::Cluster(
+            cluster.to_owned(),
+        )),
+        ..Default::default()
+    };
+    listener::Filter {
+        name: "envoy.filters.network.tcp_proxy".to_owned(),
+        config_type: Some(listener::filter::ConfigType::TypedConfig(Any::pack(
+            &config,
+        ))),
+    }
+}
+
+/// A match of plaintext HTTP, as `http_inspector` detects it.
+pub(crate) fn plaintext_http() -> listener::FilterChainMatch {
+    listener::FilterChainMatch {
+        transport_protocol: RAW_BUFFER.to_owned(),
+        application_protocols: PLAINTEXT_HTTP.map(str::to_owned).into(),
+        ..Default::default()
+    }
+}
+
+/// Transport protocol of connections without TLS.
+pub(crate) const RAW_BUFFER: &str = "raw_buffer";
+
+/// An IP range with its host bits cleared.
+pub(crate) fn cidr_range(cidr: Cidr) -> CidrRange {
+    CidrRange {
+        address_prefix: cidr.ip.to_string(),
+        prefix_len: Some(cidr.prefix.into()),
+    }
+}
+
+/// `http_inspector`, switched off for these destination ports (ascending).
+pub(crate) fn http_inspector(disabled_ports: &[u16]) -> listener::ListenerFilter {
+    static CONFIG: LazyLock<Any> =
+        LazyLock::new(|| Any::pack(&inspectors::http_inspector::v3::HttpInspector {}));
+    listener_filter(
+        "envoy.filters.listener.http_inspector",
+        &CONFIG,
+        disabled_ports,
+    )
+}
+
+/// `tls_inspector`, which reads server names.
+pub(crate) fn tls_inspector() -> listener::ListenerFilter {
+    static CONFIG: LazyLock<Any> = LazyLock::new(|| {
+        Any::pack(&inspectors::tls_inspector::v3::TlsInspector {
+            // Most greetings fit; the default of 16 KiB would be held per connection.
+            initial_read_buffer_size: Some(512),
+            ..Default::default()
+        })
+    });
+    listener_filter("envoy.filters.listener.tls_inspector", &CONFIG, &[])
+}
+
+/// `original_dst`, which restores the address iptables replaced.
+pub(crate) fn original_dst() -> listener::ListenerFilter {
+    static CONFIG: LazyLock<Any> =
+        LazyLock::new(|| Any::pack(&inspectors::original_dst::v3::OriginalDst {}));
+    listener_filter("envoy.filters.listener.original_dst", &CONFIG, &[])
+}
+
+/// `original_src`, which keeps the client's address (TPROXY only).
+pub(crate) fn original_src() -> listener::ListenerFilter {
+    static CONFIG: LazyLock<Any> = LazyLock::new(|| {
+        Any::pack(&inspectors::original_src::v3::OriginalSrc {
+            bind_port: false,
+            mark: 1337,
+        })
+    });
+    listener_filter("envoy.filters.listener.original_src", &CONFIG, &[])
+}
+
+fn listener_filter(name: &str, config: &Any, disabled_ports: &[u16]) -> listener::ListenerFilter {
+    let mut rules: Vec<_> = disabled_ports.iter().map(|port| port_rule(*port)).collect();
+    let filter_disabled = if rules.len() > 1 {
+        Some(listener::ListenerFilterChainMatchPredicate {
+            rule: Some(Rule::OrMatch(MatchSet { rules })),
+        })
+    } else {
+        rules.pop()
+    };
+    listener::ListenerFilter {
+        name: name.to_owned(),
+        filter_disabled,
+        config_type: Some(listener::listener_filter::ConfigType::TypedConfig(
+            config.clone(),
+        )),
+    }
+}
+
+fn port_rule(port: u16) -> listener::ListenerFilterChainMatchPredicate {
+    let start = i32::from(port);
+    listener::ListenerFilterChainMatchPredicate {
+        rule: Some(Rule::DestinationPortRange(Int32Range {
+            start,
+            end: start + 1,
+        })),
+    }
+}
