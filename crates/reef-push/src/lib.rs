@@ -12,7 +12,10 @@
 //! - [`Debouncer`] merges bursts of changes.
 
 mod debounce;
+mod part;
 mod slab;
 mod sorted;
+mod store;
 
 pub use debounce::{DEFAULT_DEBOUNCE_AFTER, DEFAULT_DEBOUNCE_MAX, Debouncer};
+pub use store::BuildStats;

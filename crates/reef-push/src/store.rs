@@ -1,0 +1,170 @@
+//! One store of encoded resources per type, shared by all classes: a key is built and encoded once.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use foldhash::HashMap;
+use foldhash::fast::FixedState;
+use reef_config::Problem;
+use reef_xds::EncodedResource;
+
+use crate::sorted::Named;
+
+/// Everything one resource is made from.
+pub(crate) trait ResourceKey: Eq + Hash + fmt::Debug {
+    /// Makes and encodes the resource. Reads nothing but the key.
+    fn build(&self) -> (EncodedResource, Vec<Problem>);
+}
+
+/// A resource with the key it was made from.
+pub(crate) struct Slot<K> {
+    hash: u64,
+    key: K,
+    resource: EncodedResource,
+    problems: Box<[Problem]>,
+}
+
+impl<K> Slot<K> {
+    /// The encoded resource.
+    pub(crate) const fn resource(&self) -> &EncodedResource {
+        &self.resource
+    }
+
+    /// What was wrong when it was made.
+    pub(crate) const fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+impl<K> fmt::Debug for Slot<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Slot").field(&self.resource).finish()
+    }
+}
+
+impl<K> Named for Arc<Slot<K>> {
+    fn name(&self) -> &Arc<str> {
+        self.resource.name()
+    }
+}
+
+/// What the work of a push amounted to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BuildStats {
+    /// Resources made and encoded.
+    pub built: usize,
+    /// Resources found ready made.
+    pub shared: usize,
+    /// Bytes encoded.
+    pub bytes: usize,
+}
+
+impl BuildStats {
+    /// Adds another count.
+    pub(crate) const fn add(&mut self, other: Self) {
+        self.built += other.built;
+        self.shared += other.shared;
+        self.bytes += other.bytes;
+    }
+}
+
+/// Resources of one type by key. A resource lives as long as a part uses it.
+pub(crate) struct Store<K> {
+    /// By hash of the key: keys are deep, so they are hashed once, when they arrive.
+    buckets: HashMap<u64, Vec<Held<K>>>,
+    hasher: FixedState,
+    len: usize,
+    /// Work since the last [`Store::take_stats`].
+    stats: BuildStats,
+}
+
+struct Held<K> {
+    slot: Arc<Slot<K>>,
+    users: u32,
+}
+
+impl<K> Default for Store<K> {
+    fn default() -> Self {
+        Self {
+            buckets: HashMap::default(),
+            hasher: FixedState::default(),
+            len: 0,
+            stats: BuildStats::default(),
+        }
+    }
+}
+
+impl<K> fmt::Debug for Store<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl<K: ResourceKey> Store<K> {
+    /// The resource of this key, made if it is not there; counts one more user.
+    pub(crate) fn acquire(&mut self, key: K) -> Arc<Slot<K>> {
+        let mut hasher = self.hasher.build_hasher();
+        key.hash(&mut hasher);
+        let hash = hasher.finish();
+        let bucket = self.buckets.entry(hash).or_default();
+        if let Some(held) = bucket.iter_mut().find(|held| held.slot.key == key) {
+            held.users += 1;
+            self.stats.shared += 1;
+            if cfg!(debug_assertions) {
+                let (again, _) = key.build();
+                assert_eq!(
+                    again.value(),
+                    held.slot.resource.value(),
+                    "equal keys gave different bytes: {key:?}"
+                );
+            }
+            return Arc::clone(&held.slot);
+        }
+        let (resource, problems) = key.build();
+        self.stats.built += 1;
+        self.stats.bytes += resource.value().len();
+        let slot = Arc::new(Slot { hash, key, resource, problems: problems.into() });
+        bucket.push(Held { slot: Arc::clone(&slot), users: 1 });
+        self.len += 1;
+        slot
+    }
+
+    /// Counts one user less; the last one drops the resource.
+    pub(crate) fn release(&mut self, slot: &Arc<Slot<K>>) {
+        let Some(bucket) = self.buckets.get_mut(&slot.hash) else { return };
+        let Some(at) = bucket.iter().position(|held| Arc::ptr_eq(&held.slot, slot)) else { return };
+        let Some(held) = bucket.get_mut(at) else { return };
+        held.users -= 1;
+        if held.users == 0 {
+            bucket.swap_remove(at);
+            self.len -= 1;
+            if bucket.is_empty() {
+                self.buckets.remove(&slot.hash);
+            }
+        }
+    }
+
+    /// How many resources there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// All problems of all resources, each once, in no order.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.buckets.values().flatten().flat_map(|held| held.slot.problems())
+    }
+
+    /// Bytes held by the resources, shared ones once.
+    pub(crate) fn retained_bytes(&self) -> usize {
+        self.buckets.values().flatten().map(|held| held.slot.resource.retained_bytes()).sum()
+    }
+
+    /// The work since the last call.
+    pub(crate) fn take_stats(&mut self) -> BuildStats {
+        std::mem::take(&mut self.stats)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
