@@ -74,6 +74,11 @@ impl Debouncer {
         self.burst.take().map(|burst| (burst.events, burst.first))
     }
 
+    /// Forgets what waits, for a caller that acts before the deadline.
+    pub const fn reset(&mut self) {
+        self.burst = None;
+    }
+
     /// Whether no event waits.
     #[must_use]
     pub const fn is_idle(&self) -> bool {

@@ -11,11 +11,23 @@
 //! - [`ClassView`] is everything the proxies of one class hold at one moment.
 //! - [`Debouncer`] merges bursts of changes.
 
+mod classes;
 mod debounce;
+mod engine;
+mod keys;
+mod metrics;
 mod part;
+mod parts;
+mod plan;
+mod scopes;
 mod slab;
 mod sorted;
 mod store;
+mod view;
 
 pub use debounce::{DEFAULT_DEBOUNCE_AFTER, DEFAULT_DEBOUNCE_MAX, Debouncer};
+pub use engine::{ProxyState, PushEngine, PushOptions};
+pub use metrics::PushMetrics;
+pub use plan::{ClassId, Connected, ProxyId, PushPlan, PushStats, Sizes};
 pub use store::BuildStats;
+pub use view::{ClassView, TYPES};

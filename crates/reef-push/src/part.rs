@@ -29,6 +29,12 @@ impl<K> Clone for PartView<K> {
     }
 }
 
+impl<K> Default for PartView<K> {
+    fn default() -> Self {
+        Self { resources: SortedMap::default(), log: Arc::new(ChangeLog::new(0)) }
+    }
+}
+
 impl<K> fmt::Debug for PartView<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PartView").field("generation", &self.log.generation).finish_non_exhaustive()

@@ -1,0 +1,385 @@
+//! The engine: proxies come and go, snapshots arrive, views leave.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use reef_config::Problem;
+use reef_config::names::Namespace;
+use reef_mesh::{ChangeReport, MeshSnapshot, ProxyIdentity, ProxyNode, ServiceKey, identify};
+use reef_scope::Scope;
+
+use crate::classes::Classes;
+use crate::plan::{ClassId, Connected, ProxyId, PushPlan, PushStats, Sizes};
+use crate::scopes::Scopes;
+use crate::view::ClassView;
+
+/// Choices of the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PushOptions {
+    /// Classes kept although no proxy is connected, so that a restarting proxy or a broken connection does not make
+    /// everything again. Each costs what its own resources cost and is maintained like any other.
+    pub idle_classes: usize,
+}
+
+impl Default for PushOptions {
+    fn default() -> Self {
+        Self { idle_classes: 16 }
+    }
+}
+
+/// Who needs what.
+#[derive(Debug)]
+pub struct PushEngine {
+    options: PushOptions,
+    snapshot: Arc<MeshSnapshot>,
+    generation: u64,
+    last_proxy: u64,
+    proxies: BTreeMap<ProxyId, Proxy>,
+    scopes: Scopes,
+    classes: Classes,
+    /// Classes without proxies, the longest idle first; those that got one again are skipped when their turn comes.
+    idle: VecDeque<ClassId>,
+    /// All problems, until something that can have one changes.
+    problems: Option<Vec<Problem>>,
+}
+
+impl Default for PushEngine {
+    fn default() -> Self {
+        Self::new(PushOptions::default())
+    }
+}
+
+#[derive(Debug)]
+struct Proxy {
+    identity: ProxyIdentity,
+    class: ClassId,
+}
+
+/// What the engine knows of a connected proxy.
+#[derive(Debug, Clone)]
+pub struct ProxyState<'a> {
+    /// Who it is.
+    pub identity: &'a ProxyIdentity,
+    /// Its class.
+    pub class: ClassId,
+    /// What it can see, and why.
+    pub scope: &'a Arc<Scope>,
+    /// What it holds.
+    pub view: &'a Arc<ClassView>,
+}
+
+impl PushEngine {
+    /// Starts with an empty mesh and no proxies; the first [`apply`](Self::apply) brings the real one.
+    #[must_use]
+    pub fn new(options: PushOptions) -> Self {
+        Self {
+            options,
+            snapshot: Arc::default(),
+            generation: 1,
+            last_proxy: 0,
+            proxies: BTreeMap::new(),
+            scopes: Scopes::default(),
+            classes: Classes::default(),
+            idle: VecDeque::new(),
+            problems: None,
+        }
+    }
+
+    /// Adds a proxy. Free of generation if its class is there already.
+    pub fn connect(&mut self, node: ProxyNode) -> Connected {
+        self.last_proxy += 1;
+        let proxy = ProxyId(self.last_proxy);
+        let identity = identify(&self.snapshot, &node);
+        let class = self.class_for(&identity);
+        self.enter(proxy, class);
+        self.proxies.insert(proxy, Proxy { identity, class });
+        self.evict();
+        Connected { proxy, class, view: self.view_of(class) }
+    }
+
+    /// Removes a proxy.
+    pub fn disconnect(&mut self, proxy: ProxyId) {
+        if let Some(gone) = self.proxies.remove(&proxy) {
+            self.leave(proxy, gone.class);
+            self.evict();
+        }
+    }
+
+    /// Takes a new snapshot and says who is affected by it.
+    ///
+    /// `report` must cover everything that differs from the last snapshot given; merge reports to skip one. The cost
+    /// follows what the change touches: endpoints alone reach only the load assignments of the classes that import
+    /// them.
+    pub fn apply(&mut self, snapshot: Arc<MeshSnapshot>, report: &ChangeReport) -> PushPlan {
+        let before = std::mem::replace(&mut self.snapshot, snapshot);
+        self.generation += 1;
+        // Connections since the last push are not its work.
+        self.classes.take_stats();
+        let mut stats = PushStats::default();
+
+        let (dirty, resolved) = self.scopes.refresh(&self.snapshot, report);
+        stats.scopes_resolved = resolved;
+        let mut remake: BTreeSet<ClassId> =
+            dirty.iter().filter_map(|no| self.scopes.get(*no)).flat_map(|used| used.classes.clone()).collect();
+
+        let check = self.to_check(&before, report, &remake);
+        stats.proxies_checked = check.len();
+        let moved: Vec<(ProxyId, ClassId)> =
+            check.into_iter().filter_map(|proxy| Some((proxy, self.check(proxy)?))).collect();
+
+        if !report.services.is_empty() {
+            remake.extend(self.classes.serving(&report.services));
+        }
+        stats.classes_remade = remake.len();
+        if !remake.is_empty() || resolved > 0 {
+            self.problems = None;
+        }
+        for id in &remake {
+            let Some(scope) = self.scope_of(*id) else { continue };
+            self.classes.remake(*id, &scope, &self.snapshot, self.generation);
+        }
+
+        let touched = self.update_endpoints(&report.endpoints);
+        stats.classes_endpoints = touched.len();
+        remake.extend(touched);
+
+        let mut plan = PushPlan::default();
+        for id in remake {
+            if let Some(view) = self.classes.refresh_view(id)
+                && self.classes.get(id).is_some_and(|class| !class.proxies.is_empty())
+            {
+                plan.classes.push((id, view));
+            }
+        }
+        plan.moved =
+            moved.into_iter().map(|(proxy, class)| (proxy, class, self.view_of(class))).collect();
+        self.evict();
+        stats.build = self.classes.take_stats();
+        plan.stats = stats;
+        plan
+    }
+
+    /// The snapshot in effect.
+    #[must_use]
+    pub const fn snapshot(&self) -> &Arc<MeshSnapshot> {
+        &self.snapshot
+    }
+
+    /// A connected proxy.
+    #[must_use]
+    pub fn proxy(&self, proxy: ProxyId) -> Option<ProxyState<'_>> {
+        let Proxy { identity, class } = self.proxies.get(&proxy)?;
+        let found = self.classes.get(*class)?;
+        let scope = &self.scopes.get(found.scope)?.scope;
+        Some(ProxyState { identity, class: *class, scope, view: &found.view })
+    }
+
+    /// The connected proxies, in order of arrival.
+    pub fn proxies(&self) -> impl Iterator<Item = ProxyId> {
+        self.proxies.keys().copied()
+    }
+
+    /// What is wrong with what is sent, sorted, each once: of scopes, classes and resources.
+    ///
+    /// Computed when asked for, and kept until a class or a scope changes; endpoints have no problems.
+    #[must_use]
+    pub fn problems(&mut self) -> Vec<Problem> {
+        if let Some(known) = &self.problems {
+            return known.clone();
+        }
+        let (scopes, snapshot) = (&self.scopes, &self.snapshot);
+        let mut all: BTreeSet<Problem> =
+            scopes.iter().flat_map(|used| used.scope.problems.iter().cloned()).collect();
+        self.classes.collect_problems(snapshot, |no| Some(Arc::clone(&scopes.get(no)?.scope)), &mut all);
+        let all: Vec<Problem> = all.into_iter().collect();
+        self.problems = Some(all.clone());
+        all
+    }
+
+    /// How many classes there are, idle ones included.
+    #[must_use]
+    pub fn class_count(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// How many encoded resources the stores hold.
+    #[must_use]
+    pub fn resource_count(&self) -> usize {
+        self.classes.resources()
+    }
+
+    /// How much there is; walks the stores, so for the metrics page and not for each push.
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        let (classes, parts, resources, resource_bytes) = self.classes.sizes();
+        Sizes {
+            proxies: self.proxies.len(),
+            classes,
+            scopes: self.scopes.len(),
+            resources,
+            resource_bytes,
+            parts,
+        }
+    }
+
+    /// Proxies that may belong to another class after a change.
+    fn to_check(
+        &self,
+        before: &MeshSnapshot,
+        report: &ChangeReport,
+        remake: &BTreeSet<ClassId>,
+    ) -> Vec<ProxyId> {
+        let touched = Touched::of(before, &self.snapshot, report);
+        if touched.is_nobody() && remake.is_empty() && report.proxies.is_empty() {
+            return Vec::new();
+        }
+        self.proxies
+            .iter()
+            .filter(|(_, proxy)| remake.contains(&proxy.class) || touched.has(&proxy.identity, report))
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// Computes the keys of a proxy again and moves it if they differ; returns its new class then.
+    fn check(&mut self, proxy: ProxyId) -> Option<ClassId> {
+        let node = Arc::clone(&self.proxies.get(&proxy)?.identity.metadata);
+        let identity = identify(&self.snapshot, &node);
+        let class = self.class_for(&identity);
+        let known = self.proxies.get_mut(&proxy)?;
+        known.identity = identity;
+        if known.class == class {
+            return None;
+        }
+        let old = std::mem::replace(&mut known.class, class);
+        self.enter(proxy, class);
+        self.leave(proxy, old);
+        Some(class)
+    }
+
+    /// The class of a proxy, made if it is not there.
+    fn class_for(&mut self, identity: &ProxyIdentity) -> ClassId {
+        let id = reef_scope::select(&self.snapshot, identity);
+        let (no, scope) = self.scopes.enter(&self.snapshot, &id);
+        let keys = reef_gen::keys(&self.snapshot, &scope, identity);
+        if let Some(class) = self.classes.find(&keys) {
+            return class;
+        }
+        let facts = reef_gen::facts(&self.snapshot, &scope, identity);
+        let class =
+            self.classes.create(keys, facts, (no, &scope), &self.snapshot, self.generation);
+        self.scopes.join(no, class);
+        self.problems = None;
+        class
+    }
+
+    /// Makes load assignments again; returns the classes that import any of the services.
+    fn update_endpoints(&mut self, services: &BTreeSet<ServiceKey>) -> BTreeSet<ClassId> {
+        let mut by_scope: BTreeMap<u32, Vec<&ServiceKey>> = BTreeMap::new();
+        for (service, scopes) in self.scopes.importers(services.iter()) {
+            for no in scopes {
+                by_scope.entry(no).or_default().push(service);
+            }
+        }
+        let mut touched = BTreeSet::new();
+        for (no, services) in by_scope {
+            let Some(used) = self.scopes.get(no) else { continue };
+            touched.extend(used.classes.iter().copied());
+            self.classes.update_endpoints(
+                &used.classes,
+                &services,
+                &used.scope,
+                &self.snapshot,
+                self.generation,
+            );
+        }
+        touched
+    }
+
+    fn enter(&mut self, proxy: ProxyId, class: ClassId) {
+        if let Some(class) = self.classes.get_mut(class) {
+            class.proxies.insert(proxy);
+        }
+    }
+
+    fn leave(&mut self, proxy: ProxyId, id: ClassId) {
+        if let Some(class) = self.classes.get_mut(id) {
+            class.proxies.remove(&proxy);
+            if class.proxies.is_empty() {
+                self.idle.push_back(id);
+            }
+        }
+    }
+
+    /// Drops the longest idle classes beyond the limit.
+    fn evict(&mut self) {
+        let classes = &self.classes;
+        self.idle.retain(|id| classes.get(*id).is_some_and(|class| class.proxies.is_empty()));
+        while self.idle.len() > self.options.idle_classes {
+            let Some(id) = self.idle.pop_front() else { break };
+            if let Some(no) = self.classes.remove(id) {
+                self.scopes.leave(no, id);
+                self.problems = None;
+            }
+        }
+    }
+
+    fn scope_of(&self, class: ClassId) -> Option<Arc<Scope>> {
+        let no = self.classes.get(class)?.scope;
+        self.scopes.get(no).map(|used| Arc::clone(&used.scope))
+    }
+
+    /// The view of a class that is known to exist.
+    fn view_of(&self, class: ClassId) -> Arc<ClassView> {
+        self.classes.get(class).map(|class| Arc::clone(&class.view)).unwrap_or_default()
+    }
+}
+
+/// Where a change can alter who a proxy is, which scope it has or what it serves.
+#[derive(Debug, Default)]
+struct Touched {
+    everybody: bool,
+    namespaces: BTreeSet<Namespace>,
+    /// Addresses that became or ceased to be endpoints: a service without selector is served by its addresses.
+    addresses: BTreeSet<IpAddr>,
+}
+
+impl Touched {
+    fn of(before: &MeshSnapshot, after: &MeshSnapshot, report: &ChangeReport) -> Self {
+        let root = &after.settings().root_namespace;
+        let rules = || report.sidecars.iter().chain(&report.rules);
+        let everybody = report.settings || rules().any(|key| key.namespace == *root);
+        let namespaces = rules()
+            .map(|key| &key.namespace)
+            .chain(report.services.iter().map(|key| &key.namespace))
+            .chain(&report.namespaces)
+            .cloned()
+            .collect();
+        let mut addresses = BTreeSet::new();
+        for key in &report.endpoints {
+            let of = |snapshot: &MeshSnapshot| -> BTreeSet<IpAddr> {
+                let endpoints = snapshot.endpoints(key);
+                endpoints.into_iter().flat_map(|all| all.iter()).filter_map(|one| one.address.ip()).collect()
+            };
+            // Ports decide too, so every address counts, not only those that differ.
+            addresses.extend(of(before));
+            addresses.extend(of(after));
+        }
+        Self { everybody, namespaces, addresses }
+    }
+
+    fn is_nobody(&self) -> bool {
+        !self.everybody && self.namespaces.is_empty() && self.addresses.is_empty()
+    }
+
+    fn has(&self, proxy: &ProxyIdentity, report: &ChangeReport) -> bool {
+        let pod = proxy.metadata.pod.as_ref();
+        self.everybody
+            || self.namespaces.contains(&proxy.namespace)
+            || pod.is_some_and(|pod| report.proxies.contains(pod) || self.namespaces.contains(&pod.0))
+            || proxy.ips.first().is_some_and(|ip| self.addresses.contains(ip))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Proxies, classes and pushes on small meshes.

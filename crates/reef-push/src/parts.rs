@@ -1,0 +1,104 @@
+//! All parts of one type, by key, with the store their resources live in.
+
+use std::fmt;
+use std::hash::Hash;
+
+use foldhash::{HashMap, HashMapExt as _};
+
+use crate::part::{Part, PartView};
+use crate::slab::Slab;
+use crate::store::{ResourceKey, Store};
+
+/// Parts of one type: `P` is the key of a part, `K` that of one resource.
+#[derive(Debug)]
+pub(crate) struct Parts<P, K> {
+    store: Store<K>,
+    entries: Slab<Entry<P, K>>,
+    ids: HashMap<P, u32>,
+}
+
+#[derive(Debug)]
+struct Entry<P, K> {
+    key: P,
+    part: Part<K>,
+    /// Classes that have it.
+    users: u32,
+    /// The push that last made it whole.
+    made: u64,
+}
+
+impl<P, K: ResourceKey> Default for Parts<P, K> {
+    fn default() -> Self {
+        Self { store: Store::default(), entries: Slab::default(), ids: HashMap::new() }
+    }
+}
+
+impl<P: Clone + Eq + Hash + fmt::Debug, K: ResourceKey> Parts<P, K> {
+    /// The part of this key, made from `keys` if it is not there; counts one more class.
+    pub(crate) fn acquire(&mut self, key: &P, generation: u64, keys: impl FnOnce() -> Vec<K>) -> u32 {
+        if let Some(id) = self.ids.get(key).copied()
+            && let Some(entry) = self.entries.get_mut(id)
+        {
+            entry.users += 1;
+            return id;
+        }
+        let part = Part::new(&mut self.store, keys(), generation);
+        let id = self.entries.insert(Entry { key: key.clone(), part, users: 1, made: generation });
+        self.ids.insert(key.clone(), id);
+        id
+    }
+
+    /// Counts one class less; the last one drops the part.
+    pub(crate) fn release(&mut self, id: u32) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        entry.users -= 1;
+        if entry.users == 0
+            && let Some(entry) = self.entries.remove(id)
+        {
+            self.ids.remove(&entry.key);
+            entry.part.release(&mut self.store);
+        }
+    }
+
+    /// Makes a part again, once per push however many classes have it.
+    pub(crate) fn remake(&mut self, id: u32, generation: u64, keys: impl FnOnce() -> Vec<K>) {
+        if let Some(entry) = self.entries.get_mut(id)
+            && entry.made < generation
+        {
+            entry.made = generation;
+            entry.part.replace(&mut self.store, keys(), generation);
+        }
+    }
+
+    /// Whether a part was made whole by this push already.
+    pub(crate) fn is_made(&self, id: u32, generation: u64) -> bool {
+        self.entries.get(id).is_none_or(|entry| entry.made >= generation)
+    }
+
+    /// Replaces the resources of some keys of a part.
+    pub(crate) fn update(&mut self, id: u32, generation: u64, keys: Vec<K>) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.part.update(&mut self.store, keys, generation);
+        }
+    }
+
+    /// A part's state.
+    pub(crate) fn view(&self, id: u32) -> PartView<K> {
+        self.entries.get(id).map(|entry| entry.part.view().clone()).unwrap_or_default()
+    }
+
+    /// How many parts there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The store.
+    pub(crate) const fn store(&self) -> &Store<K> {
+        &self.store
+    }
+
+    /// The store, to take its counts.
+    pub(crate) const fn store_mut(&mut self) -> &mut Store<K> {
+        &mut self.store
+    }
+}

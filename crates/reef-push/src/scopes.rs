@@ -1,0 +1,147 @@
+//! Scopes in use, resolved once each, and which of them import a service.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use foldhash::{HashMap, HashMapExt as _};
+use reef_mesh::{ChangeReport, MeshSnapshot, ServiceKey};
+use reef_scope::{Scope, ScopeId};
+use roaring::RoaringBitmap;
+
+use crate::plan::ClassId;
+use crate::slab::Slab;
+
+/// Number of a scope in use.
+pub(crate) type ScopeNo = u32;
+
+/// A scope in use.
+#[derive(Debug)]
+pub(crate) struct Used {
+    /// The scope as it is now.
+    pub(crate) scope: Arc<Scope>,
+    /// Classes in it.
+    pub(crate) classes: BTreeSet<ClassId>,
+}
+
+/// All scopes in use, with the inverted index from service to scopes.
+#[derive(Debug)]
+pub(crate) struct Scopes {
+    used: Slab<Used>,
+    ids: HashMap<ScopeId, ScopeNo>,
+    importers: HashMap<ServiceKey, RoaringBitmap>,
+}
+
+impl Default for Scopes {
+    fn default() -> Self {
+        Self { used: Slab::default(), ids: HashMap::new(), importers: HashMap::new() }
+    }
+}
+
+impl Scopes {
+    /// The scope of this id, resolved if it is not in use. It stays while a class is in it; see [`Scopes::leave`].
+    pub(crate) fn enter(&mut self, snapshot: &MeshSnapshot, id: &ScopeId) -> (ScopeNo, Arc<Scope>) {
+        if let Some(no) = self.ids.get(id).copied()
+            && let Some(used) = self.used.get(no)
+        {
+            return (no, Arc::clone(&used.scope));
+        }
+        let scope = reef_scope::resolve(snapshot, id);
+        let no = self.used.insert(Used { scope: Arc::clone(&scope), classes: BTreeSet::new() });
+        self.ids.insert(id.clone(), no);
+        self.link(no, &scope);
+        (no, scope)
+    }
+
+    /// Notes that a class is in a scope.
+    pub(crate) fn join(&mut self, no: ScopeNo, class: ClassId) {
+        if let Some(used) = self.used.get_mut(no) {
+            used.classes.insert(class);
+        }
+    }
+
+    /// Notes that a class is no longer in a scope; the last one drops it.
+    pub(crate) fn leave(&mut self, no: ScopeNo, class: ClassId) {
+        let Some(used) = self.used.get_mut(no) else { return };
+        used.classes.remove(&class);
+        if used.classes.is_empty()
+            && let Some(used) = self.used.remove(no)
+        {
+            self.ids.remove(&used.scope.id);
+            self.unlink(no, &used.scope);
+        }
+    }
+
+    /// Resolves again what depends on a change. Returns the scopes that differ, and how many were resolved.
+    pub(crate) fn refresh(
+        &mut self,
+        snapshot: &MeshSnapshot,
+        report: &ChangeReport,
+    ) -> (BTreeSet<ScopeNo>, usize) {
+        if report.only_endpoints() {
+            return (BTreeSet::new(), 0);
+        }
+        let depending: Vec<(ScopeNo, Arc<Scope>)> = self
+            .used
+            .iter()
+            .filter(|(_, used)| used.scope.depends_on(report, snapshot))
+            .map(|(no, used)| (no, Arc::clone(&used.scope)))
+            .collect();
+        let resolved = depending.len();
+        let mut dirty = BTreeSet::new();
+        for (no, old) in depending {
+            let new = reef_scope::resolve(snapshot, &old.id);
+            // Settings are read past the scope too.
+            if *new == *old && !report.settings {
+                continue;
+            }
+            self.unlink(no, &old);
+            self.link(no, &new);
+            if let Some(used) = self.used.get_mut(no) {
+                used.scope = new;
+            }
+            dirty.insert(no);
+        }
+        (dirty, resolved)
+    }
+
+    /// Scopes that import any of these services.
+    pub(crate) fn importers<'a>(
+        &self,
+        services: impl Iterator<Item = &'a ServiceKey>,
+    ) -> Vec<(&'a ServiceKey, &RoaringBitmap)> {
+        services.filter_map(|key| Some((key, self.importers.get(key)?))).collect()
+    }
+
+    /// A scope in use.
+    pub(crate) fn get(&self, no: ScopeNo) -> Option<&Used> {
+        self.used.get(no)
+    }
+
+    /// All scopes in use.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Used> {
+        self.used.iter().map(|(_, used)| used)
+    }
+
+    /// How many scopes are in use.
+    pub(crate) fn len(&self) -> usize {
+        self.used.len()
+    }
+
+    fn link(&mut self, no: ScopeNo, scope: &Scope) {
+        for scoped in &scope.services {
+            self.importers.entry(scoped.service.key.clone()).or_default().insert(no);
+        }
+    }
+
+    fn unlink(&mut self, no: ScopeNo, scope: &Scope) {
+        for scoped in &scope.services {
+            let key = &scoped.service.key;
+            if let Some(importers) = self.importers.get_mut(key) {
+                importers.remove(no);
+                if importers.is_empty() {
+                    self.importers.remove(key);
+                }
+            }
+        }
+    }
+}
