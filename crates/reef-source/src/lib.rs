@@ -1,1 +1,68 @@
-//! reef-source (room under construction).
+//! Where objects come from: the [`Source`] trait, a directory of files, and memory.
+//!
+//! Ten-line tour:
+//! - [`Source`]: emits [`ChangeBatch`](reef_config::ChangeBatch)es until it is dropped.
+//! - [`FileSource`]: directories of YAML and JSON, followed as they change.
+//! - [`MemorySource`]: batches handed in by a test or an embedding program.
+//! - [`load`]: one read of directories, for `reef check` and benchmarks.
+//!
+//! ```text
+//! directories ──walk──► stamps ──changed files──► documents ──changed hashes──► objects ──claims──► Change
+//! ```
+//!
+//! A file is read only when its name, size, inode or times differ, and of it only the documents whose hash
+//! differs are parsed. Per document the source keeps a hash, the keys and a line; the objects themselves
+//! belong to whoever receives them. This crate does not know the mesh, xDS or a Kubernetes client.
+
+mod claims;
+mod file;
+mod file_source;
+mod memory;
+mod mesh;
+mod tree;
+mod walk;
+mod watch;
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use reef_config::{Change, ChangeBatch, MeshConfig, Object, Problem};
+use tokio::sync::mpsc;
+
+pub use file_source::{FileOptions, FileSource};
+pub use memory::{MemoryHandle, MemorySource};
+
+/// Emits what differs, batch by batch.
+pub trait Source: Send + 'static {
+    /// Runs until the receiver is gone, or the future is dropped, which stops everything the source started.
+    ///
+    /// The first batches hold the initial list; the one that completes it is marked `synced`. A full channel
+    /// makes the source wait, in which time further changes are merged into the next batch.
+    fn run(self, out: mpsc::Sender<ChangeBatch>) -> impl Future<Output = ()> + Send;
+}
+
+/// Reads directories once: the objects, the mesh configuration if there is one, and what is wrong.
+///
+/// Blocks; uses two threads for large inputs.
+#[must_use]
+pub fn load(
+    dirs: &[PathBuf],
+    mesh_config: Option<&Path>,
+) -> (Vec<Arc<Object>>, Option<Arc<MeshConfig>>, Vec<Problem>) {
+    let mut tree = tree::Tree::new(dirs.to_vec(), mesh_config.map(Path::to_path_buf));
+    let (mut objects, mut mesh, mut problems) = (Vec::new(), None, Vec::new());
+    for change in tree.refresh(None, &mut |_| {}) {
+        match change {
+            Change::Apply(object) => objects.push(object),
+            Change::MeshConfig(config) => mesh = Some(config),
+            Change::Problems { problems: told, .. } => problems.extend(told),
+            Change::Delete(_) => {}
+        }
+    }
+    problems.sort();
+    (objects, mesh, problems)
+}
+
+#[cfg(test)]
+mod tests;

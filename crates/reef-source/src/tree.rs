@@ -1,0 +1,385 @@
+//! The state of the directories, and how it follows them: [`Tree::refresh`] tells what differs.
+//!
+//! No tokio here, and no watching: whoever calls decides when.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use reef_config::{Change, Object, ObjectKey, Origin, Problem, parse};
+
+use crate::claims::Claims;
+use crate::file::{self, FileState, Job, Loaded};
+use crate::mesh::{self, MeshFile};
+use crate::walk::{self, Stamp};
+
+/// What is known of the directories.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    roots: Vec<PathBuf>,
+    mesh_file: Option<MeshFile>,
+    /// Folders that were walked, of all roots.
+    dirs: BTreeSet<PathBuf>,
+    files: BTreeMap<Arc<str>, FileState>,
+    claims: Claims,
+    /// What was last told per source of problems; only those with any.
+    told: BTreeMap<Arc<str>, Vec<Problem>>,
+}
+
+/// What the next state of one root's files is.
+#[derive(Debug, Default)]
+struct Next {
+    present: BTreeMap<Arc<str>, Stamp>,
+    gone: BTreeSet<Arc<str>>,
+}
+
+impl Tree {
+    pub(crate) fn new(roots: Vec<PathBuf>, mesh_file: Option<PathBuf>) -> Self {
+        Self {
+            roots,
+            mesh_file: mesh_file.map(MeshFile::new),
+            dirs: BTreeSet::new(),
+            files: BTreeMap::new(),
+            claims: Claims::default(),
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// The folder of the mesh configuration file, which has to be watched too.
+    pub(crate) fn mesh_dir(&self) -> Option<PathBuf> {
+        let parent = self.mesh_file.as_ref()?.path().parent()?;
+        Some(if parent.as_os_str().is_empty() {
+            PathBuf::from(".")
+        } else {
+            parent.to_path_buf()
+        })
+    }
+
+    /// Brings the state up to date and tells the differences, problems last.
+    ///
+    /// With `touched` only these paths are looked at, if they are all files in known folders; otherwise all
+    /// names are compared. `on_dir` is called for each folder that is walked, before it is read.
+    pub(crate) fn refresh(
+        &mut self,
+        touched: Option<&BTreeSet<PathBuf>>,
+        on_dir: &mut dyn FnMut(&Path),
+    ) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if let Some(mesh_file) = &mut self.mesh_file {
+            mesh_file.refresh(&mut changes);
+        }
+        let mut stale = BTreeSet::new();
+        let mut keys = BTreeSet::new();
+        let mut fresh = BTreeMap::new();
+        let touched = touched.filter(|paths| paths.iter().all(|path| self.is_plain_file(path)));
+        for root in self.roots.clone() {
+            let next = match touched {
+                Some(paths) => {
+                    Ok(self.next_of(paths.iter().filter(|path| path.starts_with(&root))))
+                }
+                None => walk::list(&root, on_dir).map(|listing| {
+                    self.dirs.extend(listing.dirs);
+                    self.next_of_listing(&root, listing.files)
+                }),
+            };
+            let frozen = match next {
+                Ok(next) => self.advance(&root, next, &mut stale, &mut keys, &mut fresh),
+                Err(error) => Some(format!("can't be read: {error}")),
+            };
+            self.tell_root(&root, frozen, &mut changes);
+        }
+        self.settle(keys, fresh, &mut stale, &mut changes);
+        for file in stale {
+            let problems = self.problems_of(&file);
+            self.tell(file, problems, &mut changes);
+        }
+        changes
+    }
+
+    /// Whether the path is a file in a folder that was walked, so that it can be looked at alone.
+    fn is_plain_file(&self, path: &Path) -> bool {
+        walk::is_config(path)
+            && path
+                .parent()
+                .is_some_and(|parent| self.dirs.contains(parent))
+            && !path.is_dir()
+    }
+
+    fn next_of<'p>(&self, paths: impl Iterator<Item = &'p PathBuf>) -> Next {
+        let mut next = Next::default();
+        for path in paths {
+            let name = name_of(path);
+            match walk::stamp(path) {
+                Some(stamp) => {
+                    next.present.insert(name, stamp);
+                }
+                None => {
+                    next.gone.insert(name);
+                }
+            }
+        }
+        next
+    }
+
+    fn next_of_listing(&self, root: &Path, files: BTreeMap<PathBuf, Stamp>) -> Next {
+        let present: BTreeMap<_, _> = files
+            .into_iter()
+            .map(|(path, stamp)| (name_of(&path), stamp))
+            .collect();
+        let gone = self
+            .files_of(root)
+            .filter(|name| !present.contains_key(*name))
+            .cloned()
+            .collect();
+        Next { present, gone }
+    }
+
+    fn files_of<'s>(&'s self, root: &'s Path) -> impl Iterator<Item = &'s Arc<str>> {
+        self.files
+            .keys()
+            .filter(move |name| Path::new(&***name).starts_with(root))
+    }
+
+    /// Moves one root to its next state, unless that would take away everything at once.
+    ///
+    /// Returns why the root is frozen, if it is.
+    fn advance(
+        &mut self,
+        root: &Path,
+        mut next: Next,
+        stale: &mut BTreeSet<Arc<str>>,
+        keys: &mut BTreeSet<ObjectKey>,
+        fresh: &mut BTreeMap<(ObjectKey, Arc<str>), Object>,
+    ) -> Option<String> {
+        let jobs = next
+            .present
+            .iter()
+            .filter(|(name, stamp)| {
+                self.files
+                    .get(*name)
+                    .is_none_or(|known| known.stamp != **stamp)
+            })
+            .map(|(name, stamp)| Job {
+                path: Arc::clone(name),
+                stamp: *stamp,
+                earlier: self.files.get(name),
+            })
+            .collect();
+        let loaded = file::load(jobs);
+        // A file that vanished between the look and the read is gone.
+        let vanished: Vec<_> = next
+            .present
+            .keys()
+            .filter(|name| !self.files.contains_key(*name))
+            .filter(|name| !loaded.iter().any(|l| l.path == **name))
+            .cloned()
+            .collect();
+        next.gone.extend(vanished);
+
+        if self.would_be_empty(root, &next, &loaded) {
+            return Some(format!(
+                "all objects vanished at once{}",
+                if next.present.is_empty() {
+                    ", no file is left"
+                } else {
+                    ""
+                }
+            ));
+        }
+        for name in next.gone {
+            if let Some(state) = self.files.remove(&name) {
+                for key in state.keys() {
+                    self.claims.remove(key, &name);
+                    self.mark_other_claims(key, stale);
+                    keys.insert(key.clone());
+                }
+                stale.insert(name);
+            }
+        }
+        for Loaded {
+            path,
+            state,
+            objects,
+        } in loaded
+        {
+            if let Some(earlier) = self.files.get(&path) {
+                let now: BTreeSet<_> = state.keys().collect();
+                for key in earlier.keys().filter(|key| !now.contains(key)) {
+                    self.claims.remove(key, &path);
+                    self.mark_other_claims(key, stale);
+                    keys.insert(key.clone());
+                }
+            }
+            let new: Vec<ObjectKey> = state
+                .keys()
+                .filter(|key| !self.claims.files(key).contains(&path))
+                .cloned()
+                .collect();
+            for key in new {
+                self.claims.add(&key, &path);
+                self.mark_other_claims(&key, stale);
+                keys.insert(key);
+            }
+            for object in objects {
+                keys.insert(object.key.clone());
+                // Of the same key twice in one file the first document wins.
+                fresh
+                    .entry((object.key.clone(), Arc::clone(&path)))
+                    .or_insert(object);
+            }
+            stale.insert(Arc::clone(&path));
+            self.files.insert(path, state);
+        }
+        None
+    }
+
+    fn mark_other_claims(&self, key: &ObjectKey, stale: &mut BTreeSet<Arc<str>>) {
+        stale.extend(self.claims.files(key));
+    }
+
+    /// Whether the root had objects and would have none: rather a lost mount than an intention.
+    fn would_be_empty(&self, root: &Path, next: &Next, loaded: &[Loaded]) -> bool {
+        let has_keys = |state: &FileState| state.keys().next().is_some();
+        let had = self
+            .files_of(root)
+            .any(|name| self.files.get(name).is_some_and(has_keys));
+        if !had {
+            return false;
+        }
+        let stays = self.files_of(root).any(|name| {
+            !next.gone.contains(name)
+                && !loaded.iter().any(|l| l.path == *name)
+                && self.files.get(name).is_some_and(has_keys)
+        });
+        !stays && !loaded.iter().any(|l| has_keys(&l.state))
+    }
+
+    /// Decides for every object that may differ whose version is in effect.
+    fn settle(
+        &mut self,
+        keys: BTreeSet<ObjectKey>,
+        mut fresh: BTreeMap<(ObjectKey, Arc<str>), Object>,
+        stale: &mut BTreeSet<Arc<str>>,
+        changes: &mut Vec<Change>,
+    ) {
+        for key in keys {
+            let files = self.claims.files(&key);
+            if files.is_empty() {
+                if self.claims.forget(&key) {
+                    if mesh::is_mesh_config(&key) && self.mesh_file.is_none() {
+                        mesh::delete_object(&key, changes);
+                    }
+                    changes.push(Change::Delete(key));
+                }
+                continue;
+            }
+            for file in files {
+                let same_winner = self.claims.in_effect(&key) == Some(&file);
+                let object = fresh.remove(&(key.clone(), Arc::clone(&file))).or_else(|| {
+                    if same_winner {
+                        None
+                    } else {
+                        reload(&file, &key)
+                    }
+                });
+                if let Some(object) = object {
+                    self.claims.set_in_effect(&key, &file);
+                    stale.insert(Arc::clone(&file));
+                    if mesh::is_mesh_config(&key) && self.mesh_file.is_none() {
+                        mesh::apply_object(&object, changes);
+                    }
+                    changes.push(Change::Apply(Arc::new(object)));
+                    break;
+                }
+                if same_winner {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Everything wrong with a file, objects that another file wins included.
+    fn problems_of(&self, name: &Arc<str>) -> Vec<Problem> {
+        let Some(state) = self.files.get(name) else {
+            return Vec::new();
+        };
+        let mut problems: Vec<Problem> = state.problem.iter().cloned().collect();
+        let mut here = BTreeSet::new();
+        for document in &state.documents {
+            problems.extend(document.problems.iter().cloned());
+            for key in &document.keys {
+                let duplicate = |place: &str| {
+                    Problem::error("duplicate", format!("{place} has the same object and wins"))
+                        .of(key)
+                        .at(&Origin {
+                            path: Arc::clone(name),
+                            line: document.line(),
+                        })
+                };
+                if !here.insert(key) {
+                    problems.push(duplicate("an earlier document of this file"));
+                } else if let Some(winner) =
+                    self.claims.winner(key).filter(|winner| *winner != name)
+                {
+                    problems.push(duplicate(winner));
+                }
+            }
+        }
+        problems.sort();
+        problems
+    }
+
+    fn tell_root(&mut self, root: &Path, frozen: Option<String>, changes: &mut Vec<Change>) {
+        let source = name_of(root);
+        let problems = frozen.map_or_else(Vec::new, |reason| {
+            let held = self.files_of(root).next().is_some();
+            let reason = if held {
+                format!("{reason}; the last state stays in effect until the directory has objects again, or a restart")
+            } else {
+                reason
+            };
+            vec![
+                Problem::error(parse::code::INPUT, reason)
+                    .at(&Origin { path: Arc::clone(&source), line: 0 }),
+            ]
+        });
+        self.tell(source, problems, changes);
+    }
+
+    /// Tells the problems of a source if they differ from those told before.
+    fn tell(&mut self, source: Arc<str>, problems: Vec<Problem>, changes: &mut Vec<Change>) {
+        if self.told.get(&source).map_or(&[][..], Vec::as_slice) == problems.as_slice() {
+            return;
+        }
+        if problems.is_empty() {
+            self.told.remove(&source);
+        } else {
+            self.told.insert(Arc::clone(&source), problems.clone());
+        }
+        changes.push(Change::Problems { source, problems });
+    }
+}
+
+/// Reads one object again, because it takes over from another file.
+fn reload(file: &str, key: &ObjectKey) -> Option<Object> {
+    let bytes = std::fs::read(file).ok()?;
+    let path: Arc<str> = file.into();
+    parse::documents(&bytes)
+        .ok()?
+        .into_iter()
+        .find_map(|document| {
+            let origin = Origin {
+                path: Arc::clone(&path),
+                line: document.line,
+            };
+            parse::object(document.text, &origin)
+                .objects
+                .into_iter()
+                .find(|object| object.key == *key)
+        })
+}
+
+/// A path as it is shown; paths that are not UTF-8 lose what can't be shown, which only matters to people.
+fn name_of(path: &Path) -> Arc<str> {
+    path.to_string_lossy().into()
+}
