@@ -73,8 +73,6 @@ pub struct WorkloadInstance {
     pub network: Arc<str>,
     /// Whether it accepts mesh mTLS.
     pub tls_mode: TlsMode,
-    /// Whether it may be used; false for auto-registered ones that are not healthy.
-    pub healthy: bool,
     /// Facts its endpoints share.
     pub workload: Arc<Workload>,
 }

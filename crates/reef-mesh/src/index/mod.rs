@@ -1,28 +1,145 @@
 //! The one writer: applies changes, links what they touch, publishes what differs.
+//!
+//! A batch runs through stages, each of which looks only at what the stages before marked:
+//! objects → nodes → pods and workload entries → services and their endpoints → rules. A stage
+//! compares what it made with what is published, so equal results mark nothing.
 
-use std::collections::BTreeMap;
+mod convert;
+mod link;
+mod objects;
+mod rules;
+mod services;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use reef_config::{ChangeBatch, Kind, Problem};
+use reef_config::names::Namespace;
+use reef_config::{
+    Change, ChangeBatch, Kind, MeshConfig, Object, ObjectKey, Problem, Severity, Spec,
+};
 
-use crate::{ChangeReport, MeshSnapshot};
+use self::link::Shared;
+use self::objects::{Objects, PodId};
+use self::rules::RuleStore;
+use crate::{ChangeReport, MeshSettings, MeshSnapshot, NamespaceInfo, ServiceKey};
 
 /// Holds all objects and turns changes into snapshots.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct MeshIndex {
+    domain: Arc<str>,
     snapshot: Arc<MeshSnapshot>,
+    objects: Objects,
+    rules: RuleStore,
+    shared: Shared,
+    /// Services of a namespace that may select workload entries or pods by label.
+    selecting: BTreeMap<Namespace, BTreeSet<ServiceKey>>,
+    /// Alias services by the host they stand for.
+    aliases: BTreeMap<reef_config::Hostname, BTreeSet<ServiceKey>>,
+    /// Services that have aliases.
+    aliased: BTreeSet<ServiceKey>,
+    source_problems: BTreeMap<Arc<str>, Vec<Problem>>,
+    claim_problems: BTreeMap<ServiceKey, Vec<Problem>>,
+    rule_problems: BTreeMap<Namespace, Vec<Problem>>,
+}
+
+/// What is marked for the stages still to run.
+#[derive(Debug, Default)]
+struct Marks {
+    nodes: BTreeSet<Arc<str>>,
+    pods: BTreeSet<PodId>,
+    entries: BTreeSet<ObjectKey>,
+    /// Services whose declaring object may differ.
+    services: BTreeSet<ServiceKey>,
+    /// Services whose endpoints may differ.
+    endpoints: BTreeSet<ServiceKey>,
+    /// Some alias came, went or changed.
+    aliases: bool,
+    namespaces: BTreeSet<Namespace>,
+    rules: BTreeSet<ObjectKey>,
+    /// Everything is to be made anew: the settings differ.
+    all: bool,
+}
+
+impl Default for MeshIndex {
+    fn default() -> Self {
+        Self::new("cluster.local")
+    }
 }
 
 impl MeshIndex {
     /// Makes an empty index for a cluster domain such as `cluster.local`.
     #[must_use]
-    pub fn new(_domain: &str) -> Self {
-        Self::default()
+    pub fn new(domain: &str) -> Self {
+        let settings = MeshSettings::new(Arc::new(MeshConfig::default()), domain);
+        Self {
+            domain: Arc::from(domain),
+            snapshot: Arc::new(MeshSnapshot::empty(Arc::new(settings))),
+            objects: Objects::default(),
+            rules: RuleStore::default(),
+            shared: Shared::default(),
+            selecting: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            aliased: BTreeSet::new(),
+            source_problems: BTreeMap::new(),
+            claim_problems: BTreeMap::new(),
+            rule_problems: BTreeMap::new(),
+        }
     }
 
-    /// Applies a batch. `None` if nothing differs afterwards.
-    pub fn apply(&mut self, _batch: ChangeBatch) -> Option<(Arc<MeshSnapshot>, ChangeReport)> {
-        None
+    /// Applies a batch as one step and returns the new snapshot with what differs.
+    ///
+    /// `None` if nothing differs afterwards. If only problems differ the snapshot is the old one.
+    pub fn apply(&mut self, batch: ChangeBatch) -> Option<(Arc<MeshSnapshot>, ChangeReport)> {
+        let mut report = ChangeReport::default();
+        let mut marks = Marks::default();
+        let mut next = (*self.snapshot).clone();
+        let mut last: BTreeMap<ObjectKey, Option<Arc<Object>>> = BTreeMap::new();
+        let mut mesh_config = None;
+        for change in batch.changes {
+            match change {
+                Change::Apply(object) => {
+                    last.insert(object.key.clone(), Some(object));
+                }
+                Change::Delete(key) => {
+                    last.insert(key, None);
+                }
+                Change::MeshConfig(config) => mesh_config = Some(config),
+                Change::Problems { source, problems } => {
+                    report.problems |= replace(&mut self.source_problems, source, problems);
+                }
+            }
+        }
+        if let Some(config) = mesh_config {
+            let settings = MeshSettings::new(config, &self.domain);
+            if settings != *next.settings {
+                next.settings = Arc::new(settings);
+                report.settings = true;
+                marks.all = true;
+            }
+        }
+        for (key, object) in last {
+            self.store(&key, object, &next, &mut marks);
+        }
+        if marks.all {
+            self.mark_all(&mut marks);
+        }
+        self.link_namespaces(&mut next, &marks, &mut report);
+        self.link_nodes(&mut next, &mut marks);
+        self.link_pods(&mut next, &mut marks, &mut report);
+        self.link_entries(&mut next, &mut marks, &mut report);
+        self.link_services(&mut next, &mut marks, &mut report);
+        self.link_rules(&mut next, &marks, &mut report);
+        if report.is_empty() {
+            return None;
+        }
+        let only_problems = ChangeReport {
+            problems: true,
+            ..ChangeReport::default()
+        };
+        if report != only_problems {
+            self.snapshot = Arc::new(next);
+        }
+        Some((self.snapshot.clone(), report))
     }
 
     /// The current snapshot.
@@ -31,15 +148,326 @@ impl MeshIndex {
         &self.snapshot
     }
 
-    /// Everything known to be wrong, sorted.
+    /// Everything known to be wrong, sorted: what sources told and what only the whole shows.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
-        Vec::new()
+        let told = self.source_problems.values().flatten();
+        let found = self
+            .claim_problems
+            .values()
+            .chain(self.rule_problems.values())
+            .flatten();
+        let mut all: Vec<Problem> = told.chain(found).cloned().collect();
+        all.sort();
+        all
     }
 
     /// Number of objects by kind.
     #[must_use]
     pub fn object_counts(&self) -> BTreeMap<Kind, usize> {
-        BTreeMap::new()
+        self.objects.counts().clone()
+    }
+
+    /// The object as given, for people who ask where something comes from.
+    #[must_use]
+    pub fn object(&self, key: &ObjectKey) -> Option<&Arc<Object>> {
+        self.objects.get(key)
+    }
+
+    /// Stores one object and marks what depends on it directly.
+    fn store(
+        &mut self,
+        key: &ObjectKey,
+        object: Option<Arc<Object>>,
+        next: &MeshSnapshot,
+        marks: &mut Marks,
+    ) {
+        let old = self.objects.put(key, object.clone());
+        let same = match (&old, &object) {
+            (Some(old), Some(new)) => old.same_content(new),
+            (None, None) => true,
+            _ => false,
+        };
+        if same {
+            return;
+        }
+        let namespace = &key.namespace;
+        let settings = next.settings();
+        let either = || old.iter().chain(&object);
+        match key.kind {
+            Kind::Service | Kind::ServiceEntry => {
+                if let Some(old) = &old {
+                    for service in Objects::declared(old, settings) {
+                        self.objects.unclaim(&service, old);
+                        marks.services.insert(service);
+                    }
+                }
+                if let Some(new) = &object {
+                    for service in Objects::declared(new, settings) {
+                        self.objects.claim(&service, new);
+                        marks.services.insert(service);
+                    }
+                }
+            }
+            Kind::EndpointSlice => {
+                if let Some(slice) = &old {
+                    self.objects.place_slice(slice, false);
+                }
+                if let Some(slice) = &object {
+                    self.objects.place_slice(slice, true);
+                }
+                for slice in either() {
+                    let label = reef_config::k8s::EndpointSlice::SERVICE_LABEL;
+                    if let Some(name) = slice.meta.labels.get(label) {
+                        marks.endpoints.insert(ServiceKey {
+                            hostname: settings.service_hostname(name, namespace),
+                            namespace: namespace.clone(),
+                        });
+                    }
+                }
+            }
+            Kind::Endpoints => {
+                marks.endpoints.insert(ServiceKey {
+                    hostname: settings.service_hostname(&key.name, namespace),
+                    namespace: namespace.clone(),
+                });
+            }
+            Kind::Pod => {
+                marks.pods.insert((namespace.clone(), key.name.clone()));
+            }
+            Kind::Node => {
+                marks.nodes.insert(key.name.clone());
+            }
+            Kind::Namespace => {
+                marks.namespaces.insert(Namespace::from(key.name.clone()));
+            }
+            Kind::WorkloadEntry => {
+                marks.entries.insert(key.clone());
+            }
+            Kind::ConfigMap => {}
+            _ => {
+                marks.rules.insert(key.clone());
+            }
+        }
+    }
+
+    fn mark_all(&self, marks: &mut Marks) {
+        marks.services.extend(self.objects.claimed());
+        let pods = self.objects.keys_of_kind(Kind::Pod).into_iter();
+        marks.pods.extend(pods.map(|key| (key.namespace, key.name)));
+        marks
+            .entries
+            .extend(self.objects.keys_of_kind(Kind::WorkloadEntry));
+        for kind in Kind::ALL.iter().filter(|kind| rules::is_rule(**kind)) {
+            marks.rules.extend(self.objects.keys_of_kind(*kind));
+        }
+    }
+
+    fn link_namespaces(&self, next: &mut MeshSnapshot, marks: &Marks, report: &mut ChangeReport) {
+        for namespace in &marks.namespaces {
+            let object = Kind::Namespace;
+            let found = self.objects.of_kind(object, namespace);
+            let info = found
+                .into_iter()
+                .find(|o| *o.key.name == **namespace)
+                .map(|object| {
+                    Arc::new(NamespaceInfo {
+                        labels: object.meta.labels.clone(),
+                        annotations: object.meta.annotations.clone(),
+                    })
+                });
+            if info.as_ref() == next.namespaces.get(namespace) {
+                continue;
+            }
+            report.namespaces.insert(namespace.clone());
+            match info {
+                Some(info) => next.namespaces.insert_mut(namespace.clone(), info),
+                None => {
+                    next.namespaces.remove_mut(namespace);
+                }
+            }
+        }
+    }
+
+    fn link_nodes(&self, next: &mut MeshSnapshot, marks: &mut Marks) {
+        for name in &marks.nodes {
+            let found = self.objects.of_kind(Kind::Node, &Namespace::default());
+            let info = found
+                .into_iter()
+                .find(|object| object.key.name == *name)
+                .map(|object| Arc::new(convert::node(object)));
+            if info.as_ref() == next.nodes.get(name) {
+                continue;
+            }
+            marks.pods.extend(self.objects.pods_on(name));
+            match info {
+                Some(info) => next.nodes.insert_mut(name.clone(), info),
+                None => {
+                    next.nodes.remove_mut(name);
+                }
+            }
+        }
+    }
+
+    fn link_pods(&mut self, next: &mut MeshSnapshot, marks: &mut Marks, report: &mut ChangeReport) {
+        for id in &marks.pods {
+            let key = ObjectKey::new(Kind::Pod, id.0.clone(), id.1.clone());
+            let new = self
+                .objects
+                .get(&key)
+                .and_then(|object| match &object.spec {
+                    Spec::Pod(spec) => {
+                        let node = spec
+                            .spec
+                            .node_name
+                            .as_ref()
+                            .and_then(|name| next.nodes.get(name));
+                        let node = node.map(|node| &**node);
+                        Some(Arc::new(convert::pod(object, spec, node, next.settings())))
+                    }
+                    _ => None,
+                });
+            let old = self.objects.pod(id).cloned();
+            if old == new {
+                continue;
+            }
+            report.proxies.insert(id.clone());
+            self.objects.put_pod(id, new.clone());
+            marks.endpoints.extend(self.objects.services_of_pod(id));
+            for pod in old.iter().chain(&new) {
+                self.mark_selecting(&id.0, &pod.labels, marks_endpoints(&mut marks.endpoints));
+            }
+            for ip in old.iter().flat_map(|pod| pod.ips.iter()) {
+                remove_at(&mut next.pods_by_ip, ip, |pod| pod.object == key);
+            }
+            match new {
+                Some(pod) => {
+                    if !pod.finished && !pod.host_network {
+                        for ip in &pod.ips {
+                            insert_at(&mut next.pods_by_ip, *ip, &pod, |pod| pod.object.clone());
+                        }
+                    }
+                    next.pods.insert_mut(id.clone(), pod);
+                }
+                None => {
+                    next.pods.remove_mut(id);
+                }
+            }
+        }
+    }
+
+    fn link_entries(
+        &mut self,
+        next: &mut MeshSnapshot,
+        marks: &mut Marks,
+        report: &mut ChangeReport,
+    ) {
+        for key in &marks.entries {
+            let new = self.objects.get(key).and_then(|object| match &object.spec {
+                Spec::WorkloadEntry(entry) => Some(Arc::new(convert::workload_entry(
+                    object,
+                    entry,
+                    next.settings(),
+                ))),
+                _ => None,
+            });
+            let old = self.objects.entry(key).cloned();
+            if old == new {
+                continue;
+            }
+            report
+                .proxies
+                .insert((key.namespace.clone(), key.name.clone()));
+            self.objects.put_entry(key, new.clone());
+            for entry in old.iter().chain(&new) {
+                self.mark_selecting(
+                    &key.namespace,
+                    &entry.labels,
+                    marks_endpoints(&mut marks.endpoints),
+                );
+            }
+            if let Some(ip) = old.as_ref().and_then(|entry| entry.address.ip()) {
+                remove_at(&mut next.workload_entries, &ip, |entry| {
+                    entry.object == *key
+                });
+            }
+            if let Some(entry) = &new
+                && let Some(ip) = entry.address.ip()
+            {
+                insert_at(&mut next.workload_entries, ip, entry, |entry| {
+                    entry.object.clone()
+                });
+            }
+        }
+    }
+
+    /// Tells `mark` the services of `namespace` whose selector selects `labels`.
+    fn mark_selecting(
+        &self,
+        namespace: &Namespace,
+        labels: &reef_config::Labels,
+        mut mark: impl FnMut(&ServiceKey),
+    ) {
+        for key in self.selecting.get(namespace).into_iter().flatten() {
+            let selects = self
+                .snapshot
+                .service(key)
+                .is_none_or(|s| s.selector.selects(labels));
+            if selects {
+                mark(key);
+            }
+        }
+    }
+}
+
+fn marks_endpoints(endpoints: &mut BTreeSet<ServiceKey>) -> impl FnMut(&ServiceKey) {
+    |key| {
+        endpoints.insert(key.clone());
+    }
+}
+
+/// Sets a list of problems; true if it differs from the one before.
+fn replace<K: Ord>(all: &mut BTreeMap<K, Vec<Problem>>, key: K, problems: Vec<Problem>) -> bool {
+    if problems.is_empty() {
+        return all.remove(&key).is_some();
+    }
+    let differs = all.get(&key) != Some(&problems);
+    all.insert(key, problems);
+    differs
+}
+
+/// Two objects want the same service: told of the one that loses.
+fn lost_claim(loser: &Object, winner: &ObjectKey, service: &ServiceKey) -> Problem {
+    let severity = Severity::Warning;
+    let reason = format!(
+        "host {} is already declared by {winner}, which is kept",
+        service.hostname
+    );
+    let mut problem = Problem::new(severity, "duplicate-host", reason).of(&loser.key);
+    problem.origin.clone_from(&loser.origin);
+    problem
+}
+
+type ByIp<T> = crate::snapshot::Map<std::net::IpAddr, Arc<[Arc<T>]>>;
+
+fn insert_at<T, O: Ord>(
+    map: &mut ByIp<T>,
+    ip: std::net::IpAddr,
+    value: &Arc<T>,
+    order: impl Fn(&T) -> O,
+) {
+    let mut list: Vec<Arc<T>> = map.get(&ip).map(|list| list.to_vec()).unwrap_or_default();
+    list.push(value.clone());
+    list.sort_by_key(|value| order(value));
+    map.insert_mut(ip, list.into());
+}
+
+fn remove_at<T>(map: &mut ByIp<T>, ip: &std::net::IpAddr, gone: impl Fn(&T) -> bool) {
+    let Some(list) = map.get(ip) else { return };
+    let rest: Vec<Arc<T>> = list.iter().filter(|value| !gone(value)).cloned().collect();
+    if rest.is_empty() {
+        map.remove_mut(ip);
+    } else {
+        map.insert_mut(*ip, rest.into());
     }
 }

@@ -1,0 +1,396 @@
+//! Objects to mesh values: one object in, no lookups besides the arguments.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use reef_config::names::{ClusterId, Hostname, Namespace};
+use reef_config::{IntOrString, Labels, Object, istio, k8s};
+
+use crate::identity::{locality_label, overlaid};
+use crate::{
+    Address, ExportTo, Locality, MeshSettings, NodeInfo, Pod, Protocol, Registry, Resolution,
+    Service, ServiceKey, ServicePort, TargetPort, TlsMode, Workload, WorkloadInstance,
+};
+
+/// The label by which a pod tells that its proxy accepts mTLS.
+const TLS_MODE_LABEL: &str = "security.istio.io/tlsMode";
+/// The label that names a workload's network.
+const NETWORK_LABEL: &str = "topology.istio.io/network";
+
+/// The service a Kubernetes `Service` declares, without derived facts.
+pub(super) fn kubernetes_service(
+    object: &Object,
+    service: &k8s::Service,
+    settings: &MeshSettings,
+) -> Service {
+    let spec = &service.spec;
+    let namespace = object.key.namespace.clone();
+    let headless = service.is_headless();
+    let alias = spec.service_type == k8s::ServiceType::ExternalName;
+    let external_name = spec
+        .external_name
+        .as_deref()
+        .filter(|_| alias)
+        .map(|name| Hostname::from(name.trim_end_matches('.')));
+    let export = object.meta.annotations.get("networking.istio.io/exportTo");
+    let resolution = match (alias, headless) {
+        (true, _) => Resolution::Alias,
+        (false, true) => Resolution::Passthrough,
+        (false, false) => Resolution::ClientSide,
+    };
+    let addresses = if alias {
+        [].into()
+    } else {
+        service
+            .virtual_ips()
+            .filter_map(|ip| ip.parse().ok())
+            .map(Address::Ip)
+            .collect()
+    };
+    Service {
+        key: ServiceKey {
+            hostname: settings.service_hostname(&object.key.name, &namespace),
+            namespace: namespace.clone(),
+        },
+        name: object.key.name.clone(),
+        registry: Registry::Kubernetes,
+        resolution,
+        age: object.age(),
+        object: object.key.clone(),
+        ports: spec.ports.iter().map(kubernetes_port).collect(),
+        addresses,
+        headless,
+        mesh_external: alias,
+        export_to: ExportTo::resolve(
+            export.iter().flat_map(|list| list.split(',')),
+            &namespace,
+            &settings.config.default_service_export_to,
+        ),
+        selector: spec.selector.clone(),
+        labels: object.meta.labels.clone(),
+        aliases: [].into(),
+        external_name,
+        local_traffic_only: spec.internal_traffic_policy.as_deref() == Some("Local"),
+        publish_not_ready: spec.publish_not_ready_addresses,
+        persistent_session: object
+            .meta
+            .labels
+            .contains_key("istio.io/persistent-session"),
+        race_first_connect: false,
+        subject_alt_names: [].into(),
+        service_accounts: [].into(),
+        all_endpoints_tls: false,
+    }
+}
+
+fn kubernetes_port(port: &k8s::ServicePort) -> ServicePort {
+    let name = port.name.as_deref().unwrap_or_default();
+    let transport = (port.protocol == k8s::Protocol::Udp).then_some("UDP");
+    ServicePort {
+        number: port.port,
+        name: Arc::from(name),
+        protocol: Protocol::of_kubernetes_port(
+            port.port,
+            name,
+            transport,
+            port.app_protocol.as_deref(),
+        ),
+        target: match &port.target_port {
+            Some(IntOrString::Int(number)) if *number != 0 => {
+                u16::try_from(*number).map_or(TargetPort::Same, TargetPort::Number)
+            }
+            Some(IntOrString::String(name)) if !name.is_empty() => name.parse().map_or_else(
+                |_| TargetPort::Named(Arc::from(&**name)),
+                TargetPort::Number,
+            ),
+            _ => TargetPort::Same,
+        },
+    }
+}
+
+/// The service a host of a `ServiceEntry` declares, without derived facts.
+pub(super) fn service_entry(
+    object: &Object,
+    entry: &istio::ServiceEntry,
+    host: &Hostname,
+    settings: &MeshSettings,
+) -> Service {
+    let namespace = object.key.namespace.clone();
+    let strategy = object.meta.annotations.get("istio.io/connect-strategy");
+    let mut subject_alt_names: Vec<Arc<str>> = entry
+        .subject_alt_names
+        .iter()
+        .map(|name| Arc::from(&**name))
+        .collect();
+    subject_alt_names.sort();
+    subject_alt_names.dedup();
+    Service {
+        key: ServiceKey {
+            hostname: host.clone(),
+            namespace: namespace.clone(),
+        },
+        name: object.key.name.clone(),
+        registry: Registry::ServiceEntry,
+        resolution: match entry.resolution {
+            istio::Resolution::None => Resolution::Passthrough,
+            istio::Resolution::Static => Resolution::ClientSide,
+            istio::Resolution::Dns => Resolution::Dns,
+            istio::Resolution::DnsRoundRobin => Resolution::DnsRoundRobin,
+            istio::Resolution::DynamicDns => Resolution::DynamicDns,
+        },
+        age: object.age(),
+        object: object.key.clone(),
+        ports: entry.ports.iter().map(entry_port).collect(),
+        addresses: entry
+            .addresses
+            .iter()
+            .map(|text| Address::parse(text))
+            .filter(|address| matches!(address, Address::Ip(_) | Address::Cidr(_)))
+            .collect(),
+        headless: false,
+        mesh_external: entry.location == istio::Location::MeshExternal,
+        export_to: ExportTo::resolve(
+            entry.export_to.iter().map(|value| &**value),
+            &namespace,
+            &settings.config.default_service_export_to,
+        ),
+        selector: entry
+            .workload_selector
+            .as_ref()
+            .map(|selector| selector.labels.clone())
+            .unwrap_or_default(),
+        labels: object.meta.labels.clone(),
+        aliases: [].into(),
+        external_name: None,
+        local_traffic_only: false,
+        publish_not_ready: false,
+        persistent_session: object
+            .meta
+            .labels
+            .contains_key("istio.io/persistent-session"),
+        race_first_connect: strategy.is_some_and(|s| **s == *"RACE_FIRST_TCP_CONNECT"),
+        subject_alt_names: subject_alt_names.into(),
+        service_accounts: [].into(),
+        all_endpoints_tls: false,
+    }
+}
+
+fn entry_port(port: &istio::ServiceEntryPort) -> ServicePort {
+    let target = port
+        .target_port
+        .and_then(|p| u16::try_from(p).ok())
+        .filter(|port| *port != 0);
+    ServicePort {
+        number: u16::try_from(port.number).unwrap_or_default(),
+        name: port.name.clone().unwrap_or_default(),
+        protocol: Protocol::from_token(port.protocol.as_deref().unwrap_or_default()),
+        target: target.map_or(TargetPort::Same, TargetPort::Number),
+    }
+}
+
+/// A pod; `node` is the one it runs on, if known.
+pub(super) fn pod(
+    object: &Object,
+    pod: &k8s::Pod,
+    node: Option<&NodeInfo>,
+    settings: &MeshSettings,
+) -> Pod {
+    let labels = &object.meta.labels;
+    let namespace = &object.key.namespace;
+    let locality = locality_label(labels)
+        .map(Arc::new)
+        .or_else(|| node.map(|node| node.locality.clone()))
+        .unwrap_or_default();
+    let name = workload_name(&object.key.name, labels);
+    let ips: Vec<IpAddr> = pod.ips().filter_map(|ip| ip.parse().ok()).collect();
+    let restartable =
+        |c: &&k8s::Container| c.restart_policy == Some(k8s::ContainerRestartPolicy::Always);
+    let containers = pod
+        .spec
+        .containers
+        .iter()
+        .chain(pod.spec.init_containers.iter().filter(restartable));
+    let ports = containers
+        .flat_map(|container| &container.ports)
+        .map(|port| {
+            (
+                Arc::from(port.name.as_deref().unwrap_or_default()),
+                port.container_port,
+            )
+        });
+    let account = pod.service_account();
+    Pod {
+        object: object.key.clone(),
+        namespace: namespace.clone(),
+        name: object.key.name.clone(),
+        ips: ips.into(),
+        labels: labels.clone(),
+        node: pod.spec.node_name.clone(),
+        service_account: Arc::from(account),
+        locality,
+        network: labels.get(NETWORK_LABEL).cloned().unwrap_or_default(),
+        tls_mode: tls_mode(labels).unwrap_or(TlsMode::Disabled),
+        ports: ports.collect(),
+        finished: matches!(
+            pod.status.phase,
+            k8s::PodPhase::Succeeded | k8s::PodPhase::Failed
+        ),
+        host_network: pod.spec.host_network,
+        workload: Arc::new(workload(
+            name,
+            namespace,
+            &object.key.cluster,
+            settings.spiffe_id(namespace, account).into(),
+            labels,
+        )),
+    }
+}
+
+/// Name of the deployment a pod belongs to, else the pod's own.
+fn workload_name(pod: &Arc<str>, labels: &Labels) -> Arc<str> {
+    labels
+        .get("pod-template-hash")
+        .and_then(|hash| pod.split_once(&format!("-{hash}-")))
+        .map_or_else(|| pod.clone(), |(name, _)| Arc::from(name))
+}
+
+/// What endpoints of one workload share.
+pub(super) fn workload(
+    name: Arc<str>,
+    namespace: &Namespace,
+    cluster: &ClusterId,
+    service_account: Arc<str>,
+    labels: &Labels,
+) -> Workload {
+    let first = |keys: [&str; 3]| keys.iter().find_map(|key| labels.get(key)).cloned();
+    let canonical = first([
+        "service.istio.io/canonical-name",
+        "app.kubernetes.io/name",
+        "app",
+    ]);
+    let revision = first([
+        "service.istio.io/canonical-revision",
+        "app.kubernetes.io/version",
+        "version",
+    ]);
+    Workload {
+        canonical_service: canonical.unwrap_or_else(|| name.clone()),
+        name,
+        namespace: namespace.clone(),
+        revision: revision
+            .filter(|revision| **revision != *"latest")
+            .unwrap_or_default(),
+        cluster: cluster.clone(),
+        service_account,
+        labels: labels.clone(),
+    }
+}
+
+fn tls_mode(labels: &Labels) -> Option<TlsMode> {
+    labels.get(TLS_MODE_LABEL).map(|mode| {
+        if **mode == *"istio" {
+            TlsMode::Istio
+        } else {
+            TlsMode::Disabled
+        }
+    })
+}
+
+/// mTLS readiness of a workload entry: its label, else whether it has a service account.
+pub(super) fn entry_tls_mode(entry: &istio::WorkloadEntry, labels: &Labels) -> TlsMode {
+    let account = entry
+        .service_account
+        .as_deref()
+        .is_some_and(|account| !account.is_empty());
+    let by_account = if account {
+        TlsMode::Istio
+    } else {
+        TlsMode::Disabled
+    };
+    tls_mode(labels).unwrap_or(by_account)
+}
+
+/// SPIFFE identity of a workload entry; empty if it names no service account.
+pub(super) fn entry_account(
+    entry: &istio::WorkloadEntry,
+    namespace: &Namespace,
+    settings: &MeshSettings,
+) -> Arc<str> {
+    let account = entry
+        .service_account
+        .as_deref()
+        .filter(|account| !account.is_empty());
+    account
+        .map(|account| settings.spiffe_id(namespace, account).into())
+        .unwrap_or_default()
+}
+
+/// A `WorkloadEntry` object.
+pub(super) fn workload_entry(
+    object: &Object,
+    entry: &istio::WorkloadEntry,
+    settings: &MeshSettings,
+) -> WorkloadInstance {
+    let namespace = &object.key.namespace;
+    let labels = overlaid(&entry.labels, &object.meta.labels);
+    let locality = entry
+        .locality
+        .as_deref()
+        .filter(|text| !text.is_empty())
+        .map(Locality::parse);
+    let account = entry_account(entry, namespace, settings);
+    let network = entry.network.clone().filter(|network| !network.is_empty());
+    WorkloadInstance {
+        object: object.key.clone(),
+        namespace: namespace.clone(),
+        address: Address::parse(&entry.address),
+        ports: entry
+            .ports
+            .iter()
+            .filter_map(|(name, port)| Some((Arc::from(name), u16::try_from(port).ok()?)))
+            .collect(),
+        weight: entry.weight.filter(|weight| *weight > 0).unwrap_or(1),
+        locality: Arc::new(
+            locality
+                .or_else(|| locality_label(&labels))
+                .unwrap_or_default(),
+        ),
+        network: network
+            .or_else(|| labels.get(NETWORK_LABEL).cloned())
+            .unwrap_or_default(),
+        tls_mode: entry_tls_mode(entry, &labels),
+        workload: Arc::new(workload(
+            object.key.name.clone(),
+            namespace,
+            &object.key.cluster,
+            account,
+            &labels,
+        )),
+        labels,
+    }
+}
+
+/// A node.
+pub(super) fn node(object: &Object) -> NodeInfo {
+    let labels = &object.meta.labels;
+    let first = |keys: [&str; 2]| keys.iter().find_map(|key| labels.get(key)).cloned();
+    let region = [
+        "topology.kubernetes.io/region",
+        "failure-domain.beta.kubernetes.io/region",
+    ];
+    let zone = [
+        "topology.kubernetes.io/zone",
+        "failure-domain.beta.kubernetes.io/zone",
+    ];
+    NodeInfo {
+        name: object.key.name.clone(),
+        locality: Arc::new(Locality {
+            region: first(region).unwrap_or_default(),
+            zone: first(zone).unwrap_or_default(),
+            subzone: labels
+                .get("topology.istio.io/subzone")
+                .cloned()
+                .unwrap_or_default(),
+        }),
+    }
+}

@@ -1,0 +1,335 @@
+//! Links services: who declares them, facts derived from endpoints, aliases.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use reef_config::names::Hostname;
+use reef_config::{Object, Spec};
+
+use super::{Marks, MeshIndex, convert, link, lost_claim, replace};
+use crate::snapshot::{Ordered, empty};
+use crate::{
+    ChangeReport, MeshSettings, MeshSnapshot, Registry, Resolution, Service, ServiceEndpoints,
+    ServiceKey, TlsMode,
+};
+
+impl MeshIndex {
+    pub(super) fn link_services(
+        &mut self,
+        next: &mut MeshSnapshot,
+        marks: &mut Marks,
+        report: &mut ChangeReport,
+    ) {
+        for key in marks.services.clone() {
+            self.link_claim(&key, next, marks, report);
+        }
+        if marks.aliases {
+            marks.services.extend(self.aliased.iter().cloned());
+            for target in self.aliases.keys() {
+                // Services that are linked for the first time in this batch are marked already.
+                let known = next
+                    .services_of_host(target)
+                    .map(|service| service.key.clone());
+                marks.services.extend(known);
+            }
+        }
+        let all: BTreeSet<&ServiceKey> = marks.services.union(&marks.endpoints).collect();
+        for key in all {
+            self.link_service(key, next, marks.services.contains(key), report);
+        }
+    }
+
+    /// Finds who declares a service; keeps the indexes by selector and alias.
+    fn link_claim(
+        &mut self,
+        key: &ServiceKey,
+        next: &MeshSnapshot,
+        marks: &mut Marks,
+        report: &mut ChangeReport,
+    ) {
+        let claimants = self.objects.claimants(key);
+        let winner = claimants
+            .first()
+            .and_then(|object| self.objects.get(object));
+        let problems = claimants
+            .iter()
+            .skip(1)
+            .filter_map(|loser| {
+                Some(lost_claim(
+                    self.objects.get(loser)?,
+                    claimants.first()?,
+                    key,
+                ))
+            })
+            .collect();
+        let new = winner.and_then(|object| declared_as(object, key, next.settings()));
+        let selects = winner.is_some_and(|object| match &object.spec {
+            Spec::ServiceEntry(entry) => entry.workload_selector.is_some(),
+            Spec::Service(service) => !service.spec.selector.is_empty(),
+            _ => false,
+        });
+        report.problems |= replace(&mut self.claim_problems, key.clone(), problems);
+        let place = self.selecting.entry(key.namespace.clone()).or_default();
+        if selects {
+            place.insert(key.clone());
+        } else {
+            place.remove(key);
+            if place.is_empty() {
+                self.selecting.remove(&key.namespace);
+            }
+        }
+        let old_target = next
+            .service(key)
+            .and_then(|service| service.external_name.clone());
+        let new_target = new.and_then(|service| service.external_name);
+        if old_target != new_target || marks.all {
+            marks.aliases |= old_target.is_some() || new_target.is_some();
+            if let Some(target) = old_target
+                && let Some(keys) = self.aliases.get_mut(&target)
+            {
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.aliases.remove(&target);
+                }
+            }
+            if let Some(target) = new_target {
+                self.aliases.entry(target).or_default().insert(key.clone());
+            }
+        }
+    }
+
+    /// Makes one service and its endpoints and publishes what differs.
+    fn link_service(
+        &mut self,
+        key: &ServiceKey,
+        next: &mut MeshSnapshot,
+        declaration: bool,
+        report: &mut ChangeReport,
+    ) {
+        let old = next.service(key).cloned();
+        let old_endpoints = next.endpoints.get(key).cloned();
+        let object = match (&old, declaration) {
+            (Some(old), false) => self.objects.get(&old.object).cloned(),
+            (None, false) => return,
+            (_, true) => {
+                let winner = self.objects.claimants(key).first().copied().cloned();
+                winner.and_then(|winner| self.objects.get(&winner).cloned())
+            }
+        };
+        let base = match (&old, declaration) {
+            (Some(old), false) => Some((**old).clone()),
+            _ => object
+                .as_ref()
+                .and_then(|object| declared_as(object, key, &next.settings)),
+        };
+        let (Some(object), Some(mut service)) = (object, base) else {
+            self.objects.refer(key, BTreeSet::new());
+            self.aliased.remove(key);
+            if let Some(old) = old {
+                if let Some(endpoints) = old_endpoints {
+                    mark_targets(next, &old, &endpoints, &ServiceEndpoints::default(), report);
+                }
+                remove(next, &old);
+                report.services.insert(key.clone());
+            }
+            return;
+        };
+        let linked = link::endpoints(
+            &service,
+            &object,
+            &self.objects,
+            &next.settings,
+            &mut self.shared,
+        );
+        self.objects.refer(key, linked.pods);
+        derive(&mut service, &linked.endpoints);
+        if declaration {
+            service.aliases = self.aliases_of(&service);
+            if service.aliases.is_empty() {
+                self.aliased.remove(key);
+            } else {
+                self.aliased.insert(key.clone());
+            }
+        }
+        let endpoints = (service.resolution != Resolution::Alias).then_some(linked.endpoints);
+        let endpoints_differ = endpoints.as_ref() != old_endpoints.as_deref();
+        let mut service_differs = old.as_deref() != Some(&service);
+        if endpoints_differ {
+            let none = ServiceEndpoints::default();
+            let before = old_endpoints.as_deref().unwrap_or(&none);
+            let after = endpoints.as_ref().unwrap_or(&none);
+            service_differs |= service.has_inline_endpoints();
+            if service.headless || is_without_selector(&service) {
+                service_differs |= ips(before) != ips(after);
+            }
+            mark_targets(next, &service, before, after, report);
+            match endpoints {
+                Some(endpoints) => {
+                    next.endpoints.insert_mut(key.clone(), Arc::new(endpoints));
+                }
+                None => {
+                    next.endpoints.remove_mut(key);
+                }
+            }
+        }
+        if old.as_deref() != Some(&service) {
+            if let Some(old) = &old {
+                remove_service(next, old);
+            }
+            insert(next, Arc::new(service));
+        }
+        if service_differs {
+            report.services.insert(key.clone());
+        } else if endpoints_differ {
+            report.endpoints.insert(key.clone());
+        }
+    }
+
+    /// Host names of the alias services that lead to `service`, through other aliases too.
+    fn aliases_of(&self, service: &Service) -> Box<[Hostname]> {
+        if service.resolution == Resolution::Alias || self.aliases.is_empty() {
+            return [].into();
+        }
+        let mut found: BTreeSet<Hostname> = BTreeSet::new();
+        let mut todo = vec![&service.key.hostname];
+        while let Some(host) = todo.pop() {
+            for alias in self.aliases.get(host).into_iter().flatten() {
+                if found.insert(alias.hostname.clone()) {
+                    todo.push(&alias.hostname);
+                }
+            }
+        }
+        found.into_iter().collect()
+    }
+}
+
+/// The service `key` as `object` declares it, without derived facts.
+fn declared_as(object: &Object, key: &ServiceKey, settings: &MeshSettings) -> Option<Service> {
+    match &object.spec {
+        Spec::Service(service) => Some(convert::kubernetes_service(object, service, settings)),
+        Spec::ServiceEntry(entry) => Some(convert::service_entry(
+            object,
+            entry,
+            &key.hostname,
+            settings,
+        )),
+        _ => None,
+    }
+}
+
+/// Sets the facts that follow from endpoints.
+fn derive(service: &mut Service, endpoints: &ServiceEndpoints) {
+    let accounts: BTreeSet<&Arc<str>> = endpoints
+        .iter()
+        .map(|endpoint| &endpoint.workload.service_account)
+        .filter(|account| !account.is_empty())
+        .collect();
+    if !accounts.iter().copied().eq(service.service_accounts.iter()) {
+        service.service_accounts = accounts.into_iter().cloned().collect();
+    }
+    service.all_endpoints_tls =
+        !endpoints.is_empty() && endpoints.iter().all(|e| e.tls_mode == TlsMode::Istio);
+}
+
+fn is_without_selector(service: &Service) -> bool {
+    service.registry == Registry::Kubernetes && service.selector.is_empty()
+}
+
+fn ips(endpoints: &ServiceEndpoints) -> BTreeSet<IpAddr> {
+    endpoints
+        .iter()
+        .filter_map(|endpoint| endpoint.address.ip())
+        .collect()
+}
+
+/// Reports the pods for which the service became or ceased to be a target by address.
+fn mark_targets(
+    next: &MeshSnapshot,
+    service: &Service,
+    before: &ServiceEndpoints,
+    after: &ServiceEndpoints,
+    report: &mut ChangeReport,
+) {
+    if service.registry == Registry::Kubernetes && !is_without_selector(service) {
+        return;
+    }
+    let places = |endpoints: &ServiceEndpoints| -> BTreeSet<(IpAddr, Arc<str>, u16)> {
+        let ports = endpoints.ports.iter().flat_map(|(name, list)| {
+            list.iter()
+                .filter_map(|at| Some((at.address.ip()?, name.clone(), at.port)))
+        });
+        ports.collect()
+    };
+    if next.pods_by_ip.is_empty() {
+        return;
+    }
+    for (ip, _, _) in places(before).symmetric_difference(&places(after)) {
+        if let Some(pod) = next
+            .pod_by_ip(*ip)
+            .filter(|pod| pod.namespace == service.key.namespace)
+        {
+            report
+                .proxies
+                .insert((pod.namespace.clone(), pod.name.clone()));
+        }
+    }
+}
+
+fn insert(next: &mut MeshSnapshot, service: Arc<Service>) {
+    let order = service.order();
+    let host = &service.key.hostname;
+    let mut list: Vec<Arc<Service>> = next.services_of_host(host).cloned().collect();
+    list.push(service.clone());
+    list.sort_by(|a, b| a.key.cmp(&b.key));
+    next.by_host.insert_mut(host.clone(), list.into());
+    next.by_order.insert_mut(order.clone(), service.clone());
+    let namespace = &service.key.namespace;
+    match next.by_namespace.get_mut(namespace) {
+        Some(services) => {
+            services.insert_mut(order, service);
+        }
+        None => {
+            let mut services = Ordered::new_sync();
+            let namespace = namespace.clone();
+            services.insert_mut(order, service);
+            next.by_namespace.insert_mut(namespace, services);
+        }
+    }
+}
+
+fn remove_service(next: &mut MeshSnapshot, old: &Service) {
+    let order = old.order();
+    let host = &old.key.hostname;
+    let rest: Vec<Arc<Service>> = next
+        .services_of_host(host)
+        .filter(|s| s.key != old.key)
+        .cloned()
+        .collect();
+    if rest.is_empty() {
+        next.by_host.remove_mut(host);
+    } else {
+        next.by_host.insert_mut(host.clone(), rest.into());
+    }
+    next.by_order.remove_mut(&order);
+    let namespace = &old.key.namespace;
+    let emptied = next
+        .by_namespace
+        .get_mut(namespace)
+        .is_some_and(|services| {
+            services.remove_mut(&order);
+            services.is_empty()
+        });
+    if emptied {
+        next.by_namespace.remove_mut(namespace);
+    }
+    if next.by_host.is_empty() {
+        // Gives the memory of a mesh that is gone back.
+        next.by_host = empty();
+    }
+}
+
+fn remove(next: &mut MeshSnapshot, old: &Service) {
+    remove_service(next, old);
+    next.endpoints.remove_mut(&old.key);
+}
