@@ -30,7 +30,7 @@ struct Pod {
     net: PodNet,
     ip: Ipv4Addr,
     control: PathBuf,
-    app: Running,
+    _app: Running,
     envoy: Option<Running>,
 }
 
@@ -134,7 +134,7 @@ impl Mesh {
             net,
             ip: spec.ip,
             control,
-            app,
+            _app: app,
             envoy: Some(envoy),
         };
         self.pods.insert(spec.name.clone(), pod);
@@ -153,7 +153,7 @@ impl Mesh {
             net,
             ip,
             control,
-            app,
+            _app: app,
             envoy: None,
         };
         self.pods.insert(name.to_owned(), pod);
@@ -358,14 +358,12 @@ impl Mesh {
         Ok(serde_json::from_str(&page)?)
     }
 
-    /// Kills an app and starts nothing in its place; for tests of health.
+    /// The control socket of a pod's app, for calls from other threads.
     ///
     /// # Errors
     /// When there is no such pod.
-    pub fn kill_app(&mut self, pod: &str) -> Result<()> {
-        let pod = self.pods.get_mut(pod).context("no such pod")?;
-        pod.app.kill();
-        Ok(())
+    pub fn control_of(&self, pod: &str) -> Result<PathBuf> {
+        Ok(self.pod(pod)?.control.clone())
     }
 
     /// Prepares a command in a pod's network.
