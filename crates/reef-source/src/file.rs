@@ -43,6 +43,19 @@ pub(crate) struct FileState {
 }
 
 impl FileState {
+    /// For every object the document that counts, which is the first one: its hash, its index, and whether it
+    /// is without errors.
+    pub(crate) fn winners(&self) -> BTreeMap<&ObjectKey, (u128, usize, bool)> {
+        let mut winners = BTreeMap::new();
+        for (index, document) in self.documents.iter().enumerate() {
+            let about = (document.hash, index, !has_error(&document.problems));
+            for key in &document.keys {
+                winners.entry(key).or_insert(about);
+            }
+        }
+        winners
+    }
+
     /// The objects the file stands for; a key that is there twice comes twice.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &ObjectKey> {
         self.documents
@@ -56,8 +69,8 @@ impl FileState {
 pub(crate) struct Loaded {
     pub(crate) path: Arc<str>,
     pub(crate) state: FileState,
-    /// The objects of the documents that were parsed.
-    pub(crate) objects: Vec<Object>,
+    /// The objects of the documents that were parsed, with the index of the document.
+    pub(crate) objects: Vec<(usize, Object)>,
 }
 
 /// A file to read, with what is known of it.
@@ -177,7 +190,7 @@ fn assemble<'s>(
         let mut keys: Vec<ObjectKey> = Vec::new();
         for object in found.into_iter().filter(|object| is_read(&object.key)) {
             keys.push(object.key.clone());
-            objects.push(object);
+            objects.push((documents.len(), object));
         }
         let known = |key: &ObjectKey| {
             job.earlier
@@ -216,7 +229,7 @@ fn assemble<'s>(
         }
     }
     let held: BTreeSet<ObjectKey> = {
-        let fresh: BTreeSet<&ObjectKey> = objects.iter().map(|object| &object.key).collect();
+        let fresh: BTreeSet<&ObjectKey> = objects.iter().map(|(_, object)| &object.key).collect();
         documents
             .iter()
             .filter(|document| has_error(&document.problems))

@@ -33,6 +33,17 @@ struct Next {
     gone: BTreeSet<Arc<str>>,
 }
 
+/// What has to be decided once all roots have moved.
+#[derive(Debug, Default)]
+struct Pending {
+    /// Objects that may differ.
+    keys: BTreeSet<ObjectKey>,
+    /// Versions just parsed, by object and file.
+    fresh: BTreeMap<(ObjectKey, Arc<str>), Object>,
+    /// Objects whose version in effect is not the one that counts now.
+    stale: BTreeSet<ObjectKey>,
+}
+
 impl Tree {
     pub(crate) fn new(roots: Vec<PathBuf>, mesh_file: Option<PathBuf>) -> Self {
         Self {
@@ -69,8 +80,7 @@ impl Tree {
             mesh_file.refresh(&mut changes);
         }
         let mut stale = BTreeSet::new();
-        let mut keys = BTreeSet::new();
-        let mut fresh = BTreeMap::new();
+        let mut pending = Pending::default();
         let touched = touched.filter(|paths| paths.iter().all(|path| self.is_plain_file(path)));
         for root in self.roots.clone() {
             let next = match touched {
@@ -83,12 +93,12 @@ impl Tree {
                 }),
             };
             let frozen = match next {
-                Ok(next) => self.advance(&root, next, &mut stale, &mut keys, &mut fresh),
+                Ok(next) => self.advance(&root, next, &mut stale, &mut pending),
                 Err(error) => Some(format!("can't be read: {error}")),
             };
             self.tell_root(&root, frozen, &mut changes);
         }
-        self.settle(keys, fresh, &mut stale, &mut changes);
+        self.settle(pending, &mut stale, &mut changes);
         for file in stale {
             let problems = self.problems_of(&file);
             self.tell(file, problems, &mut changes);
@@ -148,8 +158,7 @@ impl Tree {
         root: &Path,
         mut next: Next,
         stale: &mut BTreeSet<Arc<str>>,
-        keys: &mut BTreeSet<ObjectKey>,
-        fresh: &mut BTreeMap<(ObjectKey, Arc<str>), Object>,
+        pending: &mut Pending,
     ) -> Option<String> {
         let jobs = next
             .present
@@ -190,8 +199,8 @@ impl Tree {
             if let Some(state) = self.files.remove(&name) {
                 for key in state.keys() {
                     self.claims.remove(key, &name);
-                    self.mark_other_claims(key, stale);
-                    keys.insert(key.clone());
+                    stale.extend(self.claims.files(key));
+                    pending.keys.insert(key.clone());
                 }
                 stale.insert(name);
             }
@@ -202,39 +211,48 @@ impl Tree {
             objects,
         } in loaded
         {
-            if let Some(earlier) = self.files.get(&path) {
-                let now: BTreeSet<_> = state.keys().collect();
-                for key in earlier.keys().filter(|key| !now.contains(key)) {
-                    self.claims.remove(key, &path);
-                    self.mark_other_claims(key, stale);
-                    keys.insert(key.clone());
+            let now = state.winners();
+            let before = self
+                .files
+                .get(&path)
+                .map(FileState::winners)
+                .unwrap_or_default();
+            for key in before.keys().filter(|key| !now.contains_key(*key)) {
+                self.claims.remove(key, &path);
+                stale.extend(self.claims.files(key));
+                pending.keys.insert((*key).clone());
+            }
+            for (index, object) in objects {
+                // Of the same key twice in one file the first document counts.
+                if now
+                    .get(&object.key)
+                    .is_some_and(|(_, winner, _)| *winner == index)
+                {
+                    pending.keys.insert(object.key.clone());
+                    pending
+                        .fresh
+                        .insert((object.key.clone(), Arc::clone(&path)), object);
                 }
             }
-            let new: Vec<ObjectKey> = state
-                .keys()
-                .filter(|key| !self.claims.files(key).contains(&path))
-                .cloned()
-                .collect();
-            for key in new {
-                self.claims.add(&key, &path);
-                self.mark_other_claims(&key, stale);
-                keys.insert(key);
-            }
-            for object in objects {
-                keys.insert(object.key.clone());
-                // Of the same key twice in one file the first document wins.
-                fresh
-                    .entry((object.key.clone(), Arc::clone(&path)))
-                    .or_insert(object);
+            for (key, (hash, _, good)) in now {
+                match before.get(key) {
+                    None => {
+                        self.claims.add(key, &path);
+                        stale.extend(self.claims.files(key));
+                        pending.keys.insert(key.clone());
+                    }
+                    // An unchanged document may count only now, because the one before it is gone.
+                    Some((earlier, _, _)) if good && *earlier != hash => {
+                        pending.keys.insert(key.clone());
+                        pending.stale.insert(key.clone());
+                    }
+                    Some(_) => {}
+                }
             }
             stale.insert(Arc::clone(&path));
             self.files.insert(path, state);
         }
         None
-    }
-
-    fn mark_other_claims(&self, key: &ObjectKey, stale: &mut BTreeSet<Arc<str>>) {
-        stale.extend(self.claims.files(key));
     }
 
     /// Whether the root had objects and would have none: rather a lost mount than an intention.
@@ -257,11 +275,15 @@ impl Tree {
     /// Decides for every object that may differ whose version is in effect.
     fn settle(
         &mut self,
-        keys: BTreeSet<ObjectKey>,
-        mut fresh: BTreeMap<(ObjectKey, Arc<str>), Object>,
+        pending: Pending,
         stale: &mut BTreeSet<Arc<str>>,
         changes: &mut Vec<Change>,
     ) {
+        let Pending {
+            keys,
+            mut fresh,
+            stale: outdated,
+        } = pending;
         for key in keys {
             let files = self.claims.files(&key);
             if files.is_empty() {
@@ -276,7 +298,7 @@ impl Tree {
             for file in files {
                 let same_winner = self.claims.in_effect(&key) == Some(&file);
                 let object = fresh.remove(&(key.clone(), Arc::clone(&file))).or_else(|| {
-                    if same_winner {
+                    if same_winner && !outdated.contains(&key) {
                         None
                     } else {
                         reload(&file, &key)
