@@ -70,13 +70,16 @@ pub struct OutboundCluster {
     pub(crate) defaults: Arc<ClusterDefaults>,
 }
 
+/// Host, name and namespace of a service, as telemetry knows it.
+pub(crate) type Identity = (Arc<str>, Arc<str>, Arc<str>);
+
 /// Key of the cluster of a local port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InboundCluster {
     pub(crate) name: Arc<str>,
     pub(crate) protocol: Protocol,
     /// (host, name, namespace) of the services the port serves, oldest first.
-    pub(crate) services: Box<[(Arc<str>, Arc<str>, Arc<str>)]>,
+    pub(crate) services: Box<[Identity]>,
     pub(crate) target: InboundTarget,
     pub(crate) ip_mode: IpMode,
     pub(crate) defaults: Arc<ClusterDefaults>,

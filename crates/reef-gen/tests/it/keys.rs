@@ -1,0 +1,181 @@
+//! Which keys each attribute of a proxy changes: that and nothing else.
+
+use reef_gen::{ProxyKeys, keys};
+use reef_mesh::identify;
+
+use crate::world::{documents, node, snapshot};
+
+const BASE: &str = r#"
+id: sidecar~10.0.0.1~client-0.default~default.svc.cluster.local
+metadata: {NAMESPACE: default, INSTANCE_IPS: "10.0.0.1", CLUSTER_ID: Kubernetes, WORKLOAD_CERT: none,
+  LABELS: {app: client}, NODE_NAME: n1, SERVICE_ACCOUNT: a, MESH_ID: m, NETWORK: net1}
+"#;
+
+const MESH: &str = r#"
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: default}
+spec: {clusterIP: 10.96.0.1, selector: {app: client}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db, namespace: default}
+spec: {clusterIP: None, selector: {app: db}, ports: [{name: tcp, port: 5432}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: db-1, namespace: default, labels: {kubernetes.io/service-name: db}}
+addressType: IPv4
+ports: [{name: tcp, port: 5432}]
+endpoints: [{addresses: [10.0.0.7]}]
+"#;
+
+const LOCAL: &str = r#"
+---
+apiVersion: v1
+kind: Service
+metadata: {name: near, namespace: default}
+spec: {clusterIP: 10.96.0.3, internalTrafficPolicy: Local, selector: {app: near}, ports: [{name: http, port: 80}]}
+"#;
+
+const SIDECAR: &str = r#"
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: special, namespace: default}
+spec: {workloadSelector: {labels: {app: special}}, egress: [{hosts: ["./*"]}]}
+"#;
+
+fn keys_of(mesh: &str, proxy: &str) -> ProxyKeys {
+    let snapshot = snapshot(&documents(mesh), None);
+    let proxy = identify(&snapshot, &node(proxy));
+    let scope = reef_scope::resolve(&snapshot, &reef_scope::select(&snapshot, &proxy));
+    keys(&snapshot, &scope, &proxy)
+}
+
+/// Asserts which of clusters (c), endpoints (e), listeners (l) and routes (r) a replacement of text
+/// in the proxy changes.
+fn check(mesh: &str, from: &str, to: &str, expected: &str) {
+    let changed = BASE.replace(from, to);
+    assert_ne!(changed, BASE, "`{from}` is in the proxy");
+    let (before, after) = (keys_of(mesh, BASE), keys_of(mesh, &changed));
+    let differs = [
+        ('c', before.clusters != after.clusters),
+        ('e', before.endpoints != after.endpoints),
+        ('l', before.listeners != after.listeners),
+        ('r', before.routes != after.routes),
+    ];
+    let found: String = differs
+        .iter()
+        .filter(|(_, differs)| *differs)
+        .map(|(key, _)| *key)
+        .collect();
+    assert_eq!(found, expected, "{from} -> {to}");
+}
+
+/// Asserts what an added metadata entry changes.
+fn check_added(entry: &str, expected: &str) {
+    check(
+        MESH,
+        "MESH_ID: m",
+        &format!("MESH_ID: m, {entry}"),
+        expected,
+    );
+}
+
+#[test]
+fn attributes_generation_does_not_read_change_nothing() {
+    check(MESH, "client-0.default", "client-1.default", "");
+    check(MESH, "SERVICE_ACCOUNT: a", "SERVICE_ACCOUNT: b", "");
+    check(MESH, "MESH_ID: m", "MESH_ID: other", "");
+    check(MESH, "NETWORK: net1", "NETWORK: net2", "");
+    check(MESH, "CLUSTER_ID: Kubernetes", "CLUSTER_ID: other", "");
+    check(
+        MESH,
+        "LABELS: {app: client}",
+        "LABELS: {app: client, version: v2}",
+        "",
+    );
+    check(MESH, "metadata:", "locality: eu/a\nmetadata:", "");
+    for entry in [
+        "ISTIO_VERSION: 1.32.0",
+        "WORKLOAD_NAME: w",
+        "ANNOTATIONS: {a: b}",
+        "STATIC_LABELS: {a: b}",
+        "POD_PORTS: '[]'",
+        "DNS_CAPTURE: 'true'",
+        "ENABLE_HBONE: 'true'",
+        "AUTO_REGISTER_GROUP: g",
+        "UNPRIVILEGED_POD: 'true'",
+        "ENABLE_SELF_DISCOVERY: 'true'",
+        "ANYTHING: x",
+    ] {
+        check_added(entry, "");
+    }
+}
+
+#[test]
+fn own_address_counts_only_where_it_is_an_endpoint_of_a_headless_service() {
+    check(MESH, "10.0.0.1\", CLUSTER", "10.0.0.2\", CLUSTER", "");
+    check(MESH, "10.0.0.1\", CLUSTER", "10.0.0.7\", CLUSTER", "lr");
+}
+
+#[test]
+fn address_families_change_all_but_endpoints() {
+    check(MESH, "10.0.0.1\", CLUSTER", "fd00::1\", CLUSTER", "clr");
+    check(
+        MESH,
+        "10.0.0.1\", CLUSTER",
+        "10.0.0.1,fd00::1\", CLUSTER",
+        "clr",
+    );
+}
+
+#[test]
+fn node_name_counts_only_where_a_service_stays_on_its_node() {
+    check(MESH, "NODE_NAME: n1", "NODE_NAME: n2", "");
+    check(
+        &format!("{MESH}{LOCAL}"),
+        "NODE_NAME: n1",
+        "NODE_NAME: n2",
+        "ce",
+    );
+}
+
+#[test]
+fn namespace_and_scope_change_everything() {
+    check(MESH, "NAMESPACE: default", "NAMESPACE: other", "celr");
+    let mesh = format!("{MESH}{SIDECAR}");
+    check(&mesh, "app: client", "app: special", "celr");
+}
+
+#[test]
+fn labels_count_only_by_the_services_they_select() {
+    check(MESH, "app: client", "app: stranger", "cl");
+}
+
+#[test]
+fn each_metadata_key_changes_only_who_reads_it() {
+    check(
+        MESH,
+        "default.svc.cluster.local",
+        "other.svc.cluster.local",
+        "r",
+    );
+    check(MESH, "WORKLOAD_CERT: none", "WORKLOAD_CERT: sds-grpc", "cl");
+    check_added("INTERCEPTION_MODE: TPROXY", "lr");
+    check_added("INTERCEPTION_MODE: NONE", "clr");
+    check_added("REQUESTED_NETWORK_VIEW: net1", "ce");
+    check_added("IDLE_TIMEOUT: 5s", "l");
+    check_added("HTTP10: '1'", "l");
+    check_added("HTTP_PROXY_PORT: '3128'", "lr");
+    check_added("INBOUND_LISTENER_EXACT_BALANCE: 'true'", "l");
+    check_added("OUTBOUND_LISTENER_EXACT_BALANCE: 'true'", "l");
+    for key in [
+        "ENVOY_STATUS_PORT",
+        "ENVOY_PROMETHEUS_PORT",
+        "ENVOY_SECURE_METRICS_PORT",
+    ] {
+        check_added(&format!("{key}: 15021"), "lr");
+    }
+}
