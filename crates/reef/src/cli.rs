@@ -1,0 +1,232 @@
+//! What can be typed: commands, options, their environment variables and defaults.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Reef, an xDS control plane for Istio sidecars.
+#[derive(Debug, Parser)]
+#[command(name = "reef", version, about, propagate_version = true)]
+pub struct Cli {
+    /// Logging, common to all commands.
+    #[command(flatten)]
+    pub log: LogOptions,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How Reef logs.
+#[derive(Debug, Clone, Args)]
+pub struct LogOptions {
+    /// Least level shown, or a list such as `info,reef_server=debug`.
+    #[arg(
+        long,
+        global = true,
+        env = "REEF_LOG_LEVEL",
+        default_value = "info",
+        value_name = "LEVEL"
+    )]
+    pub log_level: String,
+    /// Form of the log lines.
+    #[arg(
+        long,
+        global = true,
+        env = "REEF_LOG_FORMAT",
+        default_value = "text",
+        value_enum
+    )]
+    pub log_format: LogFormat,
+}
+
+/// Form of the log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "one value per process")]
+pub enum Command {
+    /// Serve proxies from a directory of Kubernetes and Istio YAML.
+    Serve(ServeArgs),
+    /// Validate a directory offline: parse, index, and generate for the default scopes.
+    ///
+    /// Exit code 0: all is well. 1: errors. 2: no error, but something is not applied. 64: wrong usage.
+    Check(CheckArgs),
+    /// Show a running Reef: its mesh, its proxies, its problems.
+    Status(StatusArgs),
+    /// Say why a proxy does, or does not, see a service.
+    Why(WhyArgs),
+    /// Write the bootstrap of a sidecar's Envoy.
+    Bootstrap(crate::sidecar::BootstrapArgs),
+    /// Install or remove the iptables rules of a sidecar.
+    Intercept(crate::sidecar::InterceptArgs),
+    /// Print the completion script of a shell.
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the version of this build.
+    Version(OutputArgs),
+}
+
+/// Form of the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// Form of the answer, as an option.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct OutputArgs {
+    /// Form of the answer.
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: Output,
+}
+
+/// Settings of `reef serve`.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// Directory of YAML or JSON objects; may be given several times.
+    #[arg(
+        long,
+        env = "REEF_CONFIG_DIR",
+        value_delimiter = ',',
+        required = true,
+        value_name = "DIR"
+    )]
+    pub config_dir: Vec<PathBuf>,
+    /// File with the MeshConfig; wins over the ConfigMap `istio`.
+    #[arg(long, env = "REEF_MESH_CONFIG", value_name = "FILE")]
+    pub mesh_config: Option<PathBuf>,
+    /// Address of the xDS port (plaintext gRPC).
+    #[arg(
+        long,
+        env = "REEF_GRPC_ADDR",
+        default_value = "127.0.0.1:15010",
+        value_name = "ADDR"
+    )]
+    pub grpc_addr: SocketAddr,
+    /// Address of the HTTP port: readiness and debug pages.
+    #[arg(
+        long,
+        env = "REEF_HTTP_ADDR",
+        default_value = "127.0.0.1:8080",
+        value_name = "ADDR"
+    )]
+    pub http_addr: SocketAddr,
+    /// Address of the monitoring port: the same, and metrics.
+    #[arg(
+        long,
+        env = "REEF_MONITORING_ADDR",
+        default_value = "127.0.0.1:15014",
+        value_name = "ADDR"
+    )]
+    pub monitoring_addr: SocketAddr,
+    /// Serve plaintext xDS beyond loopback. Whoever reaches the port reads every proxy's configuration.
+    #[arg(long, env = "REEF_INSECURE_XDS")]
+    pub insecure_xds: bool,
+    /// Quiet time after a change before it is pushed; further changes start it anew.
+    #[arg(long, env = "REEF_DEBOUNCE_AFTER", default_value = "10ms", value_parser = duration, value_name = "TIME")]
+    pub debounce_after: Duration,
+    /// Longest time a change waits however many follow it.
+    #[arg(long, env = "REEF_DEBOUNCE_MAX", default_value = "100ms", value_parser = duration, value_name = "TIME")]
+    pub debounce_max: Duration,
+    /// How long open requests and streams may take to end on SIGTERM.
+    #[arg(long, env = "REEF_DRAIN_DURATION", default_value = "5s", value_parser = duration, value_name = "TIME")]
+    pub drain_duration: Duration,
+}
+
+/// Settings of `reef check`.
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// Directory of YAML or JSON objects; may be given several times.
+    #[arg(required = true, value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
+    /// File with the MeshConfig; wins over the ConfigMap `istio`.
+    #[arg(long, env = "REEF_MESH_CONFIG", value_name = "FILE")]
+    pub mesh_config: Option<PathBuf>,
+    /// Form of the answer.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Where a running Reef answers.
+#[derive(Debug, Clone, Args)]
+pub struct AdminArgs {
+    /// Address of the monitoring or HTTP port of a running Reef.
+    #[arg(
+        long,
+        env = "REEF_ADMIN_ADDR",
+        default_value = "127.0.0.1:15014",
+        value_name = "ADDR"
+    )]
+    pub admin_addr: SocketAddr,
+}
+
+/// Settings of `reef status`.
+#[derive(Debug, Clone, Args)]
+pub struct StatusArgs {
+    /// Whom to ask.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// Form of the answer.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Settings of `reef why`.
+#[derive(Debug, Clone, Args)]
+pub struct WhyArgs {
+    /// The proxy: `POD.NAMESPACE` or a full node id.
+    pub proxy: String,
+    /// The service: a host name, `name.namespace`, or a name in the proxy's own namespace.
+    pub service: String,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// Form of the answer.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Reads a time as people write it: `250ms`, `1.5s`, `2m`, `1h`; a bare `0` is zero.
+///
+/// # Errors
+/// If the unit is missing or the number is none, is negative or too large.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is not a time such as 250ms, 1.5s or 2m");
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let split = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(split);
+    let seconds = match unit {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = number.parse().ok().ok_or_else(wrong)?;
+    Duration::try_from_secs_f64(number * seconds)
+        .ok()
+        .ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,25 @@
+//! The `reef` program as a library, so that tests run it in their own process.
+//!
+//! Everything that decides lives in the rooms; here they are wired, and people talk to them.
+//!
+//! ```text
+//!   FileSource ──► writer thread: MeshIndex ─► PushEngine ──► one watch per stream ──► ADS (reef-server)
+//!                       │ ArcSwap<MeshSnapshot>                      ▲
+//!                       ▼                                            │ connect, disconnect
+//!                  admin pages (reef-admin) ◄── Registry (dashmap) ──┘
+//! ```
+//!
+//! - [`cli`]: what can be typed. [`run`] carries it out and says the exit code.
+//! - [`serve`]: the running server. [`check`]: a directory validated offline.
+//! - [`ask`]: `reef status` and `reef why`, clients of the admin pages.
+
+pub mod ask;
+pub mod check;
+pub mod cli;
+mod clock;
+mod log;
+mod run;
+pub mod serve;
+pub mod sidecar;
+
+pub use run::run;

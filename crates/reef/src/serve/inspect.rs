@@ -1,0 +1,368 @@
+//! The admin pages' questions, answered from the registry, the latest snapshot and the latest facts.
+//!
+//! Scopes are resolved again for each question: a pure function of the snapshot, a few milliseconds, on a blocking
+//! thread. So a page can never show a scope that is not the one generation would use now.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use reef_admin::{
+    BuildInfo, Inspect, InspectError, ProblemReport, ProxySummary, Readiness, TypeSync,
+};
+use reef_config::Hostname;
+use reef_identity::{Authorizer, Decision, Door, Request};
+use reef_mesh::{MeshSnapshot, ProxyIdentity, ServiceKey, identify};
+use reef_scope::{Scope, Why, WhyNot};
+use reef_server::provider::ResourceView;
+use reef_xds::ResourceType;
+use reef_xds::json::to_json;
+use serde_json::{Map, Value, json};
+
+use super::metrics::Metrics;
+use super::registry::{Stream, TypeState};
+use super::shared::Shared;
+use crate::clock;
+
+/// The Envoy messages of a config dump, and the name in `types` that selects each.
+const DUMPS: [(&str, ResourceType); 4] = [
+    ("cds", ResourceType::Cluster),
+    ("lds", ResourceType::Listener),
+    ("rds", ResourceType::Route),
+    ("eds", ResourceType::Endpoint),
+];
+
+/// Answers the admin pages.
+#[derive(Debug)]
+pub(super) struct Pages {
+    /// What is published.
+    pub(super) shared: Arc<Shared>,
+    /// What is counted.
+    pub(super) metrics: Arc<Metrics>,
+    /// Who may ask.
+    pub(super) authorizer: Authorizer,
+}
+
+impl Inspect for Pages {
+    fn readiness(&self) -> Readiness {
+        match self.shared.serving() {
+            Ok(()) => Readiness::Ready,
+            Err(reason) => Readiness::NotReady(reason.to_owned()),
+        }
+    }
+
+    fn build(&self) -> BuildInfo {
+        BuildInfo {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: option_env!("REEF_REVISION").unwrap_or("unknown").to_owned(),
+        }
+    }
+
+    fn authorize_debug(&self, peer: Option<SocketAddr>) -> Result<(), String> {
+        match self.authorizer.decide(&Request {
+            peer,
+            door: Door::Debug,
+            node: "",
+        }) {
+            Decision::Allow => Ok(()),
+            Decision::Deny(denial) => Err(denial.to_string()),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.page(&self.shared)
+    }
+
+    fn proxies(&self) -> Vec<ProxySummary> {
+        let snapshot = self.shared.snapshot.load_full();
+        let mesh_services = snapshot
+            .as_ref()
+            .map(|snapshot| snapshot.service_count())
+            .unwrap_or_default();
+        // Proxies of a class share a scope; counting it once per class keeps this page linear in classes.
+        let mut services_of: BTreeMap<u64, usize> = BTreeMap::new();
+        let mut merged: BTreeMap<String, ProxySummary> = BTreeMap::new();
+        for stream in self.shared.registry.streams() {
+            let class = stream.class();
+            let services = match &snapshot {
+                None => 0,
+                Some(snapshot) => *services_of
+                    .entry(class)
+                    .or_insert_with(|| scope(snapshot, &stream).1.services.len()),
+            };
+            let row = summary(&stream, class, services, mesh_services);
+            // A proxy with single-type streams is one row.
+            match merged.get_mut(&row.id) {
+                Some(known) => known.types.extend(row.types),
+                None => {
+                    merged.insert(row.id.clone(), row);
+                }
+            }
+        }
+        merged.into_values().collect()
+    }
+
+    fn problems(&self) -> Vec<ProblemReport> {
+        self.shared
+            .facts
+            .load()
+            .problems
+            .iter()
+            .map(|problem| ProblemReport {
+                severity: problem.severity.to_string(),
+                origin: problem
+                    .origin
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+                object: problem
+                    .object
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+                field: problem.field.clone(),
+                reason: problem.reason.clone(),
+            })
+            .collect()
+    }
+
+    fn status(&self) -> Value {
+        let snapshot = self.shared.snapshot.load_full();
+        let facts = self.shared.facts.load();
+        let objects: Map<String, Value> = facts
+            .objects
+            .iter()
+            .map(|(kind, count)| (kind.as_str().to_owned(), json!(count)))
+            .collect();
+        let endpoints: usize = snapshot.iter().map(|snapshot| endpoints(snapshot)).sum();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "ready": self.shared.serving().is_ok(),
+            "services": snapshot.as_ref().map(|snapshot| snapshot.service_count()).unwrap_or_default(),
+            "endpoints": endpoints,
+            "proxies": self.shared.registry.len(),
+            "classes": facts.sizes.classes,
+            "resources": facts.sizes.resources,
+            "resourceBytes": facts.sizes.resource_bytes,
+            "problems": facts.problems.len(),
+            "objects": objects,
+        })
+    }
+
+    fn config_dump(&self, id: &str, types: &[String]) -> Result<Value, InspectError> {
+        let known: Vec<&str> = DUMPS.iter().map(|(name, _)| *name).collect();
+        if let Some(wrong) = types.iter().find(|name| !known.contains(&name.as_str())) {
+            return Err(InspectError::Bad(format!(
+                "`{wrong}` is not one of {}",
+                known.join(", ")
+            )));
+        }
+        let stream = self.stream(id)?;
+        let view = Arc::clone(&stream.view.borrow());
+        let configs: Vec<Value> = DUMPS
+            .iter()
+            .filter(|(name, _)| types.is_empty() || types.iter().any(|wanted| wanted == name))
+            .map(|(_, ty)| dump(&*view, *ty))
+            .collect();
+        Ok(json!({ "configs": configs }))
+    }
+
+    fn sidecar(&self, id: &str) -> Result<Value, InspectError> {
+        let (_, _, scope) = self.scope_of(id)?;
+        Ok(scope_json(&scope))
+    }
+
+    fn why(&self, id: &str, service: &str) -> Result<Value, InspectError> {
+        let (snapshot, identity, scope) = self.scope_of(id)?;
+        if service.is_empty() || service.contains(|c: char| c.is_whitespace() || c == '/') {
+            return Err(InspectError::Bad(format!("`{service}` is not a host name")));
+        }
+        let host = full_host(&snapshot, &identity, service);
+        Ok(why_json(id, &snapshot, &scope, &host))
+    }
+}
+
+impl Pages {
+    fn stream(&self, id: &str) -> Result<Arc<Stream>, InspectError> {
+        let streams = self.shared.registry.streams();
+        streams
+            .into_iter()
+            .find(|stream| &*stream.node.id == id)
+            .ok_or(InspectError::Gone)
+    }
+
+    fn scope_of(
+        &self,
+        id: &str,
+    ) -> Result<(Arc<MeshSnapshot>, ProxyIdentity, Arc<Scope>), InspectError> {
+        let stream = self.stream(id)?;
+        let snapshot = self.shared.snapshot.load_full().ok_or(InspectError::Gone)?;
+        let (identity, scope) = scope(&snapshot, &stream);
+        Ok((snapshot, identity, scope))
+    }
+}
+
+fn scope(snapshot: &MeshSnapshot, stream: &Stream) -> (ProxyIdentity, Arc<Scope>) {
+    let identity = identify(snapshot, &stream.node);
+    let scope = reef_scope::resolve(snapshot, &reef_scope::select(snapshot, &identity));
+    (identity, scope)
+}
+
+fn endpoints(snapshot: &MeshSnapshot) -> usize {
+    snapshot
+        .services()
+        .filter_map(|service| snapshot.endpoints(&service.key))
+        .map(|all| {
+            all.ports
+                .iter()
+                .map(|(_, endpoints)| endpoints.len())
+                .sum::<usize>()
+        })
+        .sum()
+}
+
+fn summary(stream: &Stream, class: u64, services: usize, mesh_services: usize) -> ProxySummary {
+    let node = &stream.node;
+    let types = stream
+        .types()
+        .into_iter()
+        .map(|(ty, state)| (ty.type_url().to_owned(), type_sync(state)))
+        .collect();
+    ProxySummary {
+        id: node.id.to_string(),
+        cluster_id: node.text("CLUSTER_ID").unwrap_or("Kubernetes").to_owned(),
+        kind: node.id.split('~').next().unwrap_or_default().to_owned(),
+        istio_version: node.text("ISTIO_VERSION").unwrap_or_default().to_owned(),
+        delta: stream.delta,
+        connected_at: clock::rfc3339(stream.since),
+        address: stream
+            .address
+            .map(|address| address.to_string())
+            .unwrap_or_default(),
+        services,
+        mesh_services,
+        class: class.to_string(),
+        types,
+    }
+}
+
+fn type_sync(state: TypeState) -> TypeSync {
+    let text = |nonce: Option<Arc<str>>| nonce.map(|nonce| nonce.to_string()).unwrap_or_default();
+    TypeSync {
+        sent: text(state.sent),
+        acked: text(state.acked),
+        sent_time: state.sent_time.map(clock::rfc3339).unwrap_or_default(),
+        last_error: state.last_error,
+        resources: state.resources,
+        bytes: state.bytes,
+    }
+}
+
+/// One member of Envoy's `ConfigDump`, all resources as dynamic ones.
+fn dump(view: &dyn ResourceView, ty: ResourceType) -> Value {
+    let mut entries = Vec::new();
+    view.for_each(ty, &mut |resource| {
+        let version = resource.version().to_string();
+        let shown = to_json(&resource.any());
+        entries.push(match ty {
+            ResourceType::Cluster => json!({ "version_info": version, "cluster": shown }),
+            ResourceType::Listener => json!({
+                "name": &**resource.name(),
+                "active_state": { "version_info": version, "listener": shown },
+            }),
+            ResourceType::Route => json!({ "version_info": version, "route_config": shown }),
+            _ => json!({ "version_info": version, "endpoint_config": shown }),
+        });
+    });
+    let (message, field) = match ty {
+        ResourceType::Cluster => ("ClustersConfigDump", "dynamic_active_clusters"),
+        ResourceType::Listener => ("ListenersConfigDump", "dynamic_listeners"),
+        ResourceType::Route => ("RoutesConfigDump", "dynamic_route_configs"),
+        _ => ("EndpointsConfigDump", "dynamic_endpoint_configs"),
+    };
+    json!({ "@type": format!("type.googleapis.com/envoy.admin.v3.{message}"), field: entries })
+}
+
+/// The scope, each service with its reasons.
+pub(super) fn scope_json(scope: &Scope) -> Value {
+    let services: Vec<Value> = scope
+        .services
+        .iter()
+        .map(|scoped| {
+            let service = &scoped.service;
+            json!({
+                "hostname": service.key.hostname.as_str(),
+                "namespace": service.key.namespace.as_str(),
+                "ports": service.ports.iter().map(|port| port.number).collect::<BTreeSet<u16>>(),
+                "reasons": scoped.reasons.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    json!({
+        "namespace": scope.id.namespace.as_str(),
+        "source": scope.id.to_string(),
+        "outboundTrafficPolicy": format!("{:?}", scope.outbound_policy),
+        "services": services,
+    })
+}
+
+fn why_json(id: &str, snapshot: &MeshSnapshot, scope: &Scope, host: &Hostname) -> Value {
+    let told = |others: Vec<(ServiceKey, WhyNot)>| -> Vec<String> {
+        others
+            .into_iter()
+            .map(|(key, reason)| format!("{key}: {reason}"))
+            .collect()
+    };
+    let (services, reasons) = match reef_scope::why(snapshot, scope, host) {
+        Why::Included {
+            service,
+            reasons,
+            others,
+        } => {
+            let included = json!({
+                "hostname": service.hostname.as_str(),
+                "namespace": service.namespace.as_str(),
+                "reasons": reasons.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            });
+            (vec![included], told(others))
+        }
+        Why::Excluded(others) => (Vec::new(), told(others)),
+        Why::Unknown => (
+            Vec::new(),
+            vec!["the mesh has no service of this host name".to_owned()],
+        ),
+    };
+    json!({
+        "proxy": id.split('~').nth(2).unwrap_or(id),
+        "service": host.as_str(),
+        "visible": !services.is_empty(),
+        "scope": scope.id.to_string(),
+        "services": services,
+        "reasons": reasons,
+    })
+}
+
+/// The host a person means: as written if the mesh has it, else `name.namespace` or `name` completed to a Service's.
+fn full_host(snapshot: &MeshSnapshot, identity: &ProxyIdentity, service: &str) -> Hostname {
+    let written = Hostname::from(service);
+    if snapshot.services_of_host(&written).next().is_some() {
+        return written;
+    }
+    let domain = identity
+        .dns_domain
+        .split_once(".svc.")
+        .map_or("cluster.local", |(_, domain)| domain);
+    let namespace = identity.namespace.as_str();
+    let full = match service.split('.').count() {
+        1 => format!("{service}.{namespace}.svc.{domain}"),
+        2 => format!("{service}.svc.{domain}"),
+        3 if service.ends_with(".svc") => format!("{service}.{domain}"),
+        _ => return written,
+    };
+    let full = Hostname::from(full.as_str());
+    if snapshot.services_of_host(&full).next().is_some() {
+        full
+    } else {
+        written
+    }
+}

@@ -1,0 +1,247 @@
+//! Starting and ending: sockets are bound first, so that a wrong address ends the start, then threads and tasks.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use reef_admin::Inspect;
+use reef_identity::Authorizer;
+use reef_server::metrics::ServerMetrics;
+use reef_server::protocol::Options;
+use reef_server::service::DiscoveryServer;
+use reef_source::{FileOptions, FileSource, Source as _};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::{error, warn};
+
+use super::inspect::Pages;
+use super::metrics::Metrics;
+use super::provider::Provider;
+use super::shared::Shared;
+use super::writer::{Inputs, Writer};
+use crate::cli::ServeArgs;
+
+/// Seats asked for and not yet given. A storm of connects waits in its sockets, not here.
+const WAITING_CONNECTS: usize = 256;
+
+/// Batches read and not yet applied; the source merges what it cannot hand over.
+const WAITING_BATCHES: usize = 4;
+
+/// Suffix of Service names.
+const DOMAIN: &str = "cluster.local";
+
+/// Everything a server is started with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Directories of objects.
+    pub config_dirs: Vec<PathBuf>,
+    /// File with the MeshConfig.
+    pub mesh_config: Option<PathBuf>,
+    /// Address of the xDS port; port 0 takes a free one.
+    pub grpc_addr: SocketAddr,
+    /// Address of the HTTP port.
+    pub http_addr: SocketAddr,
+    /// Address of the monitoring port.
+    pub monitoring_addr: SocketAddr,
+    /// Whether plaintext xDS may leave loopback.
+    pub insecure_xds: bool,
+    /// Quiet time after a change.
+    pub debounce_after: Duration,
+    /// Longest wait of a change.
+    pub debounce_max: Duration,
+    /// How long streams may take to end.
+    pub drain_duration: Duration,
+}
+
+impl From<ServeArgs> for Settings {
+    fn from(args: ServeArgs) -> Self {
+        Self {
+            config_dirs: args.config_dir,
+            mesh_config: args.mesh_config,
+            grpc_addr: args.grpc_addr,
+            http_addr: args.http_addr,
+            monitoring_addr: args.monitoring_addr,
+            insecure_xds: args.insecure_xds,
+            debounce_after: args.debounce_after,
+            debounce_max: args.debounce_max,
+            drain_duration: args.drain_duration,
+        }
+    }
+}
+
+/// A server that runs; ends when drained or dropped.
+#[derive(Debug)]
+pub struct Running {
+    grpc: SocketAddr,
+    http: SocketAddr,
+    monitoring: SocketAddr,
+    server: DiscoveryServer,
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    drain_duration: Duration,
+}
+
+impl Running {
+    /// The address xDS is served on.
+    #[must_use]
+    pub fn grpc_addr(&self) -> SocketAddr {
+        self.grpc
+    }
+
+    /// The address of the HTTP port.
+    #[must_use]
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// The address of the monitoring port.
+    #[must_use]
+    pub fn monitoring_addr(&self) -> SocketAddr {
+        self.monitoring
+    }
+
+    /// Ends in order: not ready, streams end spread over the drain duration, then the sockets and the writer.
+    pub async fn drain(mut self) {
+        self.shared.drain();
+        // Half for the streams to leave one by one, half for what they still have to say.
+        let window = self.drain_duration / 2;
+        let limit = self.drain_duration;
+        if tokio::time::timeout(limit, self.server.drain(window))
+            .await
+            .is_err()
+        {
+            warn!("streams were still open at the end of the drain duration");
+        }
+        self.stop.send_replace(true);
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(Duration::from_secs(1), ended)
+            .await
+            .is_err()
+        {
+            warn!("requests were still running at the end");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
+
+/// Starts a server.
+///
+/// # Errors
+/// If an address cannot be bound or may not be, or a directory cannot be read.
+pub async fn start(settings: Settings) -> anyhow::Result<Running> {
+    let authorizer = Authorizer::new(settings.insecure_xds);
+    authorizer.check_bind(settings.grpc_addr)?;
+    let (grpc_listener, grpc) = bind("--grpc-addr", settings.grpc_addr).await?;
+    let (http_listener, http) = bind("--http-addr", settings.http_addr).await?;
+    let (monitoring_listener, monitoring) =
+        bind("--monitoring-addr", settings.monitoring_addr).await?;
+
+    let server_metrics = ServerMetrics::new();
+    let shared = Arc::new(Shared::default());
+    let metrics = Arc::new(Metrics::new(|registry| server_metrics.register(registry)));
+    let (stop, stopped) = watch::channel(false);
+    let (connects, connect_inputs) = mpsc::channel(WAITING_CONNECTS);
+
+    for dir in &settings.config_dirs {
+        if !dir.is_dir() {
+            bail!("--config-dir {} is not a directory", dir.display());
+        }
+    }
+    let source = FileSource::new(
+        settings.config_dirs,
+        settings.mesh_config,
+        FileOptions::default(),
+    );
+    let (emit, batches) = mpsc::channel(WAITING_BATCHES);
+    let times = (settings.debounce_after, settings.debounce_max);
+    let writer = Writer::new(DOMAIN, times, Arc::clone(&shared), Arc::clone(&metrics));
+    let inputs = Inputs {
+        batches,
+        connects: connect_inputs,
+        stop: stopped.clone(),
+    };
+    std::thread::Builder::new()
+        .name("reef-writer".to_owned())
+        .spawn(move || writer.run(inputs))
+        .context("the writer thread does not start")?;
+
+    let provider = Provider {
+        connects,
+        shared: Arc::clone(&shared),
+        authorizer,
+        metrics: Arc::clone(&metrics),
+    };
+    let identifier = format!("reef-{}", env!("CARGO_PKG_VERSION"));
+    let server = DiscoveryServer::new(
+        Arc::new(provider),
+        identifier,
+        Options::default(),
+        server_metrics,
+    );
+    let pages: Arc<dyn Inspect> = Arc::new(Pages {
+        shared: Arc::clone(&shared),
+        metrics,
+        authorizer,
+    });
+
+    let mut tasks = JoinSet::new();
+    let end = ended(stopped.clone());
+    tasks.spawn(async move {
+        tokio::select! {
+            () = source.run(emit) => {}
+            () = end => {}
+        }
+    });
+    let end = ended(stopped.clone());
+    let discovery = server.clone();
+    tasks.spawn(async move {
+        if let Err(failure) = discovery.serve(grpc_listener, end).await {
+            error!(%failure, "the xDS port failed");
+        }
+    });
+    let admin = [
+        (http_listener, reef_admin::http_router(Arc::clone(&pages))),
+        (monitoring_listener, reef_admin::monitoring_router(pages)),
+    ];
+    for (listener, router) in admin {
+        let end = ended(stopped.clone());
+        tasks.spawn(async move {
+            if let Err(failure) = reef_admin::serve(listener, router, end).await {
+                error!(%failure, "an admin port failed");
+            }
+        });
+    }
+    let drain_duration = settings.drain_duration;
+    Ok(Running {
+        grpc,
+        http,
+        monitoring,
+        server,
+        shared,
+        stop,
+        tasks,
+        drain_duration,
+    })
+}
+
+async fn bind(option: &str, addr: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(addr)
+        .await
+        .with_context(|| format!("{option} {addr} cannot be bound"))?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}
+
+async fn ended(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is an end too.
+    let _gone = stopped.wait_for(|stop| *stop).await;
+}

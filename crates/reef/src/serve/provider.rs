@@ -1,0 +1,224 @@
+//! The seam between `reef-server` and `reef-push`: a stream's session, seated in the push engine by the writer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use reef_identity::{Authorizer, Decision, Door, Request};
+use reef_mesh::{Locality, MetaValue, ProxyNode};
+use reef_push::{ClassView, ProxyId};
+use reef_server::provider::{
+    NodeInfo, OpenSession, Peer, ProxySession, Refusal, ResourceProvider, ResourceView,
+    StreamReport,
+};
+use reef_xds::{EncodedResource, ResourceType};
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tracing::{debug, warn};
+
+use super::metrics::Metrics;
+use super::registry::{Entry, Stream};
+use super::shared::Shared;
+
+/// A proxy that wants a seat.
+#[derive(Debug)]
+pub(super) struct Connect {
+    /// Who it is.
+    pub(super) node: Arc<ProxyNode>,
+    /// About its stream.
+    pub(super) peer: Peer,
+    /// Where the seat goes.
+    pub(super) reply: oneshot::Sender<Seat>,
+}
+
+/// A place in the push engine; given back when dropped, wherever that happens.
+#[derive(Debug)]
+pub(super) struct Seat {
+    /// The stream, as the registry shows it.
+    pub(super) stream: Arc<Stream>,
+    /// Its identity in the engine.
+    pub(super) proxy: ProxyId,
+    /// Where it is given back.
+    pub(super) departed: Arc<Departed>,
+}
+
+/// Seats given back and not yet taken note of. Holds at most as many as there are proxies.
+#[derive(Debug, Default)]
+pub(super) struct Departed {
+    proxies: parking_lot::Mutex<Vec<ProxyId>>,
+    /// Wakes the writer.
+    pub(super) notify: Notify,
+}
+
+impl Departed {
+    /// Takes all.
+    pub(super) fn take(&self) -> Vec<ProxyId> {
+        std::mem::take(&mut *self.proxies.lock())
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.departed.proxies.lock().push(self.proxy);
+        self.departed.notify.notify_one();
+    }
+}
+
+/// Serves proxies from the push engine.
+#[derive(Debug)]
+pub(super) struct Provider {
+    /// Asks the writer for seats.
+    pub(super) connects: mpsc::Sender<Connect>,
+    /// What is published.
+    pub(super) shared: Arc<Shared>,
+    /// Decides who is served.
+    pub(super) authorizer: Authorizer,
+    /// Counters.
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl ResourceProvider for Provider {
+    fn open<'a>(&'a self, node: &'a Arc<NodeInfo>, peer: &'a Peer) -> OpenSession<'a> {
+        Box::pin(async move {
+            let door = if peer.delta {
+                Door::Delta
+            } else {
+                Door::StateOfTheWorld
+            };
+            let request = Request {
+                peer: peer.address,
+                door,
+                node: &node.id,
+            };
+            if let Decision::Deny(denial) = self.authorizer.decide(&request) {
+                warn!(node = %node.id, peer = ?peer.address, %denial, "stream refused");
+                return Err(Refusal::NotPermitted {
+                    reason: denial.to_string(),
+                });
+            }
+            self.shared.serving().map_err(|reason| Refusal::NotReady {
+                reason: reason.to_owned(),
+            })?;
+            let parsed = parse(node).map_err(|error| Refusal::BadNode {
+                reason: error.to_string(),
+            })?;
+            let (reply, seat) = oneshot::channel();
+            let connect = Connect {
+                node: Arc::new(parsed),
+                peer: peer.clone(),
+                reply,
+            };
+            let gone = |_| Refusal::NotReady {
+                reason: "the server is shutting down".to_owned(),
+            };
+            self.connects
+                .send(connect)
+                .await
+                .map_err(|error| gone(drop(error)))?;
+            let seat = seat.await.map_err(|error| gone(drop(error)))?;
+            debug!(node = %node.id, class = seat.stream.class(), "proxy seated");
+            let entry = self.shared.registry.insert(Arc::clone(&seat.stream));
+            let metrics = Arc::clone(&self.metrics);
+            Ok(Box::new(Session {
+                seat,
+                metrics,
+                _entry: entry,
+            }) as Box<dyn ProxySession>)
+        })
+    }
+}
+
+/// One stream's session.
+#[derive(Debug)]
+struct Session {
+    seat: Seat,
+    metrics: Arc<Metrics>,
+    _entry: Entry,
+}
+
+impl ProxySession for Session {
+    fn views(&mut self) -> watch::Receiver<Arc<dyn ResourceView>> {
+        self.seat.stream.view.clone()
+    }
+
+    fn report(&self, event: StreamReport) {
+        let taken = self.seat.stream.report(&event);
+        self.metrics.stream(&event, taken);
+        let node = &self.seat.stream.node.id;
+        match event {
+            StreamReport::Nacked {
+                ty, names, detail, ..
+            } => {
+                warn!(%node, ty = %ty, resources = names.len(), detail, "response rejected by the proxy");
+            }
+            StreamReport::Rejected { ty, name, .. } => {
+                warn!(%node, ty = %ty, %name, "resource rejected alone, held back until it changes");
+            }
+            StreamReport::WildcardLost { ty } => {
+                warn!(%node, ty = %ty, "proxy dropped its wildcard subscription");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The view of a class, in the form the server asks for.
+#[derive(Debug)]
+pub(super) struct View(pub(super) Arc<ClassView>);
+
+impl ResourceView for View {
+    fn lineage(&self) -> u64 {
+        self.0.lineage()
+    }
+
+    fn generation(&self) -> u64 {
+        self.0.generation()
+    }
+
+    fn resource(&self, ty: ResourceType, name: &str) -> Option<EncodedResource> {
+        self.0.resource(ty, name)
+    }
+
+    fn for_each(&self, ty: ResourceType, f: &mut dyn FnMut(&EncodedResource)) {
+        self.0.for_each(ty, f);
+    }
+
+    fn changed_since(&self, generation: u64) -> Option<Vec<(ResourceType, Arc<str>)>> {
+        self.0.changed_since(generation)
+    }
+
+    fn absent(&self, ty: ResourceType, name: &str) -> Option<EncodedResource> {
+        self.0.absent(ty, name)
+    }
+}
+
+/// Reads the node message of a stream as a proxy.
+fn parse(node: &NodeInfo) -> Result<ProxyNode, reef_mesh::NodeError> {
+    let metadata = match &node.metadata {
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(key, value)| (key.clone(), meta(value)))
+            .collect(),
+        _ => BTreeMap::new(),
+    };
+    let locality = Locality {
+        region: node.locality.region.as_str().into(),
+        zone: node.locality.zone.as_str().into(),
+        subzone: node.locality.sub_zone.as_str().into(),
+    };
+    ProxyNode::parse(&node.id, metadata, locality)
+}
+
+fn meta(value: &Value) -> MetaValue {
+    match value {
+        Value::Null => MetaValue::Null,
+        Value::Bool(value) => MetaValue::Bool(*value),
+        Value::Number(number) => MetaValue::Number(number.as_f64().unwrap_or_default()),
+        Value::String(text) => MetaValue::String(text.clone()),
+        Value::Array(list) => MetaValue::List(list.iter().map(meta).collect()),
+        Value::Object(map) => MetaValue::Map(
+            map.iter()
+                .map(|(key, value)| (key.clone(), meta(value)))
+                .collect(),
+        ),
+    }
+}

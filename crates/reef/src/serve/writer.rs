@@ -1,0 +1,338 @@
+//! The one writer: owns the mesh index and the push engine, on a thread of its own.
+//!
+//! It takes batches from the source and seats for proxies, one at a time, so nothing else ever waits for a lock of the
+//! index. Changes wait for each other in the debouncer; seats do not wait. The first snapshot is published when the
+//! source has told everything, and not debounced.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reef_config::{ChangeBatch, Problem};
+use reef_mesh::{ChangeReport, MeshIndex, MeshSnapshot};
+use reef_push::{
+    ClassId, ClassView, Connected, Debouncer, ProxyId, PushEngine, PushOptions, PushPlan,
+};
+use reef_server::provider::ResourceView;
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, info, warn};
+
+use super::applied;
+use super::metrics::{Metrics, Trigger};
+use super::provider::{Connect, Departed, Seat, View};
+use super::registry::Stream;
+use super::shared::{Facts, Shared};
+use crate::clock;
+
+/// How far pages may lag behind what is pushed.
+const FACTS_LAG: Duration = Duration::from_secs(1);
+
+/// What comes in.
+#[derive(Debug)]
+pub(super) struct Inputs {
+    /// From the source.
+    pub(super) batches: mpsc::Receiver<ChangeBatch>,
+    /// Proxies that want seats.
+    pub(super) connects: mpsc::Receiver<Connect>,
+    /// Turns true when the process ends.
+    pub(super) stop: watch::Receiver<bool>,
+}
+
+/// The writer.
+#[derive(Debug)]
+pub(super) struct Writer {
+    index: MeshIndex,
+    engine: PushEngine,
+    debouncer: Debouncer,
+    start: Instant,
+    /// When the first change of the waiting burst came in.
+    burst: Option<Instant>,
+    waiting: Option<(Arc<MeshSnapshot>, ChangeReport)>,
+    synced: bool,
+    /// When the facts for pages are made again.
+    facts_due: Option<Instant>,
+    announced: BTreeSet<&'static str>,
+    seats: BTreeMap<ProxyId, SeatState>,
+    members: BTreeMap<ClassId, BTreeSet<ProxyId>>,
+    departed: Arc<Departed>,
+    shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+struct SeatState {
+    class: ClassId,
+    stream: Arc<Stream>,
+    views: watch::Sender<Arc<dyn ResourceView>>,
+}
+
+impl Writer {
+    /// A writer with an empty mesh.
+    pub(super) fn new(
+        domain: &str,
+        (after, max): (Duration, Duration),
+        shared: Arc<Shared>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            index: MeshIndex::new(domain),
+            engine: PushEngine::new(PushOptions::default()),
+            debouncer: Debouncer::new(after, max),
+            start: clock::now(),
+            burst: None,
+            waiting: None,
+            synced: false,
+            facts_due: None,
+            announced: BTreeSet::new(),
+            seats: BTreeMap::new(),
+            members: BTreeMap::new(),
+            departed: Arc::new(Departed::default()),
+            shared,
+            metrics,
+        }
+    }
+
+    /// Works until told to stop or the source ends. Blocks this thread; the runtime here only waits.
+    pub(super) fn run(mut self, mut inputs: Inputs) {
+        let runtime = match tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+        {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!(%error, "the writer cannot start");
+                return;
+            }
+        };
+        runtime.block_on(self.work(&mut inputs));
+    }
+
+    async fn work(&mut self, inputs: &mut Inputs) {
+        let departed = Arc::clone(&self.departed);
+        loop {
+            let push_due = self.debouncer.deadline().map(|at| self.start + at);
+            tokio::select! {
+                // Leaving first, so that a reconnecting proxy does not hold two seats; changes before seats, so that
+                // a storm of connects cannot hold up a push.
+                biased;
+                _ = inputs.stop.wait_for(|stop| *stop) => return,
+                () = departed.notify.notified() => self.depart(),
+                () = at(push_due) => self.push(),
+                Some(batch) = inputs.batches.recv() => self.batch(batch),
+                Some(connect) = inputs.connects.recv() => self.seat(connect),
+                () = at(self.facts_due) => self.publish_facts(),
+                else => return,
+            }
+        }
+    }
+
+    /// Takes a batch in; the push may wait for more.
+    fn batch(&mut self, batch: ChangeBatch) {
+        let now = clock::now();
+        let synced = batch.synced;
+        let changed = self.index.apply(batch);
+        if let Some((snapshot, report)) = changed {
+            self.waiting = Some(match self.waiting.take() {
+                None => (snapshot, report),
+                Some((_, mut earlier)) => {
+                    earlier.merge(report);
+                    (snapshot, earlier)
+                }
+            });
+            if self.synced {
+                self.burst.get_or_insert(now);
+                self.debouncer.event(now.duration_since(self.start));
+            }
+        } else if self.synced {
+            // Problems may differ where the mesh does not.
+            self.facts_lag();
+        }
+        if synced && !self.synced {
+            self.synced = true;
+            self.first();
+        }
+    }
+
+    /// Publishes the first snapshot, and with it readiness.
+    fn first(&mut self) {
+        let (snapshot, report) = self
+            .waiting
+            .take()
+            .unwrap_or_else(|| (Arc::clone(self.index.snapshot()), ChangeReport::default()));
+        self.engine.apply(Arc::clone(&snapshot), &report);
+        let services = snapshot.service_count();
+        self.shared.snapshot.store(Some(snapshot));
+        self.publish_facts();
+        let problems = self.shared.facts.load().problems.len();
+        info!(services, problems, elapsed = ?self.start.elapsed(), "initial list complete, serving");
+    }
+
+    /// Builds and publishes what waits.
+    fn push(&mut self) {
+        let started = clock::now();
+        if self
+            .debouncer
+            .take_due(started.duration_since(self.start))
+            .is_none()
+        {
+            return;
+        }
+        let seen = self.burst.take().unwrap_or(started);
+        let Some((snapshot, report)) = self.waiting.take() else {
+            return;
+        };
+        let plan = self.engine.apply(Arc::clone(&snapshot), &report);
+        self.shared.snapshot.store(Some(snapshot));
+        let streams = self.publish(&plan, seen);
+        let built = clock::now().duration_since(started);
+        self.metrics
+            .pushed(trigger(&report), started.duration_since(seen), &plan, built);
+        self.facts_lag();
+        info!(
+            services = report.services.len(),
+            endpoints = report.endpoints.len(),
+            rules = report.rules.len() + report.sidecars.len(),
+            classes = plan.classes.len(),
+            moved = plan.moved.len(),
+            streams,
+            elapsed_us = u64::try_from(built.as_micros()).unwrap_or(u64::MAX),
+            "pushed"
+        );
+    }
+
+    /// Gives every stream concerned its new view; returns how many were.
+    fn publish(&mut self, plan: &PushPlan, seen: Instant) -> usize {
+        let mut streams = 0;
+        for (proxy, class, view) in &plan.moved {
+            if let Some(seat) = self.seats.get_mut(proxy) {
+                if let Some(members) = self.members.get_mut(&seat.class) {
+                    members.remove(proxy);
+                    if members.is_empty() {
+                        self.members.remove(&seat.class);
+                    }
+                }
+                seat.class = *class;
+                self.members.entry(*class).or_default().insert(*proxy);
+                seat.show(*class, view, seen);
+                streams += 1;
+            }
+        }
+        let moved: BTreeSet<ProxyId> = plan.moved.iter().map(|(proxy, ..)| *proxy).collect();
+        for (class, view) in &plan.classes {
+            for proxy in self
+                .members
+                .get(class)
+                .into_iter()
+                .flatten()
+                .filter(|proxy| !moved.contains(proxy))
+            {
+                if let Some(seat) = self.seats.get(proxy) {
+                    seat.show(*class, view, seen);
+                    streams += 1;
+                }
+            }
+        }
+        streams
+    }
+
+    fn seat(&mut self, connect: Connect) {
+        let Connect { node, peer, reply } = connect;
+        let Connected { proxy, class, view } = self.engine.connect((*node).clone());
+        let first: Arc<dyn ResourceView> = Arc::new(View(view));
+        let (views, receiver) = watch::channel(first);
+        let stream = Arc::new(Stream::new(
+            node,
+            peer.delta,
+            peer.address,
+            class.number(),
+            receiver,
+        ));
+        self.members.entry(class).or_default().insert(proxy);
+        self.seats.insert(
+            proxy,
+            SeatState {
+                class,
+                stream: Arc::clone(&stream),
+                views,
+            },
+        );
+        self.facts_lag();
+        // A stream that ended meanwhile drops the seat, which comes back through `departed`.
+        let _gone = reply.send(Seat {
+            stream,
+            proxy,
+            departed: Arc::clone(&self.departed),
+        });
+    }
+
+    fn depart(&mut self) {
+        for proxy in self.departed.take() {
+            self.engine.disconnect(proxy);
+            self.facts_lag();
+            if let Some(seat) = self.seats.remove(&proxy)
+                && let Some(members) = self.members.get_mut(&seat.class)
+            {
+                members.remove(&proxy);
+                if members.is_empty() {
+                    self.members.remove(&seat.class);
+                }
+            }
+        }
+    }
+
+    fn facts_lag(&mut self) {
+        self.facts_due
+            .get_or_insert_with(|| clock::now() + FACTS_LAG);
+    }
+
+    fn publish_facts(&mut self) {
+        self.facts_due = None;
+        let objects = self.index.object_counts();
+        let mut problems: Vec<Problem> = self.index.problems();
+        problems.extend(self.engine.problems());
+        for (kind, problem) in applied::not_applied(&objects) {
+            if self.announced.insert(kind.as_str()) {
+                warn!(%kind, objects = objects.get(&kind).copied().unwrap_or_default(), "accepted, not yet applied");
+            }
+            problems.push(problem);
+        }
+        problems.sort();
+        problems.dedup();
+        debug!(problems = problems.len(), "facts published");
+        self.shared.facts.store(Arc::new(Facts {
+            problems,
+            objects,
+            sizes: self.engine.sizes(),
+        }));
+    }
+}
+
+impl SeatState {
+    fn show(&self, class: ClassId, view: &Arc<ClassView>, seen: Instant) {
+        self.stream
+            .published(class.number(), view.generation(), seen);
+        let view: Arc<dyn ResourceView> = Arc::new(View(Arc::clone(view)));
+        self.views.send_replace(view);
+    }
+}
+
+/// Waits until a moment; for ever if there is none.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The strongest reason in a report.
+fn trigger(report: &ChangeReport) -> Trigger {
+    if report.settings {
+        Trigger::Global
+    } else if report.only_endpoints() {
+        Trigger::Endpoint
+    } else if report.services.is_empty() && report.rules.is_empty() && report.sidecars.is_empty() {
+        Trigger::Proxy
+    } else {
+        Trigger::Config
+    }
+}

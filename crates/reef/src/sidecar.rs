@@ -1,0 +1,257 @@
+//! `reef bootstrap` and `reef intercept`: the options of `reef-proxy`, as they can be typed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand, ValueEnum};
+use reef_proxy::bootstrap::{
+    BootstrapOptions, DiscoveryAddress, InterceptionMode, Locality, PodPort, WorkloadCert, build,
+};
+use reef_proxy::intercept::{
+    Family, InterceptOptions, ProxySockets, install, install_input, remove,
+};
+
+/// Settings of `reef bootstrap`.
+#[derive(Debug, Clone, Args)]
+pub struct BootstrapArgs {
+    /// Name of the pod.
+    #[arg(long, env = "POD_NAME")]
+    pub pod: String,
+    /// Namespace of the pod.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
+    pub namespace: String,
+    /// Addresses of the pod; the first identifies the workload.
+    #[arg(long, env = "INSTANCE_IP", required = true, value_delimiter = ',')]
+    pub ip: Vec<IpAddr>,
+    /// Where Reef's xDS port is, `host:port`.
+    #[arg(
+        long,
+        env = "REEF_DISCOVERY",
+        default_value = "127.0.0.1:15010",
+        value_name = "HOST:PORT"
+    )]
+    pub discovery: DiscoveryAddress,
+    /// Suffix of Service names.
+    #[arg(long, default_value = "cluster.local")]
+    pub cluster_domain: String,
+    /// Which cluster's objects describe this proxy.
+    #[arg(long, default_value = "Kubernetes")]
+    pub cluster_id: String,
+    /// Network of the pod, where the mesh has several.
+    #[arg(long)]
+    pub network: Option<String>,
+    /// Label of the pod, `KEY=VALUE`; may be given several times.
+    #[arg(long = "label", value_parser = pair, value_name = "KEY=VALUE")]
+    pub labels: Vec<(String, String)>,
+    /// Annotation of the pod, `KEY=VALUE`; may be given several times.
+    #[arg(long = "annotation", value_parser = pair, value_name = "KEY=VALUE")]
+    pub annotations: Vec<(String, String)>,
+    /// Service account of the pod.
+    #[arg(long, env = "SERVICE_ACCOUNT", default_value = "default")]
+    pub service_account: String,
+    /// Name of the Deployment or the like that owns the pod.
+    #[arg(long)]
+    pub workload_name: Option<String>,
+    /// Name of the node the pod runs on.
+    #[arg(long, env = "NODE_NAME")]
+    pub node_name: Option<String>,
+    /// Port the pod's containers declare, `[NAME:]PORT`; may be given several times.
+    #[arg(long = "pod-port", value_parser = pod_port, value_name = "[NAME:]PORT")]
+    pub pod_ports: Vec<PodPort>,
+    /// `region[/zone[/subzone]]`.
+    #[arg(long)]
+    pub locality: Option<Locality>,
+    /// How traffic gets into the proxy.
+    #[arg(long, value_enum, default_value = "redirect")]
+    pub interception: InterceptionArg,
+    /// Socket of an agent that gives out the workload's certificate; without it the proxy has none.
+    #[arg(long, value_name = "PATH")]
+    pub sds_socket: Option<String>,
+    /// Port of Envoy's admin interface, on loopback.
+    #[arg(long, default_value_t = 15000)]
+    pub admin_port: u16,
+    /// Port of the readiness listener (`/healthz/ready`).
+    #[arg(long, default_value_t = 15021)]
+    pub status_port: u16,
+    /// Port of the Prometheus listener (`/stats/prometheus`).
+    #[arg(long, default_value_t = 15090)]
+    pub prometheus_port: u16,
+    /// Mark Envoy's sockets with this number, for `reef intercept install --mark`.
+    #[arg(long)]
+    pub socket_mark: Option<u32>,
+    /// Where to write; standard output if absent.
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+/// How traffic gets into the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum InterceptionArg {
+    /// By iptables REDIRECT.
+    Redirect,
+    /// Not at all.
+    None,
+}
+
+/// Settings of `reef intercept`.
+#[derive(Debug, Clone, Args)]
+pub struct InterceptArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: InterceptAction,
+}
+
+/// What `reef intercept` does, in the network namespace it runs in.
+#[derive(Debug, Clone, Subcommand)]
+pub enum InterceptAction {
+    /// Install the rules; what was installed before is replaced.
+    Install(InstallArgs),
+    /// Remove every rule that `install` made.
+    Remove {
+        /// IPv4 only, where there is no ip6tables.
+        #[arg(long)]
+        ipv4_only: bool,
+    },
+}
+
+/// Settings of `reef intercept install`.
+#[derive(Debug, Clone, Args)]
+pub struct InstallArgs {
+    /// Annotation of the pod, `KEY=VALUE`, with Istio's names; may be given several times.
+    #[arg(long = "annotation", value_parser = pair, value_name = "KEY=VALUE")]
+    pub annotations: Vec<(String, String)>,
+    /// Port that takes what the application sends.
+    #[arg(long, default_value_t = 15001)]
+    pub outbound_port: u16,
+    /// Port that takes what is sent to the application.
+    #[arg(long, default_value_t = 15006)]
+    pub inbound_port: u16,
+    /// User ids of the proxy.
+    #[arg(long, value_delimiter = ',', default_value = "1337")]
+    pub uid: Vec<u32>,
+    /// Group ids of the proxy.
+    #[arg(long, value_delimiter = ',', default_value = "1337")]
+    pub gid: Vec<u32>,
+    /// Tell the proxy's sockets by this mark, not by user and group.
+    #[arg(long)]
+    pub mark: Option<u32>,
+    /// IPv4 only, where there is no ip6tables.
+    #[arg(long)]
+    pub ipv4_only: bool,
+    /// Print the rules, change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Writes a bootstrap.
+///
+/// # Errors
+/// If an option makes no valid bootstrap, or it cannot be written.
+pub fn bootstrap(args: &BootstrapArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+    let options = BootstrapOptions {
+        pod: args.pod.clone(),
+        namespace: args.namespace.clone(),
+        ips: args.ip.clone(),
+        discovery: args.discovery.clone(),
+        cluster_domain: args.cluster_domain.clone(),
+        cluster_id: args.cluster_id.clone(),
+        mesh_id: args.cluster_domain.clone(),
+        network: args.network.clone(),
+        labels: args.labels.iter().cloned().collect(),
+        annotations: args.annotations.iter().cloned().collect(),
+        service_account: args.service_account.clone(),
+        workload_name: args.workload_name.clone(),
+        node_name: args.node_name.clone(),
+        pod_ports: args.pod_ports.clone(),
+        locality: args.locality.clone().unwrap_or_default(),
+        interception: match args.interception {
+            InterceptionArg::Redirect => InterceptionMode::Redirect,
+            InterceptionArg::None => InterceptionMode::None,
+        },
+        workload_cert: match &args.sds_socket {
+            None => WorkloadCert::None,
+            Some(socket) => WorkloadCert::SdsGrpc {
+                socket: socket.clone(),
+            },
+        },
+        admin_port: args.admin_port,
+        status_port: args.status_port,
+        prometheus_port: args.prometheus_port,
+        socket_mark: args.socket_mark,
+    };
+    let document = serde_json::to_string_pretty(&build(&options)?)? + "\n";
+    match &args.file {
+        None => Ok(out.write_all(document.as_bytes())?),
+        Some(path) => std::fs::write(path, document)
+            .with_context(|| format!("{} cannot be written", path.display())),
+    }
+}
+
+/// Installs or removes interception rules.
+///
+/// # Errors
+/// If an annotation cannot be read or iptables refuses.
+pub fn intercept(args: &InterceptArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+    match &args.action {
+        InterceptAction::Remove { ipv4_only } => Ok(remove(families(*ipv4_only))?),
+        InterceptAction::Install(args) => {
+            let annotations: BTreeMap<String, String> = args.annotations.iter().cloned().collect();
+            let Some(mut options) = InterceptOptions::from_annotations(&annotations)? else {
+                writeln!(
+                    out,
+                    "the annotations ask for no interception: nothing installed"
+                )?;
+                return Ok(());
+            };
+            options.outbound_port = args.outbound_port;
+            options.inbound_port = args.inbound_port;
+            options.proxy = match args.mark {
+                Some(mark) => ProxySockets::Mark(mark),
+                None => ProxySockets::Owner {
+                    uids: args.uid.iter().copied().collect::<BTreeSet<_>>(),
+                    gids: args.gid.iter().copied().collect::<BTreeSet<_>>(),
+                },
+            };
+            let families = families(args.ipv4_only);
+            if args.dry_run {
+                for family in families {
+                    out.write_all(install_input(&options, *family, "").as_bytes())?;
+                }
+                return Ok(());
+            }
+            Ok(install(&options, families)?)
+        }
+    }
+}
+
+fn families(ipv4_only: bool) -> &'static [Family] {
+    if ipv4_only {
+        &[Family::V4]
+    } else {
+        &[Family::V4, Family::V6]
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("`{text}` is not KEY=VALUE")),
+    }
+}
+
+fn pod_port(text: &str) -> Result<PodPort, String> {
+    let (name, port) = match text.rsplit_once(':') {
+        Some((name, port)) => (Some(name.to_owned()), port),
+        None => (None, text),
+    };
+    let container_port = port.parse().ok().filter(|port| *port > 0);
+    let container_port = container_port.ok_or_else(|| format!("`{text}` is not [NAME:]PORT"))?;
+    Ok(PodPort {
+        name,
+        container_port,
+        protocol: "TCP".to_owned(),
+    })
+}
