@@ -45,7 +45,8 @@ impl StreamState {
             }
             let was_bad = version.is_some() && state.bad.remove(name).is_some();
             if state.unresolved.remove(name) || was_bad {
-                self.memory.resolved(&self.node_id, ty, name);
+                self.memory
+                    .resolved(&self.node_id, ty, name, version.is_some());
             }
         }
         self.reports.push(StreamReport::Acked {

@@ -70,9 +70,15 @@ impl StreamState {
                 state.unresolved.insert(name);
             }
         }
+        let early = if ty == ResourceType::Endpoint {
+            std::mem::take(&mut self.early)
+        } else {
+            BTreeSet::new()
+        };
         let reported = |state: &TypeState, name: &Arc<str>| {
             change.first
                 && !before_clusters
+                && !early.contains(name)
                 && matches!(state.known.get(name), Some(Known::Held(_)))
         };
         for name in &change.asked {
@@ -146,6 +152,9 @@ impl StreamState {
                 continue;
             }
             let Some(found) = view.resource(ResourceType::Endpoint, &name) else {
+                if self.variant == Variant::Delta && state.sub.names(&name) {
+                    state.forced.insert(name);
+                }
                 continue;
             };
             if state.is_bad(&found) || state.alone.contains(&name) {
@@ -388,16 +397,24 @@ impl StreamState {
         clusters: &[EncodedResource],
         view: &dyn ResourceView,
     ) {
-        if self
-            .types
-            .get(&ResourceType::Endpoint)
-            .is_some_and(|state| !state.sub.is_fresh())
-        {
-            let names = clusters
-                .iter()
-                .filter_map(|cluster| view.load_assignment_of(cluster.name()));
-            self.follow.extend(names);
-        }
+        let Some(endpoints) = self.types.get(&ResourceType::Endpoint) else {
+            // On a reconnect the first endpoint request was written before this response is read: it may report
+            // versions that are current, and the changed cluster would warm for ever.
+            self.early.extend(
+                clusters
+                    .iter()
+                    .filter_map(|cluster| view.load_assignment_of(cluster.name())),
+            );
+            return;
+        };
+        let names = clusters.iter().filter_map(|cluster| {
+            // A cluster whose load assignment does not exist warms as well, until it is told so.
+            view.load_assignment_of(cluster.name()).or_else(|| {
+                let named = endpoints.sub.names(cluster.name());
+                named.then(|| Arc::clone(cluster.name()))
+            })
+        });
+        self.follow.extend(names);
     }
 
     /// Notes the name spaces of route configurations the client has: Envoy keeps a listener warming until something

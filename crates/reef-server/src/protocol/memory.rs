@@ -111,12 +111,15 @@ impl NackMemory {
         });
     }
 
-    /// Notes that the client took `name`: nothing about it is in doubt.
-    pub fn resolved(&self, node: &str, ty: ResourceType, name: &Arc<str>) {
+    /// Notes that the client took what it was told about `name`: nothing about it is in doubt. Content that is bad
+    /// stays so when what it took was a removal.
+    pub fn resolved(&self, node: &str, ty: ResourceType, name: &Arc<str>, took_content: bool) {
         let mut nodes = self.nodes.lock();
         if let Some(memory) = nodes.get_mut(node) {
             let key = (ty, Arc::clone(name));
-            memory.bad.remove(&key);
+            if took_content {
+                memory.bad.remove(&key);
+            }
             memory.unresolved.remove(&key);
             if memory.bad.is_empty() && memory.unresolved.is_empty() {
                 nodes.remove(node);

@@ -197,6 +197,8 @@ pub struct StreamState {
     pub(super) types: BTreeMap<ResourceType, TypeState>,
     /// Load assignments owed right behind the cluster response that was sent last (O-2).
     pub(super) follow: BTreeSet<Arc<str>>,
+    /// Load assignments of clusters that were sent before the stream's first endpoint request.
+    pub(super) early: BTreeSet<Arc<str>>,
     pub(super) nonces: u64,
     pub(super) reports: Vec<StreamReport>,
     pub(super) settled_at: Option<(u64, u64)>,
@@ -221,6 +223,7 @@ impl StreamState {
             view: None,
             types: BTreeMap::new(),
             follow: BTreeSet::new(),
+            early: BTreeSet::new(),
             nonces: 0,
             reports: Vec::new(),
             settled_at: None,

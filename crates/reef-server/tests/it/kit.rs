@@ -84,14 +84,6 @@ impl World {
     pub(crate) fn view(&self) -> Arc<dyn ResourceView> {
         Arc::new(self.clone())
     }
-
-    pub(crate) fn names(&self, ty: ResourceType) -> Vec<String> {
-        self.resources
-            .keys()
-            .filter(|(of, _)| *of == ty)
-            .map(|(_, name)| name.clone())
-            .collect()
-    }
 }
 
 impl ResourceView for World {
@@ -143,6 +135,7 @@ pub(crate) struct Hand {
     pub(crate) world: World,
     pub(crate) memory: Arc<NackMemory>,
     pub(crate) now: Duration,
+    published: Arc<dyn ResourceView>,
     variant: Variant,
     only: Option<ResourceType>,
     last: BTreeMap<ResourceType, (String, String)>,
@@ -194,16 +187,23 @@ impl Hand {
             Arc::clone(&memory),
             options,
         );
-        state.view(world.view());
+        let published = world.view();
+        state.view(Arc::clone(&published));
         Self {
             state,
             world,
             memory,
             now,
+            published,
             variant,
             only,
             last: BTreeMap::new(),
         }
+    }
+
+    /// The view the stream was given last.
+    pub(crate) fn state_view(&self) -> Arc<dyn ResourceView> {
+        Arc::clone(&self.published)
     }
 
     /// The same client on a new stream to the same server.
@@ -213,6 +213,7 @@ impl Hand {
 
     pub(crate) fn publish(&mut self) {
         let view = self.world.view();
+        self.published = Arc::clone(&view);
         self.state.view(view);
     }
 
