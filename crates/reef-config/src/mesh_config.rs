@@ -27,6 +27,11 @@ pub const APPLIED: &[&str] = &[
     "protocolDetectionTimeout",
     "proxyListenPort",
     "proxyInboundListenPort",
+    "proxyHttpPort",
+    "inboundTrafficPolicy",
+    "tcpKeepalive",
+    "dnsRefreshRate",
+    "enableTracing",
 ];
 
 /// The mesh configuration.
