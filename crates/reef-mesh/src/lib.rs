@@ -15,6 +15,7 @@
 //! files, nor a clock.
 
 mod address;
+mod dump;
 mod endpoint;
 mod export;
 mod identity;

@@ -169,7 +169,6 @@ impl MeshIndex {
                     Some(rule) => store.virtual_services.insert(key.clone(), rule),
                     None => store.virtual_services.remove(key),
                 };
-                report.rules.insert(key.clone());
             }
             if differs || marks.all {
                 todo.insert(key.clone());
