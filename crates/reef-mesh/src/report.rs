@@ -26,6 +26,8 @@ pub struct ChangeReport {
     pub proxies: BTreeSet<(Namespace, Arc<str>)>,
     /// Namespaces whose labels or annotations differ.
     pub namespaces: BTreeSet<Namespace>,
+    /// Nodes added, removed or moved: proxies that name one may have another locality.
+    pub nodes: BTreeSet<Arc<str>>,
     /// Mesh-wide settings differ; everything may depend on them.
     pub settings: bool,
     /// The list of problems differs.
@@ -47,6 +49,7 @@ impl ChangeReport {
             && self.rules.is_empty()
             && self.proxies.is_empty()
             && self.namespaces.is_empty()
+            && self.nodes.is_empty()
             && !self.settings
     }
 
@@ -59,6 +62,7 @@ impl ChangeReport {
         self.rules.extend(later.rules);
         self.proxies.extend(later.proxies);
         self.namespaces.extend(later.namespaces);
+        self.nodes.extend(later.nodes);
         self.settings |= later.settings;
         self.problems |= later.problems;
     }

@@ -124,7 +124,7 @@ impl MeshIndex {
             self.mark_all(&mut marks);
         }
         self.link_namespaces(&mut next, &marks, &mut report);
-        self.link_nodes(&mut next, &mut marks);
+        self.link_nodes(&mut next, &mut marks, &mut report);
         self.link_pods(&mut next, &mut marks, &mut report);
         self.link_entries(&mut next, &mut marks, &mut report);
         self.link_services(&mut next, &mut marks, &mut report);
@@ -289,7 +289,7 @@ impl MeshIndex {
         }
     }
 
-    fn link_nodes(&self, next: &mut MeshSnapshot, marks: &mut Marks) {
+    fn link_nodes(&self, next: &mut MeshSnapshot, marks: &mut Marks, report: &mut ChangeReport) {
         for name in &marks.nodes {
             let found = self.objects.of_kind(Kind::Node, &Namespace::default());
             let info = found
@@ -299,6 +299,7 @@ impl MeshIndex {
             if info.as_ref() == next.nodes.get(name) {
                 continue;
             }
+            report.nodes.insert(name.clone());
             marks.pods.extend(self.objects.pods_on(name));
             match info {
                 Some(info) => next.nodes.insert_mut(name.clone(), info),

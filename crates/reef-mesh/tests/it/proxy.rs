@@ -35,7 +35,7 @@ fn node(metadata: &[(&str, &str)]) -> ProxyNode {
         .map(|(key, value)| ((*key).to_owned(), (*value).into()))
         .collect();
     let id = "sidecar~10.0.0.1~web-1.a~a.svc.cluster.local";
-    ProxyNode::parse(id, metadata, Locality::default()).unwrap()
+    ProxyNode::parse(id, metadata, Locality::default()).expect("a valid node id")
 }
 
 #[test]

@@ -1,0 +1,6 @@
+//! Integration tests of scoping: YAML in, scopes out; each test claims one rule.
+#![allow(missing_docs, reason = "test code")]
+
+mod prop_widening;
+mod rules;
+mod support;
