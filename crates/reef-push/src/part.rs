@@ -3,6 +3,7 @@
 //! A class is a tuple of four parts. Classes that differ only in what they serve share the other parts, so their
 //! load assignments and routes are kept once.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
@@ -147,10 +148,11 @@ fn acquire_all<K: ResourceKey>(store: &mut Store<K>, keys: Vec<K>) -> BTreeMap<A
     for key in keys {
         let slot = store.acquire(key);
         let name = Arc::clone(slot.resource().name());
-        if slots.contains_key(&name) {
-            store.release(&slot);
-        } else {
-            slots.insert(name, slot);
+        match slots.entry(name) {
+            Entry::Occupied(_) => store.release(&slot),
+            Entry::Vacant(free) => {
+                free.insert(slot);
+            }
         }
     }
     slots

@@ -1,7 +1,7 @@
 //! One store of encoded resources per type, shared by all classes: a key is built and encoded once.
 
 use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher as _, Hash};
 use std::sync::Arc;
 
 use foldhash::HashMap;
@@ -104,9 +104,7 @@ impl<K> fmt::Debug for Store<K> {
 impl<K: ResourceKey> Store<K> {
     /// The resource of this key, made if it is not there; counts one more user.
     pub(crate) fn acquire(&mut self, key: K) -> Arc<Slot<K>> {
-        let mut hasher = self.hasher.build_hasher();
-        key.hash(&mut hasher);
-        let hash = hasher.finish();
+        let hash = self.hasher.hash_one(&key);
         let bucket = self.buckets.entry(hash).or_default();
         if let Some(held) = bucket.iter_mut().find(|held| held.slot.key == key) {
             held.users += 1;

@@ -1,1 +1,361 @@
-//! Proxies, classes and pushes on small meshes.
+//! Proxies, classes and pushes on small meshes, and two properties over random changes.
+
+use std::fmt::Write as _;
+
+use proptest::prelude::*;
+use reef_config::{Change, ChangeBatch, Kind, Object, ObjectKey, Origin, parse};
+use reef_mesh::{Locality, MeshIndex, MetaValue};
+use reef_xds::xds_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use reef_xds::{EncodedResource, ResourceType};
+
+use super::*;
+use crate::view::TYPES;
+
+/// An index and an engine that follows it.
+struct World {
+    index: MeshIndex,
+    engine: PushEngine,
+}
+
+impl World {
+    fn new(yaml: &str) -> Self {
+        let mut world =
+            Self { index: MeshIndex::new("cluster.local"), engine: PushEngine::default() };
+        world.apply(yaml);
+        world
+    }
+
+    fn apply(&mut self, yaml: &str) -> PushPlan {
+        let changes = objects(yaml).into_iter().map(|object| Change::Apply(Arc::new(object)));
+        self.change(changes.collect())
+    }
+
+    fn change(&mut self, changes: Vec<Change>) -> PushPlan {
+        match self.index.apply(ChangeBatch { changes, synced: true }) {
+            Some((snapshot, report)) => self.engine.apply(snapshot, &report),
+            None => PushPlan::default(),
+        }
+    }
+
+    fn connect(&mut self, pod: &str, ns: &str, app: &str) -> Connected {
+        self.engine.connect(node(pod, ns, app, "10.9.0.1"))
+    }
+
+    fn view(&self, proxy: ProxyId) -> Arc<ClassView> {
+        Arc::clone(self.engine.proxy(proxy).expect("connected").view)
+    }
+}
+
+fn objects(yaml: &str) -> Vec<Object> {
+    let documents = parse::documents(yaml.as_bytes()).expect("documents");
+    let mut all = Vec::new();
+    for document in documents {
+        let origin = Origin { path: Arc::from("test.yaml"), line: document.line };
+        let parsed = parse::object(document.text, &origin);
+        assert!(!parsed.has_errors(), "{:?}", parsed.problems);
+        all.extend(parsed.objects);
+    }
+    all
+}
+
+fn node(pod: &str, ns: &str, app: &str, ip: &str) -> ProxyNode {
+    let labels = BTreeMap::from([("app".to_owned(), MetaValue::from(app))]);
+    let metadata = BTreeMap::from([
+        ("NAMESPACE".to_owned(), MetaValue::from(ns)),
+        ("WORKLOAD_CERT".to_owned(), MetaValue::from("none")),
+        ("LABELS".to_owned(), MetaValue::Map(labels)),
+    ]);
+    let id = format!("sidecar~{ip}~{pod}.{ns}~{ns}.svc.cluster.local");
+    ProxyNode::parse(&id, metadata, Locality::default()).expect("a valid node")
+}
+
+fn service(name: &str, ns: &str, vip: u8, port: u16) -> String {
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: {ns}}}\nspec:\n  clusterIP: 172.16.0.{vip}\n  \
+         selector: {{app: {name}}}\n  ports:\n  - {{name: http, port: {port}, targetPort: 8080}}\n---\n"
+    )
+}
+
+fn slice(name: &str, ns: &str, ips: &[u8]) -> String {
+    let mut text = format!(
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: {name}-a\n  namespace: {ns}\n  \
+         labels: {{kubernetes.io/service-name: {name}}}\naddressType: IPv4\nports:\n- {{name: http, port: 8080, protocol: TCP}}\n"
+    );
+    text.push_str("endpoints:");
+    text.push_str(if ips.is_empty() { " []\n" } else { "\n" });
+    for ip in ips {
+        writeln!(text, "- addresses: [\"10.0.0.{ip}\"]\n  conditions: {{ready: true}}").expect("text");
+    }
+    text.push_str("---\n");
+    text
+}
+
+fn sidecar(ns: &str, hosts: &[&str]) -> String {
+    let hosts = hosts.iter().map(|host| format!("'{host}'")).collect::<Vec<_>>().join(", ");
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {{name: default, namespace: {ns}}}\nspec:\n  egress:\n  \
+         - hosts: [{hosts}]\n---\n"
+    )
+}
+
+/// Two namespaces that see only themselves.
+fn two() -> String {
+    [
+        service("a", "one", 1, 80),
+        slice("a", "one", &[1, 2]),
+        service("b", "two", 2, 80),
+        slice("b", "two", &[3]),
+        sidecar("one", &["./*"]),
+        sidecar("two", &["./*"]),
+    ]
+    .concat()
+}
+
+fn everything(view: &ClassView) -> Vec<EncodedResource> {
+    let mut all = Vec::new();
+    for ty in TYPES {
+        view.for_each(ty, &mut |resource| all.push(resource.clone()));
+    }
+    all
+}
+
+#[test]
+fn equal_proxies_share_a_class_and_other_ones_do_not() {
+    let mut world = World::new(&two());
+    let first = world.connect("p1", "one", "a");
+    let built = world.engine.resource_count();
+    let second = world.engine.connect(node("p2", "one", "a", "10.9.0.2"));
+    let other = world.connect("p3", "one", "none");
+    assert_eq!(first.class, second.class);
+    assert!(Arc::ptr_eq(&first.view, &second.view));
+    assert_ne!(first.class, other.class);
+    assert!(built > 0);
+    let mine = first.view.resource(ResourceType::Endpoint, "outbound|80||a.one.svc.cluster.local");
+    let theirs = other.view.resource(ResourceType::Endpoint, "outbound|80||a.one.svc.cluster.local");
+    assert_eq!(mine.expect("there").value().as_ptr(), theirs.expect("there").value().as_ptr());
+    assert!(first.view.resource(ResourceType::Cluster, "outbound|80||b.two.svc.cluster.local").is_none());
+}
+
+#[test]
+fn an_endpoint_change_reaches_one_resource_of_those_who_import_it() {
+    let mut world = World::new(&two());
+    let one = world.connect("p1", "one", "a");
+    let two = world.connect("p2", "two", "b");
+    let plan = world.apply(&slice("a", "one", &[1, 7]));
+    assert_eq!(plan.classes.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [one.class]);
+    assert_eq!(plan.stats.build.built, 1);
+    assert_eq!((plan.stats.scopes_resolved, plan.stats.classes_remade), (0, 0));
+    let view = &plan.classes[0].1;
+    assert_eq!(view.lineage(), one.view.lineage());
+    let name = Arc::from("outbound|80||a.one.svc.cluster.local");
+    assert_eq!(view.changed_since(one.view.generation()), Some(vec![(ResourceType::Endpoint, name)]));
+    assert!(Arc::ptr_eq(&world.view(two.proxy), &two.view), "an unaffected class keeps its view");
+    let assignment: ClusterLoadAssignment = view
+        .resource(ResourceType::Endpoint, "outbound|80||a.one.svc.cluster.local")
+        .expect("there")
+        .decode()
+        .expect("decodes");
+    assert_eq!(assignment.endpoints.iter().map(|group| group.lb_endpoints.len()).sum::<usize>(), 2);
+}
+
+#[test]
+fn a_service_change_reaches_only_its_importers() {
+    let mut world = World::new(&two());
+    let one = world.connect("p1", "one", "a");
+    let two = world.connect("p2", "two", "b");
+    let plan = world.apply(&service("c", "one", 9, 81));
+    assert_eq!(plan.classes.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [one.class]);
+    assert!(plan.moved.is_empty());
+    let view = world.view(one.proxy);
+    assert!(view.resource(ResourceType::Cluster, "outbound|81||c.one.svc.cluster.local").is_some());
+    assert!(Arc::ptr_eq(&world.view(two.proxy), &two.view));
+    let key = ObjectKey { name: Arc::from("c"), ..objects(&service("c", "one", 9, 81))[0].key.clone() };
+    assert_eq!(key.kind, Kind::Service);
+    world.change(vec![Change::Delete(key)]);
+    assert_eq!(everything(&world.view(one.proxy)), everything(&one.view));
+}
+
+#[test]
+fn a_new_service_that_selects_the_pod_moves_its_proxy() {
+    let mut world = World::new(&two());
+    let lonely = world.connect("p1", "one", "c");
+    let other = world.connect("p2", "one", "a");
+    let plan = world.apply(&service("c", "one", 9, 81));
+    assert_eq!(plan.moved.iter().map(|(proxy, ..)| *proxy).collect::<Vec<_>>(), [lonely.proxy]);
+    let (_, class, view) = &plan.moved[0];
+    assert_ne!(*class, lonely.class);
+    assert_ne!(view.lineage(), lonely.view.lineage());
+    assert!(view.resource(ResourceType::Cluster, "inbound|8080||").is_some());
+    assert_eq!(world.engine.proxy(other.proxy).expect("connected").class, other.class);
+}
+
+#[test]
+fn widening_a_scope_adds_and_removes_nothing() {
+    let mut world = World::new(&two());
+    let one = world.connect("p1", "one", "a");
+    world.apply(&sidecar("one", &["./*", "two/*"]));
+    let wide = world.view(one.proxy);
+    for resource in everything(&one.view) {
+        let ty = resource.resource_type();
+        assert!(wide.resource(ty, resource.name()).is_some(), "{} is gone", resource.name());
+    }
+    assert!(wide.resource(ResourceType::Cluster, "outbound|80||b.two.svc.cluster.local").is_some());
+}
+
+#[test]
+fn what_nobody_uses_is_dropped() {
+    let mut world = World::new(&two());
+    world.engine.options.idle_classes = 0;
+    let one = world.connect("p1", "one", "a");
+    let two = world.connect("p2", "two", "b");
+    world.engine.disconnect(one.proxy);
+    world.engine.disconnect(two.proxy);
+    assert_eq!(world.engine.sizes(), Sizes::default());
+}
+
+#[test]
+fn an_idle_class_is_kept_up_to_date_and_found_again() {
+    let mut world = World::new(&two());
+    let one = world.connect("p1", "one", "a");
+    world.engine.disconnect(one.proxy);
+    let plan = world.apply(&slice("a", "one", &[9]));
+    assert!(plan.classes.is_empty(), "there is nobody to push to");
+    let again = world.connect("p1", "one", "a");
+    assert_eq!(again.class, one.class);
+    let fresh = World::new(&(two() + &slice("a", "one", &[9]))).connect("p1", "one", "a");
+    assert_eq!(everything(&again.view), everything(&fresh.view));
+}
+
+#[test]
+fn what_does_not_exist_has_an_empty_form_where_envoy_would_wait() {
+    let view = ClassView::default();
+    let route = view.absent(ResourceType::Route, "81").expect("a route");
+    assert_eq!((route.resource_type(), &**route.name()), (ResourceType::Route, "81"));
+    let assignment: ClusterLoadAssignment =
+        view.absent(ResourceType::Endpoint, "x").expect("an assignment").decode().expect("decodes");
+    assert_eq!((assignment.cluster_name.as_str(), assignment.endpoints.len()), ("x", 0));
+    assert!(view.absent(ResourceType::Cluster, "x").is_none());
+}
+
+/// One random change.
+#[derive(Debug, Clone)]
+enum Step {
+    Service { at: usize, port: u16 },
+    Gone(usize),
+    Endpoints { at: usize, ips: Vec<u8> },
+    Scope { ns: usize, wide: bool },
+    NoScope(usize),
+}
+
+const NAMESPACES: [&str; 3] = ["one", "two", "three"];
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0usize..12, 80u16..83).prop_map(|(at, port)| Step::Service { at, port }),
+        1 => (0usize..12).prop_map(Step::Gone),
+        4 => (0usize..12, prop::collection::vec(1u8..9, 0..4)).prop_map(|(at, ips)| Step::Endpoints { at, ips }),
+        1 => (0usize..3, any::<bool>()).prop_map(|(ns, wide)| Step::Scope { ns, wide }),
+        1 => (0usize..3).prop_map(Step::NoScope),
+    ]
+}
+
+/// The object a step is about, and its new text if it is not deleted.
+fn text_of(step: &Step) -> (String, bool) {
+    let place = |at: usize| (NAMES[at % 4], NAMESPACES[at / 4]);
+    match step {
+        Step::Service { at, port } => {
+            let (name, ns) = place(*at);
+            (service(name, ns, u8::try_from(*at).expect("small") + 1, *port), true)
+        }
+        Step::Gone(at) => {
+            let (name, ns) = place(*at);
+            (service(name, ns, 1, 80), false)
+        }
+        Step::Endpoints { at, ips } => {
+            let (name, ns) = place(*at);
+            let mut ips = ips.clone();
+            ips.sort_unstable();
+            ips.dedup();
+            (slice(name, ns, &ips), true)
+        }
+        Step::Scope { ns, wide } => {
+            let hosts: &[&str] = if *wide { &["./*", "two/*"] } else { &["./*"] };
+            (sidecar(NAMESPACES[*ns], hosts), true)
+        }
+        Step::NoScope(ns) => (sidecar(NAMESPACES[*ns], &["./*"]), false),
+    }
+}
+
+fn nodes() -> Vec<ProxyNode> {
+    NAMESPACES
+        .iter()
+        .flat_map(|ns| ["a", "b"].map(|app| node(&format!("p-{app}"), ns, app, "10.9.0.1")))
+        .chain([node("p-ip", "one", "none", "10.0.0.1")])
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Following changes gives what starting from the end gives; who is not in the plan did not change; whoever
+    /// follows the log ends with the same.
+    #[test]
+    fn following_is_starting_anew(batches in prop::collection::vec(prop::collection::vec(step(), 1..4), 1..10)) {
+        let mut world = World::new(&two());
+        let mut last: BTreeMap<ObjectKey, Arc<Object>> =
+            objects(&two()).into_iter().map(|object| (object.key.clone(), Arc::new(object))).collect();
+        let proxies: Vec<ProxyId> = nodes().into_iter().map(|node| world.engine.connect(node).proxy).collect();
+        for batch in batches {
+            let mut changes = Vec::new();
+            for step in &batch {
+                let (text, there) = text_of(step);
+                for object in objects(&text) {
+                    let object = Arc::new(object);
+                    if there {
+                        last.insert(object.key.clone(), Arc::clone(&object));
+                        changes.push(Change::Apply(object));
+                    } else {
+                        last.remove(&object.key);
+                        changes.push(Change::Delete(object.key.clone()));
+                    }
+                }
+            }
+            let before: Vec<_> = proxies.iter().map(|proxy| world.view(*proxy)).collect();
+            let plan = world.change(changes);
+            let mut fresh =
+                World { index: MeshIndex::new("cluster.local"), engine: PushEngine::default() };
+            fresh.change(last.values().map(|object| Change::Apply(Arc::clone(object))).collect());
+            for ((proxy, node), before) in proxies.iter().zip(nodes()).zip(before) {
+                let now = world.view(*proxy);
+                let expected = fresh.engine.connect(node).view;
+                prop_assert_eq!(everything(&now), everything(&expected));
+                let told = plan.classes.iter().any(|(_, view)| Arc::ptr_eq(view, &now))
+                    || plan.moved.iter().any(|(moved, _, view)| moved == proxy && Arc::ptr_eq(view, &now));
+                let same_lineage = now.lineage() == before.lineage();
+                if !told {
+                    prop_assert!(same_lineage);
+                    prop_assert_eq!(now.generation(), before.generation());
+                    prop_assert_eq!(everything(&now), everything(&before));
+                }
+                if same_lineage {
+                    let mut differing = BTreeSet::new();
+                    for one in everything(&now).iter().chain(&everything(&before)) {
+                        let (ty, name) = (one.resource_type(), one.name());
+                        if now.resource(ty, name) != before.resource(ty, name) {
+                            differing.insert((ty, Arc::clone(name)));
+                        }
+                    }
+                    prop_assert_eq!(told, !differing.is_empty(), "a new generation has new bytes");
+                    let logged = now.changed_since(before.generation()).expect("the last generation is logged");
+                    prop_assert_eq!(logged.into_iter().collect::<BTreeSet<_>>(), differing);
+                }
+            }
+        }
+        world.engine.options.idle_classes = 0;
+        for proxy in proxies {
+            world.engine.disconnect(proxy);
+        }
+        prop_assert_eq!(world.engine.sizes(), Sizes::default());
+    }
+}
