@@ -1,0 +1,66 @@
+//! What is measured, as numbers.
+
+/// A mesh, its proxies and what happens to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Scenario {
+    /// Name in the results.
+    pub(crate) name: &'static str,
+    /// Namespaces the services are spread over.
+    pub(crate) namespaces: usize,
+    /// Kubernetes services.
+    pub(crate) services: usize,
+    /// Service entries (STATIC), all in one namespace.
+    pub(crate) service_entries: usize,
+    /// Endpoints of each service or entry.
+    pub(crate) endpoints: usize,
+    /// Simulated proxies, spread over the namespaces.
+    pub(crate) proxies: usize,
+    /// Hosts in the egress of each namespace's `Sidecar`; 0 means no `Sidecar`.
+    pub(crate) scope: usize,
+    /// Edits of one file.
+    pub(crate) edits: usize,
+}
+
+/// The cold sync: 1,000 services × 5 endpoints, 1,000 proxies in 50 namespaces of 20 services.
+pub(crate) const THOUSAND: Scenario = Scenario {
+    name: "thousand",
+    namespaces: 50,
+    services: 1000,
+    service_entries: 0,
+    endpoints: 5,
+    proxies: 1000,
+    scope: 20,
+    edits: 30,
+};
+
+/// The large directory: 10,000 entries, one a file, 200,000 endpoints, about 17 MB; 50 proxies import 20 each.
+pub(crate) const LARGE_DIRECTORY: Scenario = Scenario {
+    name: "large-directory",
+    namespaces: 10,
+    services: 0,
+    service_entries: 10_000,
+    endpoints: 20,
+    proxies: 50,
+    scope: 20,
+    edits: 30,
+};
+
+impl Scenario {
+    /// The same shape with fewer of everything but the scope.
+    pub(crate) fn shrunk(&self, by: usize) -> Self {
+        let less = |count: usize| if count == 0 { 0 } else { (count / by.max(1)).max(1) };
+        Self {
+            namespaces: less(self.namespaces),
+            services: less(self.services),
+            service_entries: less(self.service_entries),
+            proxies: less(self.proxies),
+            edits: less(self.edits),
+            ..self.clone()
+        }
+    }
+
+    /// Namespace of the service or proxy of this number.
+    pub(crate) fn namespace(&self, of: usize) -> String {
+        format!("ns{}", of % self.namespaces)
+    }
+}
