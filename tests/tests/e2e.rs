@@ -1,4 +1,10 @@
 //! Tests against real kernels, Envoys and Reef; each in a namespace of its own.
 
+#[path = "e2e/demo_mesh.rs"]
+mod demo_mesh;
 #[path = "e2e/interception.rs"]
 mod interception;
+#[path = "e2e/restart.rs"]
+mod restart;
+#[path = "e2e/support.rs"]
+mod support;
