@@ -33,11 +33,7 @@ pub(crate) struct Scopes {
 
 impl Default for Scopes {
     fn default() -> Self {
-        Self {
-            used: Slab::default(),
-            ids: HashMap::new(),
-            importers: HashMap::new(),
-        }
+        Self { used: Slab::default(), ids: HashMap::new(), importers: HashMap::new() }
     }
 }
 
@@ -50,10 +46,7 @@ impl Scopes {
             return (no, Arc::clone(&used.scope));
         }
         let scope = reef_scope::resolve(snapshot, id);
-        let no = self.used.insert(Used {
-            scope: Arc::clone(&scope),
-            classes: BTreeSet::new(),
-        });
+        let no = self.used.insert(Used { scope: Arc::clone(&scope), classes: BTreeSet::new() });
         self.ids.insert(id.clone(), no);
         self.link(no, &scope);
         (no, scope)
@@ -68,9 +61,7 @@ impl Scopes {
 
     /// Notes that a class is no longer in a scope; the last one drops it.
     pub(crate) fn leave(&mut self, no: ScopeNo, class: ClassId) {
-        let Some(used) = self.used.get_mut(no) else {
-            return;
-        };
+        let Some(used) = self.used.get_mut(no) else { return };
         used.classes.remove(&class);
         if used.classes.is_empty()
             && let Some(used) = self.used.remove(no)
@@ -99,8 +90,9 @@ impl Scopes {
         let mut dirty = BTreeSet::new();
         for (no, old) in depending {
             let new = reef_scope::resolve(snapshot, &old.id);
-            // Settings are read past the scope too.
-            if *new == *old && !report.settings {
+            // Settings are read past the scope too, and of a service what its endpoints derive: the addresses of a
+            // headless one, inline endpoints, and the load assignment itself.
+            if *new == *old && !report.settings && !self.imports_any(no, &report.services) {
                 continue;
             }
             self.unlink(no, &old);
@@ -113,14 +105,16 @@ impl Scopes {
         (dirty, resolved)
     }
 
+    fn imports_any(&self, no: ScopeNo, services: &BTreeSet<ServiceKey>) -> bool {
+        services.iter().any(|key| self.importers.get(key).is_some_and(|scopes| scopes.contains(no)))
+    }
+
     /// Scopes that import any of these services.
     pub(crate) fn importers<'a>(
         &self,
         services: impl Iterator<Item = &'a ServiceKey>,
     ) -> Vec<(&'a ServiceKey, &RoaringBitmap)> {
-        services
-            .filter_map(|key| Some((key, self.importers.get(key)?)))
-            .collect()
+        services.filter_map(|key| Some((key, self.importers.get(key)?))).collect()
     }
 
     /// A scope in use.
@@ -140,10 +134,7 @@ impl Scopes {
 
     fn link(&mut self, no: ScopeNo, scope: &Scope) {
         for scoped in &scope.services {
-            self.importers
-                .entry(scoped.service.key.clone())
-                .or_default()
-                .insert(no);
+            self.importers.entry(scoped.service.key.clone()).or_default().insert(no);
         }
     }
 

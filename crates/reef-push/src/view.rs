@@ -47,12 +47,8 @@ macro_rules! with_part {
 }
 
 /// The types a class has resources of, in sending order.
-pub const TYPES: [ResourceType; 4] = [
-    ResourceType::Cluster,
-    ResourceType::Endpoint,
-    ResourceType::Listener,
-    ResourceType::Route,
-];
+pub const TYPES: [ResourceType; 4] =
+    [ResourceType::Cluster, ResourceType::Endpoint, ResourceType::Listener, ResourceType::Route];
 
 impl ClassView {
     /// Which sequence of views this one belongs to; never used again for another class.
@@ -64,11 +60,7 @@ impl ClassView {
     /// The push that last changed a byte of this class. Grows along a lineage, not by one.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        TYPES
-            .into_iter()
-            .map(|ty| with_part!(self, ty, part => part.generation(), else 0))
-            .max()
-            .unwrap_or(0)
+        TYPES.into_iter().map(|ty| with_part!(self, ty, part => part.generation(), else 0)).max().unwrap_or(0)
     }
 
     /// The resource of this name.
@@ -105,10 +97,7 @@ impl ClassView {
     pub fn absent(&self, ty: ResourceType, name: &str) -> Option<EncodedResource> {
         match ty {
             ResourceType::Route => {
-                let empty = RouteConfiguration {
-                    name: name.to_owned(),
-                    ..RouteConfiguration::default()
-                };
+                let empty = RouteConfiguration { name: name.to_owned(), ..RouteConfiguration::default() };
                 Some(EncodedResource::encode(name, &empty))
             }
             ResourceType::Endpoint => {
