@@ -1,1 +1,10 @@
-//! reef-testkit (room under construction).
+//! What tests of several rooms share: a client of the delta protocol that behaves as Envoy does.
+//!
+//! Never in `[dependencies]` of anything that is shipped.
+
+mod delta;
+
+pub use delta::{Answer, DeltaClient};
+
+/// The status of a stream; re-exported so that tests of rooms without tonic can name it.
+pub use tonic::{Code, Status};

@@ -13,7 +13,7 @@ use reef_admin::{
 use reef_config::Hostname;
 use reef_identity::{Authorizer, Decision, Door, Request};
 use reef_mesh::{MeshSnapshot, ProxyIdentity, ServiceKey, identify};
-use reef_scope::{Scope, Why, WhyNot};
+use reef_scope::{OutboundPolicy, Scope, Why, WhyNot};
 use reef_server::provider::ResourceView;
 use reef_xds::ResourceType;
 use reef_xds::json::to_json;
@@ -301,9 +301,18 @@ pub(super) fn scope_json(scope: &Scope) -> Value {
     json!({
         "namespace": scope.id.namespace.as_str(),
         "source": scope.id.to_string(),
-        "outboundTrafficPolicy": format!("{:?}", scope.outbound_policy),
+        "outboundTrafficPolicy": policy(&scope.outbound_policy),
         "services": services,
     })
+}
+
+/// The policy in MeshConfig's spelling.
+fn policy(policy: &OutboundPolicy) -> &'static str {
+    match policy {
+        OutboundPolicy::RegistryOnly => "REGISTRY_ONLY",
+        OutboundPolicy::AllowAny { .. } => "ALLOW_ANY",
+        OutboundPolicy::AllowAnyDynamicDns => "ALLOW_ANY_DYNAMIC_DNS",
+    }
 }
 
 fn why_json(id: &str, snapshot: &MeshSnapshot, scope: &Scope, host: &Hostname) -> Value {

@@ -107,11 +107,14 @@ impl ResourceProvider for Provider {
                 peer: peer.clone(),
                 reply,
             };
-            let gone = || Refusal::NotReady {
+            let gone = |_| Refusal::NotReady {
                 reason: "the server is shutting down".to_owned(),
             };
-            self.connects.send(connect).await.ok().ok_or_else(gone)?;
-            let seat = seat.await.ok().ok_or_else(gone)?;
+            self.connects
+                .send(connect)
+                .await
+                .map_err(|error| gone(drop(error)))?;
+            let seat = seat.await.map_err(|error| gone(drop(error)))?;
             debug!(node = %node.id, class = seat.stream.class(), "proxy seated");
             let entry = self.shared.registry.insert(Arc::clone(&seat.stream));
             let metrics = Arc::clone(&self.metrics);

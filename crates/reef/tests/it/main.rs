@@ -1,0 +1,11 @@
+//! The whole program in this process: a directory, real gRPC on port 0, a client that behaves as Envoy does.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of a test binary; a failure is a test failure"
+)]
+
+mod commands;
+mod mesh;
+mod pages;
+mod serving;
