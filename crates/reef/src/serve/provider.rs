@@ -107,14 +107,15 @@ impl ResourceProvider for Provider {
                 peer: peer.clone(),
                 reply,
             };
-            let gone = |_| Refusal::NotReady {
+            let gone = || Refusal::NotReady {
                 reason: "the server is shutting down".to_owned(),
             };
-            self.connects
-                .send(connect)
-                .await
-                .map_err(|error| gone(drop(error)))?;
-            let seat = seat.await.map_err(|error| gone(drop(error)))?;
+            if self.connects.send(connect).await.is_err() {
+                return Err(gone());
+            }
+            let Ok(seat) = seat.await else {
+                return Err(gone());
+            };
             debug!(node = %node.id, class = seat.stream.class(), "proxy seated");
             let entry = self.shared.registry.insert(Arc::clone(&seat.stream));
             let metrics = Arc::clone(&self.metrics);
