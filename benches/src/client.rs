@@ -47,7 +47,9 @@ pub(crate) struct Client {
 impl Client {
     /// Connects on a connection of its own and subscribes to all clusters.
     pub(crate) async fn connect(address: SocketAddr, node: Node) -> Result<Self> {
-        let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
+        let channel = Endpoint::from_shared(format!("http://{address}"))?
+            .connect()
+            .await?;
         let (requests, outgoing) = mpsc::channel(8);
         requests
             .send(DeltaDiscoveryRequest {
@@ -90,13 +92,19 @@ impl Client {
     }
 
     fn is_synced(&self) -> bool {
-        [ResourceType::Cluster, ResourceType::Listener].iter().all(|ty| self.seen.contains(ty))
+        [ResourceType::Cluster, ResourceType::Listener]
+            .iter()
+            .all(|ty| self.seen.contains(ty))
             && self.missing.values().all(BTreeSet::is_empty)
     }
 
     /// Takes and acknowledges one response; returns its type and names.
     async fn next(&mut self) -> Result<(Option<ResourceType>, Vec<String>)> {
-        let response = self.responses.message().await?.context("the server ended the stream")?;
+        let response = self
+            .responses
+            .message()
+            .await?
+            .context("the server ended the stream")?;
         self.counts.responses += 1;
         self.counts.resources += u64::try_from(response.resources.len())?;
         self.counts.bytes += u64::try_from(response.encoded_len())?;
@@ -107,7 +115,11 @@ impl Client {
         })
         .await?;
         let ty = ResourceType::from_url(&response.type_url);
-        let names = response.resources.iter().map(|resource| resource.name.clone()).collect();
+        let names = response
+            .resources
+            .iter()
+            .map(|resource| resource.name.clone())
+            .collect();
         match ty {
             Some(ty @ ResourceType::Cluster) => self.clusters(ty, &response).await?,
             Some(ty @ ResourceType::Listener) => self.listeners(ty, &response).await?,
@@ -123,12 +135,24 @@ impl Client {
         Ok((ty, names))
     }
 
-    async fn clusters(&mut self, ty: ResourceType, response: &DeltaDiscoveryResponse) -> Result<()> {
+    async fn clusters(
+        &mut self,
+        ty: ResourceType,
+        response: &DeltaDiscoveryResponse,
+    ) -> Result<()> {
         let mut names = Vec::new();
-        for body in response.resources.iter().filter_map(|resource| resource.resource.as_ref()) {
+        for body in response
+            .resources
+            .iter()
+            .filter_map(|resource| resource.resource.as_ref())
+        {
             let cluster = Cluster::decode(body.value.clone())?;
             if let Some(eds) = cluster.eds_cluster_config {
-                names.push(if eds.service_name.is_empty() { cluster.name } else { eds.service_name });
+                names.push(if eds.service_name.is_empty() {
+                    cluster.name
+                } else {
+                    eds.service_name
+                });
             }
         }
         let first = self.seen.insert(ty);
@@ -143,11 +167,22 @@ impl Client {
         Ok(())
     }
 
-    async fn listeners(&mut self, ty: ResourceType, response: &DeltaDiscoveryResponse) -> Result<()> {
+    async fn listeners(
+        &mut self,
+        ty: ResourceType,
+        response: &DeltaDiscoveryResponse,
+    ) -> Result<()> {
         let mut names = Vec::new();
-        for body in response.resources.iter().filter_map(|resource| resource.resource.as_ref()) {
+        for body in response
+            .resources
+            .iter()
+            .filter_map(|resource| resource.resource.as_ref())
+        {
             let listener = Listener::decode(body.value.clone())?;
-            let chains = listener.filter_chains.iter().chain(&listener.default_filter_chain);
+            let chains = listener
+                .filter_chains
+                .iter()
+                .chain(&listener.default_filter_chain);
             for filter in chains.flat_map(|chain| &chain.filters) {
                 if let Some(ConfigType::TypedConfig(any)) = &filter.config_type
                     && any.type_url.ends_with("HttpConnectionManager")
@@ -165,11 +200,17 @@ impl Client {
     /// Subscribes to names not asked for yet.
     async fn subscribe(&mut self, ty: ResourceType, names: Vec<String>) -> Result<()> {
         let asked = self.asked.entry(ty).or_default();
-        let new: Vec<String> = names.into_iter().filter(|name| asked.insert(name.clone())).collect();
+        let new: Vec<String> = names
+            .into_iter()
+            .filter(|name| asked.insert(name.clone()))
+            .collect();
         if new.is_empty() {
             return Ok(());
         }
-        self.missing.entry(ty).or_default().extend(new.iter().cloned());
+        self.missing
+            .entry(ty)
+            .or_default()
+            .extend(new.iter().cloned());
         self.ask(DeltaDiscoveryRequest {
             type_url: ty.type_url().to_owned(),
             resource_names_subscribe: new,
@@ -179,6 +220,9 @@ impl Client {
     }
 
     async fn ask(&self, request: DeltaDiscoveryRequest) -> Result<()> {
-        self.requests.send(request).await.context("the request stream is closed")
+        self.requests
+            .send(request)
+            .await
+            .context("the request stream is closed")
     }
 }

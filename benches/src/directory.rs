@@ -11,7 +11,12 @@ use crate::sync::{connect_all, edits, megabytes, number};
 use crate::tree;
 
 /// Measures the directory.
-pub(crate) async fn measure(scenario: &Scenario, run: u32, reef: &Path, record: &mut Record) -> Result<()> {
+pub(crate) async fn measure(
+    scenario: &Scenario,
+    run: u32,
+    reef: &Path,
+    record: &mut Record,
+) -> Result<()> {
     let at = (scenario.name, run);
     let dir = tempfile::tempdir().context("making a folder for the mesh")?;
     let bytes = tree::write(dir.path(), scenario)?;

@@ -21,15 +21,29 @@ pub(crate) fn measure(scenario: &Scenario, run: u32, record: &mut Record) -> Res
     let dirs = [dir.path().to_path_buf()];
     let started = clock::now();
     let (objects, _, _) = reef_source::load(&dirs, None);
-    record.note(at, "engine: load", "ms", started.elapsed().as_secs_f64() * 1e3);
+    record.note(
+        at,
+        "engine: load",
+        "ms",
+        started.elapsed().as_secs_f64() * 1e3,
+    );
 
     let mut index = MeshIndex::new("cluster.local");
     let mut engine = PushEngine::default();
     let started = clock::now();
     let changes = objects.into_iter().map(Change::Apply).collect();
-    let (snapshot, report) =
-        index.apply(ChangeBatch { changes, synced: true }).context("the mesh is empty")?;
-    record.note(at, "engine: index", "ms", started.elapsed().as_secs_f64() * 1e3);
+    let (snapshot, report) = index
+        .apply(ChangeBatch {
+            changes,
+            synced: true,
+        })
+        .context("the mesh is empty")?;
+    record.note(
+        at,
+        "engine: index",
+        "ms",
+        started.elapsed().as_secs_f64() * 1e3,
+    );
     engine.apply(snapshot, &report);
 
     let started = clock::now();
@@ -40,9 +54,24 @@ pub(crate) fn measure(scenario: &Scenario, run: u32, record: &mut Record) -> Res
     let sizes = engine.sizes();
     let classes = number(u64::try_from(sizes.classes)?);
     record.note(at, "engine: classes", "", classes);
-    record.note(at, "engine: cold generation per class", "µs", cold * 1e6 / classes);
-    record.note(at, "engine: resources", "", number(u64::try_from(sizes.resources)?));
-    record.note(at, "engine: resource bytes", "MB", number(u64::try_from(sizes.resource_bytes)?) / 1e6);
+    record.note(
+        at,
+        "engine: cold generation per class",
+        "µs",
+        cold * 1e6 / classes,
+    );
+    record.note(
+        at,
+        "engine: resources",
+        "",
+        number(u64::try_from(sizes.resources)?),
+    );
+    record.note(
+        at,
+        "engine: resource bytes",
+        "MB",
+        number(u64::try_from(sizes.resource_bytes)?) / 1e6,
+    );
 
     // Objects are parsed before the clock starts.
     let mut spent = Vec::new();
@@ -51,7 +80,12 @@ pub(crate) fn measure(scenario: &Scenario, run: u32, record: &mut Record) -> Res
         let (objects, _, _) = reef_source::load(&[dir.path().join("endpoints/0")], None);
         let changes = objects.into_iter().map(Change::Apply).collect();
         let started = clock::now();
-        let Some((snapshot, report)) = index.apply(ChangeBatch { changes, synced: true }) else { continue };
+        let Some((snapshot, report)) = index.apply(ChangeBatch {
+            changes,
+            synced: true,
+        }) else {
+            continue;
+        };
         let plan = engine.apply(snapshot, &report);
         spent.push(started.elapsed().as_secs_f64() * 1e6);
         anyhow::ensure!(!plan.classes.is_empty(), "an edit reached no class");
@@ -70,6 +104,10 @@ fn node(scenario: &Scenario, proxy: usize) -> Result<ProxyNode> {
         ("WORKLOAD_CERT".to_owned(), MetaValue::from("none")),
         ("LABELS".to_owned(), MetaValue::Map(labels)),
     ]);
-    let id = format!("sidecar~10.200.{}.{}~p{proxy}.{ns}~{ns}.svc.cluster.local", proxy / 250, proxy % 250 + 1);
+    let id = format!(
+        "sidecar~10.200.{}.{}~p{proxy}.{ns}~{ns}.svc.cluster.local",
+        proxy / 250,
+        proxy % 250 + 1
+    );
     Ok(ProxyNode::parse(&id, metadata, Locality::default())?)
 }

@@ -74,11 +74,21 @@ fn main() -> Result<()> {
             engine::measure(&shrunk(&THOUSAND), run, &mut record)?;
         }
         if wants(What::Sync) {
-            runtime.block_on(sync::measure(&shrunk(&THOUSAND), run, &options.reef, &mut record))?;
+            runtime.block_on(sync::measure(
+                &shrunk(&THOUSAND),
+                run,
+                &options.reef,
+                &mut record,
+            ))?;
         }
         if wants(What::Directory) {
             let scenario = shrunk(&LARGE_DIRECTORY);
-            runtime.block_on(directory::measure(&scenario, run, &options.reef, &mut record))?;
+            runtime.block_on(directory::measure(
+                &scenario,
+                run,
+                &options.reef,
+                &mut record,
+            ))?;
         }
     }
     println!("{}", record.summary());

@@ -52,7 +52,12 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("starting {}", reef.display()))?;
-        Ok(Self { child, grpc, http, started: clock::now() })
+        Ok(Self {
+            child,
+            grpc,
+            http,
+            started: clock::now(),
+        })
     }
 
     /// Waits until `/ready` says so; returns how long it took since the start.
@@ -73,7 +78,9 @@ impl Server {
 
     async fn asks_ready(&self) -> Result<bool> {
         let mut stream = TcpStream::connect(self.http).await?;
-        stream.write_all(b"GET /ready HTTP/1.1\r\nhost: reef\r\nconnection: close\r\n\r\n").await?;
+        stream
+            .write_all(b"GET /ready HTTP/1.1\r\nhost: reef\r\nconnection: close\r\n\r\n")
+            .await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
         Ok(answer.starts_with(b"HTTP/1.1 200"))
@@ -84,7 +91,11 @@ impl Server {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let (_, fields) = text.rsplit_once(')').context("no command name in stat")?;
         let tick = |at: usize| -> Result<f64> {
-            Ok(fields.split_whitespace().nth(at).context("stat is too short")?.parse()?)
+            Ok(fields
+                .split_whitespace()
+                .nth(at)
+                .context("stat is too short")?
+                .parse()?)
         };
         // Fields 14 and 15 of the whole line; the two before the parenthesis are cut off.
         Ok((tick(11)? + tick(12)?) / TICKS)
@@ -94,10 +105,16 @@ impl Server {
     pub(crate) fn memory(&self) -> Result<Memory> {
         let text = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let field = |name: &str| -> Result<u64> {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)).context("no such field")?;
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .context("no such field")?;
             Ok(line.trim().trim_end_matches(" kB").parse()?)
         };
-        Ok(Memory { resident: field("VmRSS:")?, peak: field("VmHWM:")? })
+        Ok(Memory {
+            resident: field("VmRSS:")?,
+            peak: field("VmHWM:")?,
+        })
     }
 
     /// Waits until it used no CPU for a quarter of a second.

@@ -34,7 +34,13 @@ impl Record {
         value: f64,
     ) {
         println!("{scenario} run {run}: {metric} {value:.4} {unit}");
-        self.samples.push(Sample { scenario, run, metric, unit, value });
+        self.samples.push(Sample {
+            scenario,
+            run,
+            metric,
+            unit,
+            value,
+        });
     }
 
     /// Median, least and most of each metric, as a table.
@@ -42,10 +48,13 @@ impl Record {
         let mut groups: BTreeMap<(&str, usize, &str, &str), Vec<f64>> = BTreeMap::new();
         let mut order: Vec<&str> = Vec::new();
         for sample in &self.samples {
-            let place = order.iter().position(|known| *known == sample.metric).unwrap_or_else(|| {
-                order.push(sample.metric);
-                order.len() - 1
-            });
+            let place = order
+                .iter()
+                .position(|known| *known == sample.metric)
+                .unwrap_or_else(|| {
+                    order.push(sample.metric);
+                    order.len() - 1
+                });
             let group = (sample.scenario, place, sample.metric, sample.unit);
             groups.entry(group).or_default().push(sample.value);
         }
@@ -53,7 +62,9 @@ impl Record {
             "| Scenario | Metric | Median | Least | Most | Unit | Runs |\n|---|---|---|---|---|---|---|\n".to_owned();
         for ((scenario, _, metric, unit), mut values) in groups {
             values.sort_by(f64::total_cmp);
-            let (Some(least), Some(most)) = (values.first(), values.last()) else { continue };
+            let (Some(least), Some(most)) = (values.first(), values.last()) else {
+                continue;
+            };
             let median = values.get(values.len() / 2).unwrap_or(least);
             let runs = values.len();
             let _infallible = writeln!(
@@ -68,11 +79,21 @@ impl Record {
     pub(crate) fn write(&self, dir: &Path) -> Result<()> {
         fs::create_dir_all(dir).context("making the folder of results")?;
         let mut raw = "scenario,run,metric,unit,value\n".to_owned();
-        for Sample { scenario, run, metric, unit, value } in &self.samples {
+        for Sample {
+            scenario,
+            run,
+            metric,
+            unit,
+            value,
+        } in &self.samples
+        {
             let _infallible = writeln!(raw, "{scenario},{run},{metric},{unit},{value}");
         }
         fs::write(dir.join("raw.csv"), raw)?;
-        fs::write(dir.join("summary.md"), format!("# Results\n\n{}", self.summary()))?;
+        fs::write(
+            dir.join("summary.md"),
+            format!("# Results\n\n{}", self.summary()),
+        )?;
         fs::write(dir.join("machine.md"), machine())?;
         Ok(())
     }
@@ -82,7 +103,10 @@ impl Record {
 fn machine() -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = field(&cpu, "model name");
-    let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
+    let cores = cpu
+        .lines()
+        .filter(|line| line.starts_with("processor"))
+        .count();
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -101,10 +125,15 @@ fn machine() -> String {
 
 fn field(text: &str, name: &str) -> String {
     let line = text.lines().find(|line| line.starts_with(name));
-    line.and_then(|line| line.split_once(':')).map_or("unknown", |(_, value)| value.trim()).to_owned()
+    line.and_then(|line| line.split_once(':'))
+        .map_or("unknown", |(_, value)| value.trim())
+        .to_owned()
 }
 
 fn output(program: &str, arguments: &[&str]) -> String {
     let done = Command::new(program).args(arguments).output();
-    done.map_or_else(|_| "unknown".to_owned(), |done| String::from_utf8_lossy(&done.stdout).trim().to_owned())
+    done.map_or_else(
+        |_| "unknown".to_owned(),
+        |done| String::from_utf8_lossy(&done.stdout).trim().to_owned(),
+    )
 }

@@ -48,7 +48,13 @@ pub(crate) const LARGE_DIRECTORY: Scenario = Scenario {
 impl Scenario {
     /// The same shape with fewer of everything but the scope.
     pub(crate) fn shrunk(&self, by: usize) -> Self {
-        let less = |count: usize| if count == 0 { 0 } else { (count / by.max(1)).max(1) };
+        let less = |count: usize| {
+            if count == 0 {
+                0
+            } else {
+                (count / by.max(1)).max(1)
+            }
+        };
         Self {
             namespaces: less(self.namespaces),
             services: less(self.services),

@@ -15,7 +15,12 @@ use crate::scenario::Scenario;
 use crate::tree;
 
 /// Measures one cold sync and the edits after it.
-pub(crate) async fn measure(scenario: &Scenario, run: u32, reef: &Path, record: &mut Record) -> Result<()> {
+pub(crate) async fn measure(
+    scenario: &Scenario,
+    run: u32,
+    reef: &Path,
+    record: &mut Record,
+) -> Result<()> {
     let at = (scenario.name, run);
     let dir = tempfile::tempdir().context("making a folder for the mesh")?;
     tree::write(dir.path(), scenario)?;
@@ -23,7 +28,12 @@ pub(crate) async fn measure(scenario: &Scenario, run: u32, reef: &Path, record: 
     record.note(at, "ready", "s", server.ready().await?.as_secs_f64());
     server.quiet().await?;
     record.note(at, "start CPU", "s", server.cpu()?);
-    record.note(at, "RSS before proxies", "MB", megabytes(server.memory()?.resident));
+    record.note(
+        at,
+        "RSS before proxies",
+        "MB",
+        megabytes(server.memory()?.resident),
+    );
 
     let (mut clients, total) = connect_all(scenario, at, &server, record).await?;
     server.quiet().await?;
@@ -68,7 +78,10 @@ pub(crate) async fn connect_all(
         total.resources += client.counts.resources;
         total.bytes += client.counts.bytes;
     }
-    Ok((clients.into_iter().map(|(_, client)| client).collect(), total))
+    Ok((
+        clients.into_iter().map(|(_, client)| client).collect(),
+        total,
+    ))
 }
 
 /// Edits one file again and again; each time waits until all proxies that import it have it.
@@ -82,13 +95,28 @@ pub(crate) async fn edits(
 ) -> Result<()> {
     let edited = tree::edited(scenario);
     // Entries are imported by all, a service only by its namespace.
-    let imports = |proxy: usize| scenario.service_entries > 0 || proxy.is_multiple_of(scenario.namespaces);
+    let imports =
+        |proxy: usize| scenario.service_entries > 0 || proxy.is_multiple_of(scenario.namespaces);
     let (mut importing, mut others) = (Vec::new(), Vec::new());
     for (proxy, client) in std::mem::take(clients).into_iter().enumerate() {
-        if imports(proxy) { importing.push(client) } else { others.push(client) }
+        if imports(proxy) {
+            importing.push(client)
+        } else {
+            others.push(client)
+        }
     }
-    let sum = |clients: &[Client]| clients.iter().map(|client| client.counts.bytes).sum::<u64>();
-    let resources = |clients: &[Client]| clients.iter().map(|client| client.counts.resources).sum::<u64>();
+    let sum = |clients: &[Client]| {
+        clients
+            .iter()
+            .map(|client| client.counts.bytes)
+            .sum::<u64>()
+    };
+    let resources = |clients: &[Client]| {
+        clients
+            .iter()
+            .map(|client| client.counts.resources)
+            .sum::<u64>()
+    };
     let (bytes, count) = (sum(&importing), resources(&importing));
     let cpu = server.cpu()?;
     let mut latencies = Vec::new();
@@ -115,11 +143,31 @@ pub(crate) async fn edits(
     latencies.sort_by(f64::total_cmp);
     for (metric, part) in [("edit p50", 50), ("edit p99", 99), ("edit max", 100)] {
         let place = (latencies.len() * part).div_ceil(100).saturating_sub(1);
-        record.note(at, metric, "ms", latencies.get(place).copied().unwrap_or_default());
+        record.note(
+            at,
+            metric,
+            "ms",
+            latencies.get(place).copied().unwrap_or_default(),
+        );
     }
-    record.note(at, "proxies reached by an edit", "", number(u64::try_from(importing.len())?));
-    record.note(at, "edit bytes, each", "", number(sum(&importing) - bytes) / edits);
-    record.note(at, "edit resources, each", "", number(resources(&importing) - count) / edits);
+    record.note(
+        at,
+        "proxies reached by an edit",
+        "",
+        number(u64::try_from(importing.len())?),
+    );
+    record.note(
+        at,
+        "edit bytes, each",
+        "",
+        number(sum(&importing) - bytes) / edits,
+    );
+    record.note(
+        at,
+        "edit resources, each",
+        "",
+        number(resources(&importing) - count) / edits,
+    );
     importing.append(&mut others);
     *clients = importing;
     Ok(())
@@ -128,19 +176,34 @@ pub(crate) async fn edits(
 /// The node of a proxy, as Istio's agent and `reef bootstrap` write it.
 fn node(scenario: &Scenario, proxy: usize) -> Node {
     let ns = scenario.namespace(proxy);
-    let text = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
-    let labels = Struct { fields: [("app".to_owned(), text(&format!("s{proxy}")))].into() };
+    let text = |text: &str| Value {
+        kind: Some(Kind::StringValue(text.to_owned())),
+    };
+    let labels = Struct {
+        fields: [("app".to_owned(), text(&format!("s{proxy}")))].into(),
+    };
     let fields = [
         ("NAMESPACE".to_owned(), text(&ns)),
         ("WORKLOAD_CERT".to_owned(), text("none")),
         ("SERVICE_ACCOUNT".to_owned(), text("default")),
         ("CLUSTER_ID".to_owned(), text("Kubernetes")),
-        ("LABELS".to_owned(), Value { kind: Some(Kind::StructValue(labels)) }),
+        (
+            "LABELS".to_owned(),
+            Value {
+                kind: Some(Kind::StructValue(labels)),
+            },
+        ),
     ];
     Node {
-        id: format!("sidecar~10.200.{}.{}~p{proxy}.{ns}~{ns}.svc.cluster.local", proxy / 250, proxy % 250 + 1),
+        id: format!(
+            "sidecar~10.200.{}.{}~p{proxy}.{ns}~{ns}.svc.cluster.local",
+            proxy / 250,
+            proxy % 250 + 1
+        ),
         cluster: format!("s{proxy}.{ns}"),
-        metadata: Some(Struct { fields: fields.into() }),
+        metadata: Some(Struct {
+            fields: fields.into(),
+        }),
         user_agent_name: "envoy".to_owned(),
         ..Node::default()
     }

@@ -22,7 +22,10 @@ pub(crate) fn write(dir: &Path, scenario: &Scenario) -> Result<u64> {
         bytes += put(&entry_file(dir, at), &entry(scenario, at, 0))?;
     }
     for at in 0..scenario.namespaces {
-        bytes += put(&dir.join(format!("namespaces/ns{at}.yaml")), &namespace(scenario, at))?;
+        bytes += put(
+            &dir.join(format!("namespaces/ns{at}.yaml")),
+            &namespace(scenario, at),
+        )?;
     }
     Ok(bytes)
 }
@@ -30,9 +33,17 @@ pub(crate) fn write(dir: &Path, scenario: &Scenario) -> Result<u64> {
 /// Rewrites the one file that holds the endpoints of a service or entry, as an editor does: beside it, then renamed.
 pub(crate) fn edit(dir: &Path, scenario: &Scenario, at: usize, version: usize) -> Result<String> {
     let (path, text, host) = if scenario.service_entries > 0 {
-        (entry_file(dir, at), entry(scenario, at, version), entry_host(at))
+        (
+            entry_file(dir, at),
+            entry(scenario, at, version),
+            entry_host(at),
+        )
     } else {
-        (endpoints_file(dir, at), slice(scenario, at, version), service_host(scenario, at))
+        (
+            endpoints_file(dir, at),
+            slice(scenario, at, version),
+            service_host(scenario, at),
+        )
     };
     let beside = path.with_extension("tmp");
     fs::write(&beside, text).context("writing an edit")?;
@@ -77,8 +88,17 @@ fn put(path: &Path, text: &str) -> Result<u64> {
 /// An address of its own for each endpoint; `version` moves the first one.
 fn address(scenario: &Scenario, at: usize, endpoint: usize, version: usize) -> String {
     let number = at * scenario.endpoints + endpoint;
-    let net = if endpoint == 0 && version % 2 == 1 { 11 } else { 10 };
-    format!("{net}.{}.{}.{}", number / 62_500 % 250, number / 250 % 250, number % 250 + 1)
+    let net = if endpoint == 0 && version % 2 == 1 {
+        11
+    } else {
+        10
+    };
+    format!(
+        "{net}.{}.{}.{}",
+        number / 62_500 % 250,
+        number / 250 % 250,
+        number % 250 + 1
+    )
 }
 
 fn service(scenario: &Scenario, at: usize) -> String {
@@ -98,8 +118,11 @@ fn slice(scenario: &Scenario, at: usize, version: usize) -> String {
     );
     for endpoint in 0..scenario.endpoints {
         let ip = address(scenario, at, endpoint, version);
-        let _infallible =
-            writeln!(text, "- addresses: [\"{ip}\"]\n  conditions: {{ready: true}}\n  nodeName: node{}", endpoint % 3);
+        let _infallible = writeln!(
+            text,
+            "- addresses: [\"{ip}\"]\n  conditions: {{ready: true}}\n  nodeName: node{}",
+            endpoint % 3
+        );
     }
     text
 }

@@ -1,7 +1,7 @@
 //! The demo: a mesh of real Envoys on this machine, driven by Reef, shown to a person.
 //!
 //! This file is the outer half: it makes the namespace, relays the admin page out of it and ends
-//! it, on Ctrl-C too. The inner half, which shows things, is [`story`].
+//! it, on Ctrl-C too. The inner half, which shows things, is `story`.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

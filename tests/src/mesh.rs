@@ -1,4 +1,4 @@
-//! A running mesh: Reef, and per pod an Envoy and an app. Needs [`namespace::settle`] before.
+//! A running mesh: Reef, and per pod an Envoy and an app. Needs `namespace::settle` before.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

@@ -76,13 +76,18 @@ impl Classes {
         self.last += 1;
         let id = ClassId(self.last);
         let input = input(snapshot, scope, &facts, keys.targets());
-        let clusters =
-            self.clusters.acquire(&keys.clusters, generation, || reef_gen::cluster_keys(&input));
-        let endpoints =
-            self.endpoints.acquire(&keys.endpoints, generation, || reef_gen::endpoint_keys(&input));
-        let listeners =
-            self.listeners.acquire(&keys.listeners, generation, || reef_gen::listener_keys(&input));
-        let routes = self.routes.acquire(&keys.routes, generation, || reef_gen::route_keys(&input));
+        let clusters = self.clusters.acquire(&keys.clusters, generation, || {
+            reef_gen::cluster_keys(&input)
+        });
+        let endpoints = self.endpoints.acquire(&keys.endpoints, generation, || {
+            reef_gen::endpoint_keys(&input)
+        });
+        let listeners = self.listeners.acquire(&keys.listeners, generation, || {
+            reef_gen::listener_keys(&input)
+        });
+        let routes = self
+            .routes
+            .acquire(&keys.routes, generation, || reef_gen::route_keys(&input));
         let keys = Arc::new(keys);
         let view = ClassView {
             lineage: id.number(),
@@ -127,13 +132,22 @@ impl Classes {
         snapshot: &Arc<MeshSnapshot>,
         generation: u64,
     ) {
-        let Some(class) = self.by_id.get_mut(&id) else { return };
+        let Some(class) = self.by_id.get_mut(&id) else {
+            return;
+        };
         class.problems = None;
         let input = input(snapshot, scope, &class.facts, class.keys.targets());
-        self.clusters.remake(class.clusters, generation, || reef_gen::cluster_keys(&input));
-        self.endpoints.remake(class.endpoints, generation, || reef_gen::endpoint_keys(&input));
-        self.listeners.remake(class.listeners, generation, || reef_gen::listener_keys(&input));
-        self.routes.remake(class.routes, generation, || reef_gen::route_keys(&input));
+        self.clusters.remake(class.clusters, generation, || {
+            reef_gen::cluster_keys(&input)
+        });
+        self.endpoints.remake(class.endpoints, generation, || {
+            reef_gen::endpoint_keys(&input)
+        });
+        self.listeners.remake(class.listeners, generation, || {
+            reef_gen::listener_keys(&input)
+        });
+        self.routes
+            .remake(class.routes, generation, || reef_gen::route_keys(&input));
     }
 
     /// Makes the load assignments of some services again, in each part of these classes once.
@@ -147,11 +161,15 @@ impl Classes {
     ) {
         let mut done = BTreeSet::new();
         for class in ids.iter().filter_map(|id| self.by_id.get(id)) {
-            if !done.insert(class.endpoints) || self.endpoints.is_made(class.endpoints, generation) {
+            if !done.insert(class.endpoints) || self.endpoints.is_made(class.endpoints, generation)
+            {
                 continue;
             }
             let input = input(snapshot, scope, &class.facts, class.keys.targets());
-            let keys = services.iter().flat_map(|key| reef_gen::endpoint_key(&input, key)).collect();
+            let keys = services
+                .iter()
+                .flat_map(|key| reef_gen::endpoint_key(&input, key))
+                .collect();
             self.endpoints.update(class.endpoints, generation, keys);
         }
     }
@@ -186,7 +204,11 @@ impl Classes {
         self.by_id
             .iter()
             .filter(|(_, class)| {
-                class.keys.targets().iter().any(|target| services.contains(&target.service))
+                class
+                    .keys
+                    .targets()
+                    .iter()
+                    .any(|target| services.contains(&target.service))
             })
             .map(|(id, _)| *id)
             .collect()
@@ -206,7 +228,12 @@ impl Classes {
                 let input = input(snapshot, &scope, &class.facts, class.keys.targets());
                 class.problems = Some(reef_gen::problems(&input).into());
             }
-            all.extend(class.problems.iter().flat_map(|problems| problems.iter().cloned()));
+            all.extend(
+                class
+                    .problems
+                    .iter()
+                    .flat_map(|problems| problems.iter().cloned()),
+            );
         }
         all.extend(self.clusters.store().problems().cloned());
         all.extend(self.listeners.store().problems().cloned());

@@ -38,7 +38,11 @@ impl Debouncer {
     /// wins.
     #[must_use]
     pub const fn new(after: Duration, max: Duration) -> Self {
-        Self { after, max, burst: None }
+        Self {
+            after,
+            max,
+            burst: None,
+        }
     }
 
     /// Notes an event at `now`.
@@ -48,7 +52,13 @@ impl Debouncer {
                 burst.last = burst.last.max(now);
                 burst.events += 1;
             }
-            None => self.burst = Some(Burst { first: now, last: now, events: 1 }),
+            None => {
+                self.burst = Some(Burst {
+                    first: now,
+                    last: now,
+                    events: 1,
+                })
+            }
         }
     }
 
@@ -56,7 +66,10 @@ impl Debouncer {
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
         self.burst.map(|burst| {
-            burst.last.saturating_add(self.after).min(burst.first.saturating_add(self.max))
+            burst
+                .last
+                .saturating_add(self.after)
+                .min(burst.first.saturating_add(self.max))
         })
     }
 

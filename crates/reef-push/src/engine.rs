@@ -95,7 +95,11 @@ impl PushEngine {
         self.enter(proxy, class);
         self.proxies.insert(proxy, Proxy { identity, class });
         self.evict();
-        Connected { proxy, class, view: self.view_of(class) }
+        Connected {
+            proxy,
+            class,
+            view: self.view_of(class),
+        }
     }
 
     /// Removes a proxy.
@@ -120,13 +124,18 @@ impl PushEngine {
 
         let (dirty, resolved) = self.scopes.refresh(&self.snapshot, report);
         stats.scopes_resolved = resolved;
-        let mut remake: BTreeSet<ClassId> =
-            dirty.iter().filter_map(|no| self.scopes.get(*no)).flat_map(|used| used.classes.clone()).collect();
+        let mut remake: BTreeSet<ClassId> = dirty
+            .iter()
+            .filter_map(|no| self.scopes.get(*no))
+            .flat_map(|used| used.classes.clone())
+            .collect();
 
         let check = self.to_check(&before, report, &remake);
         stats.proxies_checked = check.len();
-        let moved: Vec<(ProxyId, ClassId)> =
-            check.into_iter().filter_map(|proxy| Some((proxy, self.check(proxy)?))).collect();
+        let moved: Vec<(ProxyId, ClassId)> = check
+            .into_iter()
+            .filter_map(|proxy| Some((proxy, self.check(proxy)?)))
+            .collect();
 
         if !report.services.is_empty() {
             remake.extend(self.classes.serving(&report.services));
@@ -136,8 +145,11 @@ impl PushEngine {
             self.problems = None;
         }
         for id in &remake {
-            let Some(scope) = self.scope_of(*id) else { continue };
-            self.classes.remake(*id, &scope, &self.snapshot, self.generation);
+            let Some(scope) = self.scope_of(*id) else {
+                continue;
+            };
+            self.classes
+                .remake(*id, &scope, &self.snapshot, self.generation);
         }
 
         let touched = self.update_endpoints(&report.endpoints);
@@ -147,13 +159,18 @@ impl PushEngine {
         let mut plan = PushPlan::default();
         for id in remake {
             if let Some(view) = self.classes.refresh_view(id)
-                && self.classes.get(id).is_some_and(|class| !class.proxies.is_empty())
+                && self
+                    .classes
+                    .get(id)
+                    .is_some_and(|class| !class.proxies.is_empty())
             {
                 plan.classes.push((id, view));
             }
         }
-        plan.moved =
-            moved.into_iter().map(|(proxy, class)| (proxy, class, self.view_of(class))).collect();
+        plan.moved = moved
+            .into_iter()
+            .map(|(proxy, class)| (proxy, class, self.view_of(class)))
+            .collect();
         self.evict();
         stats.build = self.classes.take_stats();
         plan.stats = stats;
@@ -172,7 +189,12 @@ impl PushEngine {
         let Proxy { identity, class } = self.proxies.get(&proxy)?;
         let found = self.classes.get(*class)?;
         let scope = &self.scopes.get(found.scope)?.scope;
-        Some(ProxyState { identity, class: *class, scope, view: &found.view })
+        Some(ProxyState {
+            identity,
+            class: *class,
+            scope,
+            view: &found.view,
+        })
     }
 
     /// The connected proxies, in order of arrival.
@@ -189,9 +211,15 @@ impl PushEngine {
             return known.clone();
         }
         let (scopes, snapshot) = (&self.scopes, &self.snapshot);
-        let mut all: BTreeSet<Problem> =
-            scopes.iter().flat_map(|used| used.scope.problems.iter().cloned()).collect();
-        self.classes.collect_problems(snapshot, |no| Some(Arc::clone(&scopes.get(no)?.scope)), &mut all);
+        let mut all: BTreeSet<Problem> = scopes
+            .iter()
+            .flat_map(|used| used.scope.problems.iter().cloned())
+            .collect();
+        self.classes.collect_problems(
+            snapshot,
+            |no| Some(Arc::clone(&scopes.get(no)?.scope)),
+            &mut all,
+        );
         let all: Vec<Problem> = all.into_iter().collect();
         self.problems = Some(all.clone());
         all
@@ -236,7 +264,9 @@ impl PushEngine {
         }
         self.proxies
             .iter()
-            .filter(|(_, proxy)| remake.contains(&proxy.class) || touched.has(&proxy.identity, report))
+            .filter(|(_, proxy)| {
+                remake.contains(&proxy.class) || touched.has(&proxy.identity, report)
+            })
             .map(|(id, _)| *id)
             .collect()
     }
@@ -266,8 +296,9 @@ impl PushEngine {
             return class;
         }
         let facts = reef_gen::facts(&self.snapshot, &scope, identity);
-        let class =
-            self.classes.create(keys, facts, (no, &scope), &self.snapshot, self.generation);
+        let class = self
+            .classes
+            .create(keys, facts, (no, &scope), &self.snapshot, self.generation);
         self.scopes.join(no, class);
         self.problems = None;
         class
@@ -283,7 +314,9 @@ impl PushEngine {
         }
         let mut touched = BTreeSet::new();
         for (no, services) in by_scope {
-            let Some(used) = self.scopes.get(no) else { continue };
+            let Some(used) = self.scopes.get(no) else {
+                continue;
+            };
             touched.extend(used.classes.iter().copied());
             self.classes.update_endpoints(
                 &used.classes,
@@ -314,9 +347,15 @@ impl PushEngine {
     /// Drops the longest idle classes beyond the limit.
     fn evict(&mut self) {
         let classes = &self.classes;
-        self.idle.retain(|id| classes.get(*id).is_some_and(|class| class.proxies.is_empty()));
+        self.idle.retain(|id| {
+            classes
+                .get(*id)
+                .is_some_and(|class| class.proxies.is_empty())
+        });
         while self.idle.len() > self.options.idle_classes {
-            let Some(id) = self.idle.pop_front() else { break };
+            let Some(id) = self.idle.pop_front() else {
+                break;
+            };
             if let Some(no) = self.classes.remove(id) {
                 self.scopes.leave(no, id);
                 self.problems = None;
@@ -331,7 +370,10 @@ impl PushEngine {
 
     /// The view of a class that is known to exist.
     fn view_of(&self, class: ClassId) -> Arc<ClassView> {
-        self.classes.get(class).map(|class| Arc::clone(&class.view)).unwrap_or_default()
+        self.classes
+            .get(class)
+            .map(|class| Arc::clone(&class.view))
+            .unwrap_or_default()
     }
 }
 
@@ -359,13 +401,21 @@ impl Touched {
         for key in &report.endpoints {
             let of = |snapshot: &MeshSnapshot| -> BTreeSet<IpAddr> {
                 let endpoints = snapshot.endpoints(key);
-                endpoints.into_iter().flat_map(|all| all.iter()).filter_map(|one| one.address.ip()).collect()
+                endpoints
+                    .into_iter()
+                    .flat_map(|all| all.iter())
+                    .filter_map(|one| one.address.ip())
+                    .collect()
             };
             // Ports decide too, so every address counts, not only those that differ.
             addresses.extend(of(before));
             addresses.extend(of(after));
         }
-        Self { everybody, namespaces, addresses }
+        Self {
+            everybody,
+            namespaces,
+            addresses,
+        }
     }
 
     fn is_nobody(&self) -> bool {
@@ -376,8 +426,12 @@ impl Touched {
         let pod = proxy.metadata.pod.as_ref();
         self.everybody
             || self.namespaces.contains(&proxy.namespace)
-            || pod.is_some_and(|pod| report.proxies.contains(pod) || self.namespaces.contains(&pod.0))
-            || proxy.ips.first().is_some_and(|ip| self.addresses.contains(ip))
+            || pod
+                .is_some_and(|pod| report.proxies.contains(pod) || self.namespaces.contains(&pod.0))
+            || proxy
+                .ips
+                .first()
+                .is_some_and(|ip| self.addresses.contains(ip))
     }
 }
 

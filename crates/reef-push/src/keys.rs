@@ -18,7 +18,10 @@ impl ResourceKey for ClusterKey {
 
 impl ResourceKey for EndpointKey {
     fn build(&self) -> (EncodedResource, Vec<Problem>) {
-        (EncodedResource::encode(self.name(), &build_endpoints(self)), Vec::new())
+        (
+            EncodedResource::encode(self.name(), &build_endpoints(self)),
+            Vec::new(),
+        )
     }
 }
 

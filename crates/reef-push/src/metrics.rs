@@ -52,13 +52,41 @@ impl PushMetrics {
     /// Registers everything.
     pub fn register(&self, registry: &mut Registry) {
         let counters = [
-            ("push_plans", "Changes turned into plans (unstable)", &self.pushes),
-            ("push_scopes_resolved", "Scopes resolved again (unstable)", &self.scopes_resolved),
-            ("push_classes_changed", "Classes with a new view (unstable)", &self.classes_changed),
-            ("push_proxies_moved", "Proxies moved to another class (unstable)", &self.proxies_moved),
-            ("push_resources_built", "Resources made and encoded (unstable)", &self.resources_built),
-            ("push_resources_shared", "Resources found ready made (unstable)", &self.resources_shared),
-            ("push_encoded_bytes", "Bytes encoded (unstable)", &self.encoded_bytes),
+            (
+                "push_plans",
+                "Changes turned into plans (unstable)",
+                &self.pushes,
+            ),
+            (
+                "push_scopes_resolved",
+                "Scopes resolved again (unstable)",
+                &self.scopes_resolved,
+            ),
+            (
+                "push_classes_changed",
+                "Classes with a new view (unstable)",
+                &self.classes_changed,
+            ),
+            (
+                "push_proxies_moved",
+                "Proxies moved to another class (unstable)",
+                &self.proxies_moved,
+            ),
+            (
+                "push_resources_built",
+                "Resources made and encoded (unstable)",
+                &self.resources_built,
+            ),
+            (
+                "push_resources_shared",
+                "Resources found ready made (unstable)",
+                &self.resources_shared,
+            ),
+            (
+                "push_encoded_bytes",
+                "Bytes encoded (unstable)",
+                &self.encoded_bytes,
+            ),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
@@ -69,11 +97,27 @@ impl PushMetrics {
             self.build_seconds.clone(),
         );
         let gauges = [
-            ("push_proxies", "Connected proxies (unstable)", &self.proxies),
-            ("push_classes", "Classes of equal proxies (unstable)", &self.classes),
+            (
+                "push_proxies",
+                "Connected proxies (unstable)",
+                &self.proxies,
+            ),
+            (
+                "push_classes",
+                "Classes of equal proxies (unstable)",
+                &self.classes,
+            ),
             ("push_scopes", "Scopes in use (unstable)", &self.scopes),
-            ("push_resources", "Encoded resources held (unstable)", &self.resources),
-            ("push_resource_bytes", "Bytes of encoded resources held (unstable)", &self.resource_bytes),
+            (
+                "push_resources",
+                "Encoded resources held (unstable)",
+                &self.resources,
+            ),
+            (
+                "push_resource_bytes",
+                "Bytes of encoded resources held (unstable)",
+                &self.resource_bytes,
+            ),
         ];
         for (name, help, gauge) in gauges {
             registry.register(name, help, gauge.clone());
@@ -84,7 +128,8 @@ impl PushMetrics {
     pub fn pushed(&self, plan: &PushPlan, elapsed: Duration) {
         self.pushes.inc();
         self.build_seconds.observe(elapsed.as_secs_f64());
-        self.scopes_resolved.inc_by(count(plan.stats.scopes_resolved));
+        self.scopes_resolved
+            .inc_by(count(plan.stats.scopes_resolved));
         self.classes_changed.inc_by(count(plan.classes.len()));
         self.proxies_moved.inc_by(count(plan.moved.len()));
         self.resources_built.inc_by(count(plan.stats.build.built));

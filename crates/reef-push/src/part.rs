@@ -26,19 +26,27 @@ pub(crate) struct PartView<K> {
 
 impl<K> Clone for PartView<K> {
     fn clone(&self) -> Self {
-        Self { resources: self.resources.clone(), log: Arc::clone(&self.log) }
+        Self {
+            resources: self.resources.clone(),
+            log: Arc::clone(&self.log),
+        }
     }
 }
 
 impl<K> Default for PartView<K> {
     fn default() -> Self {
-        Self { resources: SortedMap::default(), log: Arc::new(ChangeLog::new(0)) }
+        Self {
+            resources: SortedMap::default(),
+            log: Arc::new(ChangeLog::new(0)),
+        }
     }
 }
 
 impl<K> fmt::Debug for PartView<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PartView").field("generation", &self.log.generation).finish_non_exhaustive()
+        f.debug_struct("PartView")
+            .field("generation", &self.log.generation)
+            .finish_non_exhaustive()
     }
 }
 
@@ -70,7 +78,12 @@ impl<K: ResourceKey> Part<K> {
     pub(crate) fn new(store: &mut Store<K>, keys: Vec<K>, generation: u64) -> Self {
         let slots = acquire_all(store, keys);
         let resources = SortedMap::build(slots.into_values().collect());
-        Self { view: PartView { resources, log: Arc::new(ChangeLog::new(generation)) } }
+        Self {
+            view: PartView {
+                resources,
+                log: Arc::new(ChangeLog::new(generation)),
+            },
+        }
     }
 
     /// The state as it is now.
@@ -143,7 +156,10 @@ impl<K: ResourceKey> Part<K> {
 }
 
 /// Acquires the slots of keys by name. Of two keys with one name the first counts, as it does in Envoy's own lists.
-fn acquire_all<K: ResourceKey>(store: &mut Store<K>, keys: Vec<K>) -> BTreeMap<Arc<str>, Arc<Slot<K>>> {
+fn acquire_all<K: ResourceKey>(
+    store: &mut Store<K>,
+    keys: Vec<K>,
+) -> BTreeMap<Arc<str>, Arc<Slot<K>>> {
     let mut slots: BTreeMap<Arc<str>, Arc<Slot<K>>> = BTreeMap::new();
     for key in keys {
         let slot = store.acquire(key);
@@ -170,7 +186,12 @@ struct ChangeLog {
 
 impl ChangeLog {
     const fn new(generation: u64) -> Self {
-        Self { generation, complete_after: generation, entries: VecDeque::new(), names: 0 }
+        Self {
+            generation,
+            complete_after: generation,
+            entries: VecDeque::new(),
+            names: 0,
+        }
     }
 
     /// The log with one more generation, the oldest ones forgotten where it grows too long.
@@ -180,7 +201,9 @@ impl ChangeLog {
         log.names += names.len();
         log.entries.push_back((generation, names));
         while log.entries.len() > LOG_GENERATIONS || log.names > LOG_NAMES {
-            let Some((oldest, names)) = log.entries.pop_front() else { break };
+            let Some((oldest, names)) = log.entries.pop_front() else {
+                break;
+            };
             log.complete_after = oldest;
             log.names -= names.len();
         }

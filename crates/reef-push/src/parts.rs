@@ -29,13 +29,22 @@ struct Entry<P, K> {
 
 impl<P, K: ResourceKey> Default for Parts<P, K> {
     fn default() -> Self {
-        Self { store: Store::default(), entries: Slab::default(), ids: HashMap::new() }
+        Self {
+            store: Store::default(),
+            entries: Slab::default(),
+            ids: HashMap::new(),
+        }
     }
 }
 
 impl<P: Clone + Eq + Hash + fmt::Debug, K: ResourceKey> Parts<P, K> {
     /// The part of this key, made from `keys` if it is not there; counts one more class.
-    pub(crate) fn acquire(&mut self, key: &P, generation: u64, keys: impl FnOnce() -> Vec<K>) -> u32 {
+    pub(crate) fn acquire(
+        &mut self,
+        key: &P,
+        generation: u64,
+        keys: impl FnOnce() -> Vec<K>,
+    ) -> u32 {
         if let Some(id) = self.ids.get(key).copied()
             && let Some(entry) = self.entries.get_mut(id)
         {
@@ -43,14 +52,21 @@ impl<P: Clone + Eq + Hash + fmt::Debug, K: ResourceKey> Parts<P, K> {
             return id;
         }
         let part = Part::new(&mut self.store, keys(), generation);
-        let id = self.entries.insert(Entry { key: key.clone(), part, users: 1, made: generation });
+        let id = self.entries.insert(Entry {
+            key: key.clone(),
+            part,
+            users: 1,
+            made: generation,
+        });
         self.ids.insert(key.clone(), id);
         id
     }
 
     /// Counts one class less; the last one drops the part.
     pub(crate) fn release(&mut self, id: u32) {
-        let Some(entry) = self.entries.get_mut(id) else { return };
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
         entry.users -= 1;
         if entry.users == 0
             && let Some(entry) = self.entries.remove(id)
@@ -72,7 +88,9 @@ impl<P: Clone + Eq + Hash + fmt::Debug, K: ResourceKey> Parts<P, K> {
 
     /// Whether a part was made whole by this push already.
     pub(crate) fn is_made(&self, id: u32, generation: u64) -> bool {
-        self.entries.get(id).is_none_or(|entry| entry.made >= generation)
+        self.entries
+            .get(id)
+            .is_none_or(|entry| entry.made >= generation)
     }
 
     /// Replaces the resources of some keys of a part.
@@ -84,7 +102,10 @@ impl<P: Clone + Eq + Hash + fmt::Debug, K: ResourceKey> Parts<P, K> {
 
     /// A part's state.
     pub(crate) fn view(&self, id: u32) -> PartView<K> {
-        self.entries.get(id).map(|entry| entry.part.view().clone()).unwrap_or_default()
+        self.entries
+            .get(id)
+            .map(|entry| entry.part.view().clone())
+            .unwrap_or_default()
     }
 
     /// How many parts there are.

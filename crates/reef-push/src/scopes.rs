@@ -33,7 +33,11 @@ pub(crate) struct Scopes {
 
 impl Default for Scopes {
     fn default() -> Self {
-        Self { used: Slab::default(), ids: HashMap::new(), importers: HashMap::new() }
+        Self {
+            used: Slab::default(),
+            ids: HashMap::new(),
+            importers: HashMap::new(),
+        }
     }
 }
 
@@ -46,7 +50,10 @@ impl Scopes {
             return (no, Arc::clone(&used.scope));
         }
         let scope = reef_scope::resolve(snapshot, id);
-        let no = self.used.insert(Used { scope: Arc::clone(&scope), classes: BTreeSet::new() });
+        let no = self.used.insert(Used {
+            scope: Arc::clone(&scope),
+            classes: BTreeSet::new(),
+        });
         self.ids.insert(id.clone(), no);
         self.link(no, &scope);
         (no, scope)
@@ -61,7 +68,9 @@ impl Scopes {
 
     /// Notes that a class is no longer in a scope; the last one drops it.
     pub(crate) fn leave(&mut self, no: ScopeNo, class: ClassId) {
-        let Some(used) = self.used.get_mut(no) else { return };
+        let Some(used) = self.used.get_mut(no) else {
+            return;
+        };
         used.classes.remove(&class);
         if used.classes.is_empty()
             && let Some(used) = self.used.remove(no)
@@ -106,7 +115,11 @@ impl Scopes {
     }
 
     fn imports_any(&self, no: ScopeNo, services: &BTreeSet<ServiceKey>) -> bool {
-        services.iter().any(|key| self.importers.get(key).is_some_and(|scopes| scopes.contains(no)))
+        services.iter().any(|key| {
+            self.importers
+                .get(key)
+                .is_some_and(|scopes| scopes.contains(no))
+        })
     }
 
     /// Scopes that import any of these services.
@@ -114,7 +127,9 @@ impl Scopes {
         &self,
         services: impl Iterator<Item = &'a ServiceKey>,
     ) -> Vec<(&'a ServiceKey, &RoaringBitmap)> {
-        services.filter_map(|key| Some((key, self.importers.get(key)?))).collect()
+        services
+            .filter_map(|key| Some((key, self.importers.get(key)?)))
+            .collect()
     }
 
     /// A scope in use.
@@ -134,7 +149,10 @@ impl Scopes {
 
     fn link(&mut self, no: ScopeNo, scope: &Scope) {
         for scoped in &scope.services {
-            self.importers.entry(scoped.service.key.clone()).or_default().insert(no);
+            self.importers
+                .entry(scoped.service.key.clone())
+                .or_default()
+                .insert(no);
         }
     }
 

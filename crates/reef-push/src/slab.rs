@@ -9,7 +9,10 @@ pub(crate) struct Slab<T> {
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Self { items: Vec::new(), free: Vec::new() }
+        Self {
+            items: Vec::new(),
+            free: Vec::new(),
+        }
     }
 }
 
@@ -46,7 +49,9 @@ impl<T> Slab<T> {
 
     /// Numbers and values, by number.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        (0u32..).zip(&self.items).filter_map(|(at, item)| Some((at, item.as_ref()?)))
+        (0u32..)
+            .zip(&self.items)
+            .filter_map(|(at, item)| Some((at, item.as_ref()?)))
     }
 
     /// How many values there are.

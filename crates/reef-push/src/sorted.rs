@@ -23,13 +23,19 @@ pub(crate) struct SortedMap<V> {
 
 impl<V> Clone for SortedMap<V> {
     fn clone(&self) -> Self {
-        Self { chunks: Arc::clone(&self.chunks), len: self.len }
+        Self {
+            chunks: Arc::clone(&self.chunks),
+            len: self.len,
+        }
     }
 }
 
 impl<V> Default for SortedMap<V> {
     fn default() -> Self {
-        Self { chunks: Arc::from([]), len: 0 }
+        Self {
+            chunks: Arc::from([]),
+            len: 0,
+        }
     }
 }
 
@@ -39,13 +45,18 @@ impl<V: Named + Clone> SortedMap<V> {
         values.sort_by(|a, b| a.name().cmp(b.name()));
         values.dedup_by(|later, first| later.name() == first.name());
         let chunks: Vec<Arc<[V]>> = values.chunks(CHUNK).map(Arc::from).collect();
-        Self { len: values.len(), chunks: chunks.into() }
+        Self {
+            len: values.len(),
+            chunks: chunks.into(),
+        }
     }
 
     /// The value of this name.
     pub(crate) fn get(&self, name: &str) -> Option<&V> {
         let chunk = self.chunks.get(self.chunk_of(name))?;
-        let at = chunk.binary_search_by(|value| (**value.name()).cmp(name)).ok()?;
+        let at = chunk
+            .binary_search_by(|value| (**value.name()).cmp(name))
+            .ok()?;
         chunk.get(at)
     }
 
@@ -69,7 +80,10 @@ impl<V: Named + Clone> SortedMap<V> {
         }
         let mut by_chunk: BTreeMap<usize, BTreeMap<Arc<str>, Option<V>>> = BTreeMap::new();
         for (name, change) in changes {
-            by_chunk.entry(self.chunk_of(&name)).or_default().insert(name, change);
+            by_chunk
+                .entry(self.chunk_of(&name))
+                .or_default()
+                .insert(name, change);
         }
         let mut chunks = Vec::with_capacity(self.chunks.len() + 1);
         for (at, chunk) in self.chunks.iter().enumerate() {
@@ -79,7 +93,10 @@ impl<V: Named + Clone> SortedMap<V> {
             }
         }
         let len = chunks.iter().map(|chunk| chunk.len()).sum();
-        Self { chunks: chunks.into(), len }
+        Self {
+            chunks: chunks.into(),
+            len,
+        }
     }
 
     /// The chunk that holds `name`, or would: the last that begins at or before it.

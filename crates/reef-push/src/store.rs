@@ -97,7 +97,9 @@ impl<K> Default for Store<K> {
 
 impl<K> fmt::Debug for Store<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("len", &self.len).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
     }
 }
 
@@ -122,17 +124,31 @@ impl<K: ResourceKey> Store<K> {
         let (resource, problems) = key.build();
         self.stats.built += 1;
         self.stats.bytes += resource.value().len();
-        let slot = Arc::new(Slot { hash, key, resource, problems: problems.into() });
-        bucket.push(Held { slot: Arc::clone(&slot), users: 1 });
+        let slot = Arc::new(Slot {
+            hash,
+            key,
+            resource,
+            problems: problems.into(),
+        });
+        bucket.push(Held {
+            slot: Arc::clone(&slot),
+            users: 1,
+        });
         self.len += 1;
         slot
     }
 
     /// Counts one user less; the last one drops the resource.
     pub(crate) fn release(&mut self, slot: &Arc<Slot<K>>) {
-        let Some(bucket) = self.buckets.get_mut(&slot.hash) else { return };
-        let Some(at) = bucket.iter().position(|held| Arc::ptr_eq(&held.slot, slot)) else { return };
-        let Some(held) = bucket.get_mut(at) else { return };
+        let Some(bucket) = self.buckets.get_mut(&slot.hash) else {
+            return;
+        };
+        let Some(at) = bucket.iter().position(|held| Arc::ptr_eq(&held.slot, slot)) else {
+            return;
+        };
+        let Some(held) = bucket.get_mut(at) else {
+            return;
+        };
         held.users -= 1;
         if held.users == 0 {
             bucket.swap_remove(at);
@@ -150,12 +166,19 @@ impl<K: ResourceKey> Store<K> {
 
     /// All problems of all resources, each once, in no order.
     pub(crate) fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.buckets.values().flatten().flat_map(|held| held.slot.problems())
+        self.buckets
+            .values()
+            .flatten()
+            .flat_map(|held| held.slot.problems())
     }
 
     /// Bytes held by the resources, shared ones once.
     pub(crate) fn retained_bytes(&self) -> usize {
-        self.buckets.values().flatten().map(|held| held.slot.resource.retained_bytes()).sum()
+        self.buckets
+            .values()
+            .flatten()
+            .map(|held| held.slot.resource.retained_bytes())
+            .sum()
     }
 
     /// The work since the last call.

@@ -47,8 +47,12 @@ macro_rules! with_part {
 }
 
 /// The types a class has resources of, in sending order.
-pub const TYPES: [ResourceType; 4] =
-    [ResourceType::Cluster, ResourceType::Endpoint, ResourceType::Listener, ResourceType::Route];
+pub const TYPES: [ResourceType; 4] = [
+    ResourceType::Cluster,
+    ResourceType::Endpoint,
+    ResourceType::Listener,
+    ResourceType::Route,
+];
 
 impl ClassView {
     /// Which sequence of views this one belongs to; never used again for another class.
@@ -60,7 +64,11 @@ impl ClassView {
     /// The push that last changed a byte of this class. Grows along a lineage, not by one.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        TYPES.into_iter().map(|ty| with_part!(self, ty, part => part.generation(), else 0)).max().unwrap_or(0)
+        TYPES
+            .into_iter()
+            .map(|ty| with_part!(self, ty, part => part.generation(), else 0))
+            .max()
+            .unwrap_or(0)
     }
 
     /// The resource of this name.
@@ -97,7 +105,10 @@ impl ClassView {
     pub fn absent(&self, ty: ResourceType, name: &str) -> Option<EncodedResource> {
         match ty {
             ResourceType::Route => {
-                let empty = RouteConfiguration { name: name.to_owned(), ..RouteConfiguration::default() };
+                let empty = RouteConfiguration {
+                    name: name.to_owned(),
+                    ..RouteConfiguration::default()
+                };
                 Some(EncodedResource::encode(name, &empty))
             }
             ResourceType::Endpoint => {

@@ -1,7 +1,7 @@
 //! Where objects come from: the [`Source`] trait, a directory of files, and memory.
 //!
 //! Ten-line tour:
-//! - [`Source`]: emits [`ChangeBatch`](reef_config::ChangeBatch)es until it is dropped.
+//! - [`Source`]: emits `ChangeBatch`es until it is dropped.
 //! - [`FileSource`]: directories of YAML and JSON, followed as they change.
 //! - [`MemorySource`]: batches handed in by a test or an embedding program.
 //! - [`load`]: one read of directories, for `reef check` and benchmarks.

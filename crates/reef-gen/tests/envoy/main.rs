@@ -2,7 +2,10 @@
 //! inline. Fails without `ENVOY_BIN`.
 
 #[path = "../it/world.rs"]
-#[expect(dead_code, reason = "shared with the tests in `it`, which use the rest")]
+#[expect(
+    dead_code,
+    reason = "shared with the tests in `it`, which use the rest"
+)]
 mod world;
 
 use std::collections::BTreeMap;

@@ -19,19 +19,26 @@ struct World {
 
 impl World {
     fn new(yaml: &str) -> Self {
-        let mut world =
-            Self { index: MeshIndex::new("cluster.local"), engine: PushEngine::default() };
+        let mut world = Self {
+            index: MeshIndex::new("cluster.local"),
+            engine: PushEngine::default(),
+        };
         world.apply(yaml);
         world
     }
 
     fn apply(&mut self, yaml: &str) -> PushPlan {
-        let changes = objects(yaml).into_iter().map(|object| Change::Apply(Arc::new(object)));
+        let changes = objects(yaml)
+            .into_iter()
+            .map(|object| Change::Apply(Arc::new(object)));
         self.change(changes.collect())
     }
 
     fn change(&mut self, changes: Vec<Change>) -> PushPlan {
-        match self.index.apply(ChangeBatch { changes, synced: true }) {
+        match self.index.apply(ChangeBatch {
+            changes,
+            synced: true,
+        }) {
             Some((snapshot, report)) => self.engine.apply(snapshot, &report),
             None => PushPlan::default(),
         }
@@ -50,7 +57,10 @@ fn objects(yaml: &str) -> Vec<Object> {
     let documents = parse::documents(yaml.as_bytes()).expect("documents");
     let mut all = Vec::new();
     for document in documents {
-        let origin = Origin { path: Arc::from("test.yaml"), line: document.line };
+        let origin = Origin {
+            path: Arc::from("test.yaml"),
+            line: document.line,
+        };
         let parsed = parse::object(document.text, &origin);
         assert!(!parsed.has_errors(), "{:?}", parsed.problems);
         all.extend(parsed.objects);
@@ -84,14 +94,22 @@ fn slice(name: &str, ns: &str, ips: &[u8]) -> String {
     text.push_str("endpoints:");
     text.push_str(if ips.is_empty() { " []\n" } else { "\n" });
     for ip in ips {
-        writeln!(text, "- addresses: [\"10.0.0.{ip}\"]\n  conditions: {{ready: true}}").expect("text");
+        writeln!(
+            text,
+            "- addresses: [\"10.0.0.{ip}\"]\n  conditions: {{ready: true}}"
+        )
+        .expect("text");
     }
     text.push_str("---\n");
     text
 }
 
 fn sidecar(ns: &str, hosts: &[&str]) -> String {
-    let hosts = hosts.iter().map(|host| format!("'{host}'")).collect::<Vec<_>>().join(", ");
+    let hosts = hosts
+        .iter()
+        .map(|host| format!("'{host}'"))
+        .collect::<Vec<_>>()
+        .join(", ");
     format!(
         "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {{name: default, namespace: {ns}}}\nspec:\n  egress:\n  \
          - hosts: [{hosts}]\n---\n"
@@ -130,10 +148,27 @@ fn equal_proxies_share_a_class_and_other_ones_do_not() {
     assert!(Arc::ptr_eq(&first.view, &second.view));
     assert_ne!(first.class, other.class);
     assert!(built > 0);
-    let mine = first.view.resource(ResourceType::Endpoint, "outbound|80||a.one.svc.cluster.local");
-    let theirs = other.view.resource(ResourceType::Endpoint, "outbound|80||a.one.svc.cluster.local");
-    assert_eq!(mine.expect("there").value().as_ptr(), theirs.expect("there").value().as_ptr());
-    assert!(first.view.resource(ResourceType::Cluster, "outbound|80||b.two.svc.cluster.local").is_none());
+    let mine = first.view.resource(
+        ResourceType::Endpoint,
+        "outbound|80||a.one.svc.cluster.local",
+    );
+    let theirs = other.view.resource(
+        ResourceType::Endpoint,
+        "outbound|80||a.one.svc.cluster.local",
+    );
+    assert_eq!(
+        mine.expect("there").value().as_ptr(),
+        theirs.expect("there").value().as_ptr()
+    );
+    assert!(
+        first
+            .view
+            .resource(
+                ResourceType::Cluster,
+                "outbound|80||b.two.svc.cluster.local"
+            )
+            .is_none()
+    );
 }
 
 #[test]
@@ -142,20 +177,42 @@ fn an_endpoint_change_reaches_one_resource_of_those_who_import_it() {
     let one = world.connect("p1", "one", "a");
     let two = world.connect("p2", "two", "b");
     let plan = world.apply(&slice("a", "one", &[1, 7]));
-    assert_eq!(plan.classes.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [one.class]);
+    assert_eq!(
+        plan.classes.iter().map(|(id, _)| *id).collect::<Vec<_>>(),
+        [one.class]
+    );
     assert_eq!(plan.stats.build.built, 1);
-    assert_eq!((plan.stats.scopes_resolved, plan.stats.classes_remade), (0, 0));
+    assert_eq!(
+        (plan.stats.scopes_resolved, plan.stats.classes_remade),
+        (0, 0)
+    );
     let view = &plan.classes[0].1;
     assert_eq!(view.lineage(), one.view.lineage());
     let name = Arc::from("outbound|80||a.one.svc.cluster.local");
-    assert_eq!(view.changed_since(one.view.generation()), Some(vec![(ResourceType::Endpoint, name)]));
-    assert!(Arc::ptr_eq(&world.view(two.proxy), &two.view), "an unaffected class keeps its view");
+    assert_eq!(
+        view.changed_since(one.view.generation()),
+        Some(vec![(ResourceType::Endpoint, name)])
+    );
+    assert!(
+        Arc::ptr_eq(&world.view(two.proxy), &two.view),
+        "an unaffected class keeps its view"
+    );
     let assignment: ClusterLoadAssignment = view
-        .resource(ResourceType::Endpoint, "outbound|80||a.one.svc.cluster.local")
+        .resource(
+            ResourceType::Endpoint,
+            "outbound|80||a.one.svc.cluster.local",
+        )
         .expect("there")
         .decode()
         .expect("decodes");
-    assert_eq!(assignment.endpoints.iter().map(|group| group.lb_endpoints.len()).sum::<usize>(), 2);
+    assert_eq!(
+        assignment
+            .endpoints
+            .iter()
+            .map(|group| group.lb_endpoints.len())
+            .sum::<usize>(),
+        2
+    );
 }
 
 #[test]
@@ -164,12 +221,24 @@ fn a_service_change_reaches_only_its_importers() {
     let one = world.connect("p1", "one", "a");
     let two = world.connect("p2", "two", "b");
     let plan = world.apply(&service("c", "one", 9, 81));
-    assert_eq!(plan.classes.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [one.class]);
+    assert_eq!(
+        plan.classes.iter().map(|(id, _)| *id).collect::<Vec<_>>(),
+        [one.class]
+    );
     assert!(plan.moved.is_empty());
     let view = world.view(one.proxy);
-    assert!(view.resource(ResourceType::Cluster, "outbound|81||c.one.svc.cluster.local").is_some());
+    assert!(
+        view.resource(
+            ResourceType::Cluster,
+            "outbound|81||c.one.svc.cluster.local"
+        )
+        .is_some()
+    );
     assert!(Arc::ptr_eq(&world.view(two.proxy), &two.view));
-    let key = ObjectKey { name: Arc::from("c"), ..objects(&service("c", "one", 9, 81))[0].key.clone() };
+    let key = ObjectKey {
+        name: Arc::from("c"),
+        ..objects(&service("c", "one", 9, 81))[0].key.clone()
+    };
     assert_eq!(key.kind, Kind::Service);
     world.change(vec![Change::Delete(key)]);
     assert_eq!(everything(&world.view(one.proxy)), everything(&one.view));
@@ -181,12 +250,24 @@ fn a_new_service_that_selects_the_pod_moves_its_proxy() {
     let lonely = world.connect("p1", "one", "c");
     let other = world.connect("p2", "one", "a");
     let plan = world.apply(&service("c", "one", 9, 81));
-    assert_eq!(plan.moved.iter().map(|(proxy, ..)| *proxy).collect::<Vec<_>>(), [lonely.proxy]);
+    assert_eq!(
+        plan.moved
+            .iter()
+            .map(|(proxy, ..)| *proxy)
+            .collect::<Vec<_>>(),
+        [lonely.proxy]
+    );
     let (_, class, view) = &plan.moved[0];
     assert_ne!(*class, lonely.class);
     assert_ne!(view.lineage(), lonely.view.lineage());
-    assert!(view.resource(ResourceType::Cluster, "inbound|8080||").is_some());
-    assert_eq!(world.engine.proxy(other.proxy).expect("connected").class, other.class);
+    assert!(
+        view.resource(ResourceType::Cluster, "inbound|8080||")
+            .is_some()
+    );
+    assert_eq!(
+        world.engine.proxy(other.proxy).expect("connected").class,
+        other.class
+    );
 }
 
 #[test]
@@ -197,9 +278,19 @@ fn widening_a_scope_adds_and_removes_nothing() {
     let wide = world.view(one.proxy);
     for resource in everything(&one.view) {
         let ty = resource.resource_type();
-        assert!(wide.resource(ty, resource.name()).is_some(), "{} is gone", resource.name());
+        assert!(
+            wide.resource(ty, resource.name()).is_some(),
+            "{} is gone",
+            resource.name()
+        );
     }
-    assert!(wide.resource(ResourceType::Cluster, "outbound|80||b.two.svc.cluster.local").is_some());
+    assert!(
+        wide.resource(
+            ResourceType::Cluster,
+            "outbound|80||b.two.svc.cluster.local"
+        )
+        .is_some()
+    );
 }
 
 #[test]
@@ -230,10 +321,19 @@ fn an_idle_class_is_kept_up_to_date_and_found_again() {
 fn what_does_not_exist_has_an_empty_form_where_envoy_would_wait() {
     let view = ClassView::default();
     let route = view.absent(ResourceType::Route, "81").expect("a route");
-    assert_eq!((route.resource_type(), &**route.name()), (ResourceType::Route, "81"));
-    let assignment: ClusterLoadAssignment =
-        view.absent(ResourceType::Endpoint, "x").expect("an assignment").decode().expect("decodes");
-    assert_eq!((assignment.cluster_name.as_str(), assignment.endpoints.len()), ("x", 0));
+    assert_eq!(
+        (route.resource_type(), &**route.name()),
+        (ResourceType::Route, "81")
+    );
+    let assignment: ClusterLoadAssignment = view
+        .absent(ResourceType::Endpoint, "x")
+        .expect("an assignment")
+        .decode()
+        .expect("decodes");
+    assert_eq!(
+        (assignment.cluster_name.as_str(), assignment.endpoints.len()),
+        ("x", 0)
+    );
     assert!(view.absent(ResourceType::Cluster, "x").is_none());
 }
 
@@ -266,7 +366,10 @@ fn text_of(step: &Step) -> (String, bool) {
     match step {
         Step::Service { at, port } => {
             let (name, ns) = place(*at);
-            (service(name, ns, u8::try_from(*at).expect("small") + 1, *port), true)
+            (
+                service(name, ns, u8::try_from(*at).expect("small") + 1, *port),
+                true,
+            )
         }
         Step::Gone(at) => {
             let (name, ns) = place(*at);

@@ -4,7 +4,11 @@ use super::*;
 use crate::store::tests::TestKey;
 
 fn key(name: &'static str, shown: &'static str, hidden: u32) -> TestKey {
-    TestKey { name, shown, hidden }
+    TestKey {
+        name,
+        shown,
+        hidden,
+    }
 }
 
 fn names(set: Option<BTreeSet<Arc<str>>>) -> Option<Vec<String>> {
@@ -19,7 +23,10 @@ fn equal_bytes_are_no_new_generation() {
     assert_eq!(part.view().generation(), 1);
     assert_eq!(store.len(), 2, "the old key of b is dropped");
     assert!(part.replace(&mut store, vec![key("b", "2", 7), key("c", "1", 0)], 3));
-    assert_eq!(names(part.view().changed_since(1)), Some(vec!["a".into(), "b".into(), "c".into()]));
+    assert_eq!(
+        names(part.view().changed_since(1)),
+        Some(vec!["a".into(), "b".into(), "c".into()])
+    );
     assert!(part.view().resources().get("a").is_none());
     part.release(&mut store);
     assert_eq!(store.len(), 0);
@@ -35,15 +42,30 @@ fn an_update_leaves_the_others() {
     assert_eq!(part.view().generation(), 5);
     assert_eq!(names(part.view().changed_since(4)), Some(vec!["b".into()]));
     assert_eq!(names(part.view().changed_since(5)), Some(vec![]));
-    let old = before.resources().get("b").map(|slot| slot.resource().clone());
-    assert_eq!(old, Some(key("b", "1", 0).build().0), "an old view keeps what it showed");
+    let old = before
+        .resources()
+        .get("b")
+        .map(|slot| slot.resource().clone());
+    assert_eq!(
+        old,
+        Some(key("b", "1", 0).build().0),
+        "an old view keeps what it showed"
+    );
 }
 
 #[test]
 fn of_two_keys_with_one_name_the_first_counts() {
     let mut store = Store::default();
-    let part = Part::new(&mut store, vec![key("a", "first", 0), key("a", "second", 0)], 1);
-    let held = part.view().resources().get("a").map(|slot| slot.resource().clone());
+    let part = Part::new(
+        &mut store,
+        vec![key("a", "first", 0), key("a", "second", 0)],
+        1,
+    );
+    let held = part
+        .view()
+        .resources()
+        .get("a")
+        .map(|slot| slot.resource().clone());
     assert_eq!(held, Some(key("a", "first", 0).build().0));
     assert_eq!(store.len(), 1);
 }
@@ -52,7 +74,11 @@ fn of_two_keys_with_one_name_the_first_counts() {
 fn the_log_is_bounded_and_says_so() {
     let mut store = Store::default();
     let mut part = Part::new(&mut store, vec![key("a", "1", 0)], 10);
-    assert_eq!(names(part.view().changed_since(9)), None, "from before the part existed");
+    assert_eq!(
+        names(part.view().changed_since(9)),
+        None,
+        "from before the part existed"
+    );
     for generation in 11..=90 {
         let shown = if generation % 2 == 0 { "even" } else { "odd" };
         assert!(part.replace(&mut store, vec![key("a", shown, 0)], generation));

@@ -59,8 +59,12 @@ proptest! {
 fn a_change_copies_one_chunk() {
     let map = SortedMap::build((0..1280).map(|name| item(name, 0)).collect());
     let changed = map.with(BTreeMap::from([(Arc::from("n77"), Some(item(77, 9)))]));
-    let shared =
-        map.chunks.iter().zip(changed.chunks.iter()).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
+    let shared = map
+        .chunks
+        .iter()
+        .zip(changed.chunks.iter())
+        .filter(|(a, b)| Arc::ptr_eq(a, b))
+        .count();
     assert_eq!((map.chunks.len(), shared), (10, 9));
     assert_eq!(changed.get("n77").map(|item| item.1), Some(9));
 }

@@ -19,8 +19,11 @@ impl ResourceKey for TestKey {
             alt_stat_name: self.shown.to_owned(),
             ..Cluster::default()
         };
-        let problems =
-            if self.shown == "bad" { vec![Problem::warning("bad", "is bad")] } else { Vec::new() };
+        let problems = if self.shown == "bad" {
+            vec![Problem::warning("bad", "is bad")]
+        } else {
+            Vec::new()
+        };
         (EncodedResource::encode(self.name, &cluster), problems)
     }
 }
@@ -28,7 +31,11 @@ impl ResourceKey for TestKey {
 #[test]
 fn equal_keys_share_and_the_last_user_drops() {
     let mut store = Store::default();
-    let key = TestKey { name: "a", shown: "bad", hidden: 0 };
+    let key = TestKey {
+        name: "a",
+        shown: "bad",
+        hidden: 0,
+    };
     let first = store.acquire(key.clone());
     let second = store.acquire(key);
     assert!(Arc::ptr_eq(&first, &second));
@@ -47,8 +54,16 @@ fn equal_keys_share_and_the_last_user_drops() {
 #[test]
 fn a_key_counts_wholly() {
     let mut store = Store::default();
-    let one = store.acquire(TestKey { name: "a", shown: "", hidden: 0 });
-    let other = store.acquire(TestKey { name: "a", shown: "", hidden: 1 });
+    let one = store.acquire(TestKey {
+        name: "a",
+        shown: "",
+        hidden: 0,
+    });
+    let other = store.acquire(TestKey {
+        name: "a",
+        shown: "",
+        hidden: 1,
+    });
     assert!(!Arc::ptr_eq(&one, &other));
     assert_eq!(one.resource(), other.resource());
     assert_eq!(store.len(), 2);

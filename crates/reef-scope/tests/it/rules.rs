@@ -265,7 +265,10 @@ fn a_destination_rule_is_looked_up_by_client_then_service_then_root_namespace() 
     );
     let root = dr("istio-system", "web.b.svc.cluster.local");
     assert_eq!(picked(&[]), None);
-    assert_eq!(picked(std::slice::from_ref(&root)).as_deref(), Some("istio-system"));
+    assert_eq!(
+        picked(std::slice::from_ref(&root)).as_deref(),
+        Some("istio-system")
+    );
     assert_eq!(picked(&[root.clone(), b.clone()]).as_deref(), Some("b"));
     // A wildcard of the client's namespace shadows the exact rule of the service's.
     assert_eq!(picked(&[root, b, a]).as_deref(), Some("a"));

@@ -1,7 +1,7 @@
 //! The transport: thin tonic services over [`crate::protocol`], and the life of their streams.
 //!
 //! Every stream is one task of one `JoinSet`; a panic in it is caught there, logged and counted. A stream's body
-//! makes its frames when the transport asks for them, so a slow reader holds at most [`stream`]'s few responses.
+//! makes its frames when the transport asks for them, so a slow reader holds at most `stream`'s few responses.
 
 mod body;
 mod methods;
