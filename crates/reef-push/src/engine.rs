@@ -140,6 +140,9 @@ impl PushEngine {
         if !report.services.is_empty() {
             remake.extend(self.classes.serving(&report.services));
         }
+        // A class made just now may share a part that this push has yet to make again; parts made already are not
+        // made twice.
+        remake.extend(moved.iter().map(|(_, class)| *class));
         stats.classes_remade = remake.len();
         if !remake.is_empty() || resolved > 0 {
             self.problems = None;
