@@ -2,8 +2,10 @@
 
 #![expect(clippy::panic, reason = "helpers of tests fail by panicking")]
 
+mod expect;
 mod golden;
 mod keys;
 mod prop;
+mod rules;
 mod semantic;
 mod world;
