@@ -213,7 +213,7 @@ impl Step {
                 let inner = fields.iter().try_fold(*element, |at, field| at.get(field));
                 inner.is_some_and(|inner| match inner {
                     Value::String(inner) => inner == text,
-                    other => other.to_string() == *text,
+                    other => format!("{other}") == *text,
                 })
             }),
         }
@@ -241,8 +241,9 @@ fn steps(path: &str) -> Result<Vec<Step>, String> {
         } else {
             let plain = rest.strip_prefix('.').unwrap_or(rest);
             let end = plain.find(['.', '[']).unwrap_or(plain.len());
-            found.push(Step::Field(plain[..end].to_owned()));
-            rest = &plain[end..];
+            let (field, after) = plain.split_at(end);
+            found.push(Step::Field(field.to_owned()));
+            rest = after;
         }
     }
     Ok(found)
