@@ -47,7 +47,7 @@ pub use rules::{
 pub use service::{
     Registry, Resolution, Service, ServiceKey, ServiceOrder, ServicePort, TargetPort,
 };
-pub use settings::MeshSettings;
+pub use settings::{MeshSettings, Unenforced};
 pub use snapshot::{MeshSnapshot, NamespaceInfo};
 pub use targets::ServiceTarget;
 pub use workload::{NodeInfo, Pod, WorkloadInstance};

@@ -5,6 +5,16 @@ use std::sync::Arc;
 use reef_config::MeshConfig;
 use reef_config::names::{Hostname, Namespace};
 
+/// What happens to workloads under a security rule that can't be enforced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unenforced {
+    /// All traffic the rule is about is denied, so that nothing is open that somebody closed.
+    #[default]
+    Deny,
+    /// It is let through, and told.
+    Allow,
+}
+
 /// Settings that hold for the whole mesh; replaced as a whole, only when they differ.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MeshSettings {
@@ -16,6 +26,9 @@ pub struct MeshSettings {
     pub domain: Arc<str>,
     /// Trust domain of SPIFFE identities.
     pub trust_domain: Arc<str>,
+    /// What becomes of security rules that can't be enforced; a choice of the program, not of the
+    /// mesh configuration.
+    pub unenforced: Unenforced,
 }
 
 impl MeshSettings {
@@ -26,6 +39,7 @@ impl MeshSettings {
             root_namespace: config.root_namespace.clone(),
             domain: Arc::from(domain),
             trust_domain: Arc::from(config.trust_domain.as_str()),
+            unenforced: Unenforced::default(),
             config,
         }
     }

@@ -21,7 +21,7 @@ use reef_config::{
 use self::link::Shared;
 use self::objects::{Objects, PodId};
 use self::rules::RuleStore;
-use crate::{ChangeReport, MeshSettings, MeshSnapshot, NamespaceInfo, ServiceKey};
+use crate::{ChangeReport, MeshSettings, MeshSnapshot, NamespaceInfo, ServiceKey, Unenforced};
 
 /// Holds all objects and turns changes into snapshots.
 #[derive(Debug)]
@@ -86,6 +86,18 @@ impl MeshIndex {
         }
     }
 
+    /// The same empty index, with another choice for security rules that can't be enforced.
+    #[must_use]
+    pub fn with_unenforced(mut self, unenforced: Unenforced) -> Self {
+        let mut snapshot = (*self.snapshot).clone();
+        snapshot.settings = Arc::new(MeshSettings {
+            unenforced,
+            ..(**snapshot.settings()).clone()
+        });
+        self.snapshot = Arc::new(snapshot);
+        self
+    }
+
     /// Applies a batch as one step and returns the new snapshot with what differs.
     ///
     /// `None` if nothing differs afterwards. If only problems differ the snapshot is the old one.
@@ -110,7 +122,10 @@ impl MeshIndex {
             }
         }
         if let Some(config) = mesh_config {
-            let settings = MeshSettings::new(config, &self.domain);
+            let settings = MeshSettings {
+                unenforced: next.settings.unenforced,
+                ..MeshSettings::new(config, &self.domain)
+            };
             if settings != *next.settings {
                 next.settings = Arc::new(settings);
                 report.settings = true;

@@ -1,6 +1,6 @@
 //! What single changes do.
 
-use reef_mesh::{Address, Health, MeshIndex, Protocol, Registry, Resolution, TlsMode};
+use reef_mesh::{Address, Health, MeshIndex, Protocol, Registry, Resolution, TlsMode, Unenforced};
 
 use crate::support::{apply, delete, key, mesh_config};
 
@@ -297,4 +297,14 @@ fn mesh_settings_change_the_default_visibility_of_services() {
     let service = index.snapshot().service(&web()).unwrap();
     assert!(!service.export_to.includes(&"b".into()));
     assert!(index.apply(mesh_config(change)).is_none());
+}
+
+#[test]
+fn choice_for_unenforced_rules_outlives_mesh_settings() {
+    let mut index = MeshIndex::new("cluster.local");
+    assert_eq!(index.snapshot().settings().unenforced, Unenforced::Deny);
+    index = index.with_unenforced(Unenforced::Allow);
+    let change = |config: &mut reef_config::MeshConfig| config.enable_auto_mtls = false;
+    index.apply(mesh_config(change)).unwrap();
+    assert_eq!(index.snapshot().settings().unenforced, Unenforced::Allow);
 }
