@@ -8,7 +8,9 @@ use xds_api::envoy::config::listener::v3 as lds;
 use super::{Bind, Chain, ChainMatch, ListenerDefaults, OutboundListener, Target, VirtualOutbound};
 use crate::names;
 use crate::xds::hcm::{self, Manager, Side};
-use crate::xds::listener::{cidr_range, http_inspector, plaintext_http, tcp_proxy, tls_inspector};
+use crate::xds::listener::{
+    black_hole, cidr_range, http_inspector, plaintext_http, tcp_proxy, tls_inspector,
+};
 use crate::xds::{self, duration, socket, wildcard};
 
 /// Limits a TLS handshake of a client.
@@ -66,12 +68,12 @@ pub(crate) fn build_virtual(key: &VirtualOutbound) -> lds::Listener {
             destination_port: Some(key.port.into()),
             ..Default::default()
         }),
-        filters: vec![tcp_proxy(names::BLACK_HOLE, key.defaults.idle_timeout)],
+        filters: vec![black_hole(&key.defaults)],
         ..Default::default()
     };
     let rest = lds::FilterChain {
         name: "virtualOutbound-catchall-tcp".to_owned(),
-        filters: vec![tcp_proxy(&key.fallback, key.defaults.idle_timeout)],
+        filters: vec![tcp_proxy(&key.fallback, &key.defaults)],
         ..Default::default()
     };
     lds::Listener {
@@ -120,7 +122,7 @@ fn chain(key: &OutboundListener, chain: &Chain) -> lds::FilterChain {
         matches
     });
     let filter = match &chain.target {
-        Target::Tcp(cluster) => tcp_proxy(cluster, key.defaults.idle_timeout),
+        Target::Tcp(cluster) => tcp_proxy(cluster, &key.defaults),
         Target::Http {
             route,
             grpc_web,
@@ -131,10 +133,8 @@ fn chain(key: &OutboundListener, chain: &Chain) -> lds::FilterChain {
                 route: route.to_string(),
             },
             grpc_web: *grpc_web,
-            tracing: key.defaults.tracing,
-            idle_timeout: key.defaults.idle_timeout,
-            http10: key.defaults.http10,
             absolute_url: *absolute_url,
+            defaults: &key.defaults,
         }),
     };
     lds::FilterChain {
@@ -149,7 +149,7 @@ fn passthrough_chain(key: &OutboundListener) -> lds::FilterChain {
     lds::FilterChain {
         name: "PassthroughFilterChain".to_owned(),
         filter_chain_match: Some(lds::FilterChainMatch::default()),
-        filters: vec![tcp_proxy(&key.fallback, key.defaults.idle_timeout)],
+        filters: vec![tcp_proxy(&key.fallback, &key.defaults)],
         ..Default::default()
     }
 }

@@ -13,7 +13,7 @@ use crate::names;
 use crate::route::inbound_routes;
 use crate::xds::hcm::{self, Manager, Side};
 use crate::xds::listener::{
-    RAW_BUFFER, http_inspector, original_dst, original_src, plaintext_http, tcp_proxy,
+    RAW_BUFFER, black_hole, http_inspector, original_dst, original_src, plaintext_http, tcp_proxy,
 };
 use crate::xds::{duration, socket, wildcard};
 use reef_mesh::Protocol;
@@ -115,7 +115,7 @@ fn blackhole(key: &VirtualInbound) -> lds::FilterChain {
             destination_port: Some(key.port.into()),
             ..Default::default()
         }),
-        filters: vec![tcp_proxy(names::BLACK_HOLE, key.defaults.idle_timeout)],
+        filters: vec![black_hole(&key.defaults)],
         ..Default::default()
     }
 }
@@ -137,10 +137,8 @@ fn http_chain(
             http2: handling.protocol.is_http2(),
         },
         grpc_web: handling.protocol == Protocol::GrpcWeb,
-        tracing: key.defaults.tracing,
-        idle_timeout: key.defaults.idle_timeout,
-        http10: key.defaults.http10,
         absolute_url: false,
+        defaults: &key.defaults,
     });
     lds::FilterChain {
         name: handling.http_name.to_owned(),
@@ -161,7 +159,7 @@ fn tcp_chain(key: &VirtualInbound, handling: &Handling<'_>, port: Option<u16>) -
             transport_protocol: RAW_BUFFER.to_owned(),
             ..Default::default()
         }),
-        filters: vec![tcp_proxy(handling.cluster, key.defaults.idle_timeout)],
+        filters: vec![tcp_proxy(handling.cluster, &key.defaults)],
         ..Default::default()
     }
 }

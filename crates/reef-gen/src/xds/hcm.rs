@@ -5,7 +5,6 @@
 //! name the workload are left out as well, so that equal workloads share their listeners.
 
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use xds_api::Any;
 use xds_api::envoy::config::core::v3 as core;
@@ -17,6 +16,7 @@ use xds_api::envoy::extensions::request_id::uuid::v3::UuidRequestIdConfig;
 use xds_api::envoy::r#type::v3::Percent;
 
 use super::{ZERO, ads, duration};
+use crate::listener::ListenerDefaults;
 
 /// Which side of a connection a manager is on, with what only that side has.
 #[derive(Debug)]
@@ -37,34 +37,29 @@ pub(crate) enum Side {
 
 /// What a manager depends on.
 #[derive(Debug)]
-pub(crate) struct Manager {
+pub(crate) struct Manager<'a> {
     /// Prefix of its statistics, without the final `;`.
     pub stat_prefix: String,
     /// Side.
     pub side: Side,
     /// Adds the gRPC-Web filter.
     pub grpc_web: bool,
-    /// Mesh switch `enableTracing`.
-    pub tracing: bool,
-    /// Closes idle connections; from node metadata.
-    pub idle_timeout: Option<Duration>,
-    /// Accepts HTTP/1.0; from node metadata.
-    pub http10: bool,
     /// Accepts absolute URLs: the explicit HTTP proxy.
     pub absolute_url: bool,
+    /// Settings all listeners of the class share.
+    pub defaults: &'a ListenerDefaults,
 }
 
 /// Builds the network filter.
-pub(crate) fn filter(manager: Manager) -> Filter {
+pub(crate) fn filter(manager: Manager<'_>) -> Filter {
     let Manager {
         stat_prefix,
         side,
         grpc_web,
-        tracing,
-        idle_timeout,
-        http10,
         absolute_url,
+        defaults,
     } = manager;
+    let http10 = defaults.http10;
     let http1 = (http10 || absolute_url).then(|| core::Http1ProtocolOptions {
         accept_http_10: http10,
         allow_absolute_url: absolute_url.then_some(true),
@@ -86,11 +81,13 @@ pub(crate) fn filter(manager: Manager) -> Filter {
         request_id_extension: Some(hcm::RequestIdExtension {
             typed_config: Some(REQUEST_ID.clone()),
         }),
-        tracing: tracing.then(sampling),
+        tracing: defaults.tracing.then(sampling),
         http_protocol_options: http1,
-        common_http_protocol_options: idle_timeout.map(|timeout| core::HttpProtocolOptions {
-            idle_timeout: Some(duration(timeout)),
-            ..Default::default()
+        common_http_protocol_options: defaults.idle_timeout.map(|timeout| {
+            core::HttpProtocolOptions {
+                idle_timeout: Some(duration(timeout)),
+                ..Default::default()
+            }
         }),
         ..Default::default()
     };

@@ -1,7 +1,6 @@
 //! TCP proxies, listener filters and filter-chain matches.
 
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use xds_api::Any;
 use xds_api::envoy::config::core::v3::CidrRange;
@@ -14,15 +13,17 @@ use listener::listener_filter_chain_match_predicate::{MatchSet, Rule};
 use reef_mesh::Cidr;
 
 use super::duration;
+use crate::listener::ListenerDefaults;
+use crate::names;
 
 /// Protocols by which `http_inspector` marks plaintext HTTP.
 pub(crate) const PLAINTEXT_HTTP: [&str; 2] = ["http/1.1", "h2c"];
 
 /// The TCP proxy to one cluster.
-pub(crate) fn tcp_proxy(cluster: &str, idle_timeout: Option<Duration>) -> listener::Filter {
+pub(crate) fn tcp_proxy(cluster: &str, defaults: &ListenerDefaults) -> listener::Filter {
     let config = tcp::TcpProxy {
         stat_prefix: cluster.to_owned(),
-        idle_timeout: idle_timeout.map(duration),
+        idle_timeout: defaults.idle_timeout.map(duration),
         cluster_specifier: Some(tcp::tcp_proxy::ClusterSpecifier::Cluster(
             cluster.to_owned(),
         )),
@@ -34,6 +35,11 @@ pub(crate) fn tcp_proxy(cluster: &str, idle_timeout: Option<Duration>) -> listen
             &config,
         ))),
     }
+}
+
+/// Drops connections that were sent to the capture port itself.
+pub(crate) fn black_hole(defaults: &ListenerDefaults) -> listener::Filter {
+    tcp_proxy(names::BLACK_HOLE, defaults)
 }
 
 /// A match of plaintext HTTP, as `http_inspector` detects it.
