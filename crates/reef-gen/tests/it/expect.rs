@@ -13,22 +13,7 @@ use xds_api::Any;
 use crate::world::{Output, cases, of_case};
 
 /// Cases whose `expect.yaml` is not written yet. Must shrink to nothing.
-const WITHOUT_EXPECTATIONS: &[&str] = &[
-    "declared_http2_is_spoken_upstream",
-    "endpoints_are_grouped_and_weighted_by_locality",
-    "http_joins_a_tcp_listener_by_detection",
-    "http_service_shares_the_wildcard_listener",
-    "inbound_chains_follow_the_oldest_service_of_a_port",
-    "missing_certificates_are_a_problem_not_a_wait",
-    "older_tcp_service_wins_a_shared_address",
-    "registry_only_blocks_unknown_hosts",
-    "reserved_ports_have_a_cluster_but_no_listener",
-    "service_entries_by_resolution",
-    "sidecar_limits_egress_and_declares_ingress",
-    "udp_ports_and_external_names_have_no_cluster",
-    "undeclared_protocol_gets_its_own_route_and_headless_one_listener_per_pod",
-    "unready_endpoints_are_sent_unhealthy_and_terminating_ones_are_not",
-];
+const WITHOUT_EXPECTATIONS: &[&str] = &[];
 
 /// One claim about what the proxy of a case receives.
 #[derive(Debug, Deserialize)]
