@@ -1,16 +1,15 @@
 //! The engine: proxies come and go, snapshots arrive, views leave.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use reef_config::Problem;
-use reef_config::names::Namespace;
 use reef_mesh::{ChangeReport, MeshSnapshot, ProxyIdentity, ProxyNode, ServiceKey, identify};
 use reef_scope::Scope;
 
 use crate::classes::Classes;
 use crate::plan::{ClassId, Connected, ProxyId, PushPlan, PushStats, Sizes};
+use crate::proxies::{Proxies, Proxy};
 use crate::scopes::Scopes;
 use crate::view::ClassView;
 
@@ -35,7 +34,7 @@ pub struct PushEngine {
     snapshot: Arc<MeshSnapshot>,
     generation: u64,
     last_proxy: u64,
-    proxies: BTreeMap<ProxyId, Proxy>,
+    proxies: Proxies,
     scopes: Scopes,
     classes: Classes,
     /// Classes without proxies, the longest idle first; those that got one again are skipped when their turn comes.
@@ -48,12 +47,6 @@ impl Default for PushEngine {
     fn default() -> Self {
         Self::new(PushOptions::default())
     }
-}
-
-#[derive(Debug)]
-struct Proxy {
-    identity: ProxyIdentity,
-    class: ClassId,
 }
 
 /// What the engine knows of a connected proxy.
@@ -78,7 +71,7 @@ impl PushEngine {
             snapshot: Arc::default(),
             generation: 1,
             last_proxy: 0,
-            proxies: BTreeMap::new(),
+            proxies: Proxies::default(),
             scopes: Scopes::default(),
             classes: Classes::default(),
             idle: VecDeque::new(),
@@ -104,7 +97,7 @@ impl PushEngine {
 
     /// Removes a proxy.
     pub fn disconnect(&mut self, proxy: ProxyId) {
-        if let Some(gone) = self.proxies.remove(&proxy) {
+        if let Some(gone) = self.proxies.remove(proxy) {
             self.leave(proxy, gone.class);
             self.evict();
         }
@@ -189,7 +182,7 @@ impl PushEngine {
     /// A connected proxy.
     #[must_use]
     pub fn proxy(&self, proxy: ProxyId) -> Option<ProxyState<'_>> {
-        let Proxy { identity, class } = self.proxies.get(&proxy)?;
+        let Proxy { identity, class } = self.proxies.get(proxy)?;
         let found = self.classes.get(*class)?;
         let scope = &self.scopes.get(found.scope)?.scope;
         Some(ProxyState {
@@ -202,7 +195,7 @@ impl PushEngine {
 
     /// The connected proxies, in order of arrival.
     pub fn proxies(&self) -> impl Iterator<Item = ProxyId> {
-        self.proxies.keys().copied()
+        self.proxies.ids()
     }
 
     /// What is wrong with what is sent, sorted, each once: of scopes, classes and resources.
@@ -260,31 +253,25 @@ impl PushEngine {
         before: &MeshSnapshot,
         report: &ChangeReport,
         remake: &BTreeSet<ClassId>,
-    ) -> Vec<ProxyId> {
-        let touched = Touched::of(before, &self.snapshot, report);
-        if touched.is_nobody() && remake.is_empty() && report.proxies.is_empty() {
-            return Vec::new();
+    ) -> BTreeSet<ProxyId> {
+        let mut check = self.proxies.touched(before, &self.snapshot, report);
+        for class in remake.iter().filter_map(|id| self.classes.get(*id)) {
+            check.extend(&class.proxies);
         }
-        self.proxies
-            .iter()
-            .filter(|(_, proxy)| {
-                remake.contains(&proxy.class) || touched.has(&proxy.identity, report)
-            })
-            .map(|(id, _)| *id)
-            .collect()
+        check
     }
 
     /// Computes the keys of a proxy again and moves it if they differ; returns its new class then.
     fn check(&mut self, proxy: ProxyId) -> Option<ClassId> {
-        let node = Arc::clone(&self.proxies.get(&proxy)?.identity.metadata);
-        let identity = identify(&self.snapshot, &node);
+        let known = self.proxies.get(proxy)?;
+        let old = known.class;
+        let identity = identify(&self.snapshot, &known.identity.metadata);
         let class = self.class_for(&identity);
-        let known = self.proxies.get_mut(&proxy)?;
-        known.identity = identity;
-        if known.class == class {
+        self.proxies.remove(proxy);
+        self.proxies.insert(proxy, Proxy { identity, class });
+        if old == class {
             return None;
         }
-        let old = std::mem::replace(&mut known.class, class);
         self.enter(proxy, class);
         self.leave(proxy, old);
         Some(class)
@@ -377,64 +364,6 @@ impl PushEngine {
             .get(class)
             .map(|class| Arc::clone(&class.view))
             .unwrap_or_default()
-    }
-}
-
-/// Where a change can alter who a proxy is, which scope it has or what it serves.
-#[derive(Debug, Default)]
-struct Touched {
-    everybody: bool,
-    namespaces: BTreeSet<Namespace>,
-    /// Addresses that became or ceased to be endpoints: a service without selector is served by its addresses.
-    addresses: BTreeSet<IpAddr>,
-}
-
-impl Touched {
-    fn of(before: &MeshSnapshot, after: &MeshSnapshot, report: &ChangeReport) -> Self {
-        let root = &after.settings().root_namespace;
-        let rules = || report.sidecars.iter().chain(&report.rules);
-        let everybody = report.settings || rules().any(|key| key.namespace == *root);
-        let namespaces = rules()
-            .map(|key| &key.namespace)
-            .chain(report.services.iter().map(|key| &key.namespace))
-            .chain(&report.namespaces)
-            .cloned()
-            .collect();
-        let mut addresses = BTreeSet::new();
-        for key in &report.endpoints {
-            let of = |snapshot: &MeshSnapshot| -> BTreeSet<IpAddr> {
-                let endpoints = snapshot.endpoints(key);
-                endpoints
-                    .into_iter()
-                    .flat_map(|all| all.iter())
-                    .filter_map(|one| one.address.ip())
-                    .collect()
-            };
-            // Ports decide too, so every address counts, not only those that differ.
-            addresses.extend(of(before));
-            addresses.extend(of(after));
-        }
-        Self {
-            everybody,
-            namespaces,
-            addresses,
-        }
-    }
-
-    fn is_nobody(&self) -> bool {
-        !self.everybody && self.namespaces.is_empty() && self.addresses.is_empty()
-    }
-
-    fn has(&self, proxy: &ProxyIdentity, report: &ChangeReport) -> bool {
-        let pod = proxy.metadata.pod.as_ref();
-        self.everybody
-            || self.namespaces.contains(&proxy.namespace)
-            || pod
-                .is_some_and(|pod| report.proxies.contains(pod) || self.namespaces.contains(&pod.0))
-            || proxy
-                .ips
-                .first()
-                .is_some_and(|ip| self.addresses.contains(ip))
     }
 }
 

@@ -19,6 +19,7 @@ mod metrics;
 mod part;
 mod parts;
 mod plan;
+mod proxies;
 mod scopes;
 mod slab;
 mod sorted;

@@ -337,6 +337,41 @@ fn what_does_not_exist_has_an_empty_form_where_envoy_would_wait() {
     assert!(view.absent(ResourceType::Cluster, "x").is_none());
 }
 
+#[test]
+fn a_moved_node_is_seen_by_the_proxies_on_it_and_by_no_other() {
+    let on = |zone: &str| {
+        format!(
+            "apiVersion: v1\nkind: Node\nmetadata:\n  name: n1\n  labels: {{topology.kubernetes.io/region: eu, \
+             topology.kubernetes.io/zone: {zone}}}\n---\n"
+        )
+    };
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p1, namespace: one, labels: {app: a}}\n\
+               spec: {nodeName: n1}\nstatus: {podIP: 10.9.0.1, phase: Running}\n---\n";
+    let mut world = World::new(&(two() + &on("a") + pod));
+    let one = world.connect("p1", "one", "a");
+    world.connect("p2", "two", "b");
+    let zone = |world: &World| {
+        let known = world.engine.proxy(one.proxy).expect("connected");
+        known.identity.locality.to_string()
+    };
+    assert_eq!(zone(&world), "eu/a");
+    let plan = world.apply(&on("b"));
+    assert_eq!(zone(&world), "eu/b");
+    assert_eq!(plan.stats.proxies_checked, 1);
+}
+
+#[test]
+fn an_endpoint_change_asks_no_proxy_but_those_at_its_addresses() {
+    let mut world = World::new(&two());
+    for number in 1..=20 {
+        let ip = format!("10.9.0.{number}");
+        world.engine.connect(node("p", "one", "a", &ip));
+    }
+    let here = world.engine.connect(node("q", "one", "a", "10.0.0.5"));
+    let plan = world.apply(&slice("a", "one", &[1, 5]));
+    assert_eq!(plan.stats.proxies_checked, 1, "{here:?}");
+}
+
 /// One random change.
 #[derive(Debug, Clone)]
 enum Step {
