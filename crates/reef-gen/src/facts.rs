@@ -6,7 +6,7 @@
 //! share a class.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use reef_mesh::{
     Interception, IpMode, MeshSnapshot, ProxyIdentity, Registry, Resolution, Service, ServiceKey,
     ServiceTarget, WorkloadCert,
 };
-use reef_scope::{IngressEndpoint, Scope, ScopeId};
+use reef_scope::{IngressEndpoint, OutboundPolicy, Scope, ScopeId};
 
 use crate::names::{INBOUND_CAPTURE_PORT, OUTBOUND_CAPTURE_PORT};
 
@@ -42,6 +42,8 @@ pub struct ProxyFacts {
     pub reserved_ports: Arc<[u16]>,
     /// Idle timeout of its HTTP and TCP proxies.
     pub idle_timeout: Option<Duration>,
+    /// Resolver of names nobody declared, only if the outbound policy has them resolved.
+    pub dns_proxy: Option<SocketAddr>,
     /// Accepts HTTP/1.0.
     pub http10: bool,
     /// Port of its explicit HTTP proxy; `None` takes the mesh's.
@@ -78,6 +80,8 @@ pub struct ClustersKey {
     pub ingress_ips: Arc<[IpAddr]>,
     /// Service targets, only if they decide the inbound clusters.
     pub targets: Arc<[TargetKey]>,
+    /// As [`ProxyFacts::dns_proxy`].
+    pub dns_proxy: Option<SocketAddr>,
     /// As [`ProxyFacts::node`]: inline endpoints are filtered by it.
     pub node: Option<Option<Arc<str>>>,
     /// As [`ProxyFacts::networks`].
@@ -114,6 +118,8 @@ pub struct ListenersKey {
     pub ingress_ips: Arc<[IpAddr]>,
     /// As [`ProxyFacts::reserved_ports`].
     pub reserved_ports: Arc<[u16]>,
+    /// As [`ProxyFacts::dns_proxy`]: a filter must have the same cache as its cluster.
+    pub dns_proxy: Option<SocketAddr>,
     /// As [`ProxyFacts::idle_timeout`].
     pub idle_timeout: Option<Duration>,
     /// As [`ProxyFacts::http10`].
@@ -192,6 +198,9 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
             .text("IDLE_TIMEOUT")
             .and_then(go_duration)
             .filter(|idle| !idle.is_zero()),
+        dns_proxy: (scope.outbound_policy == OutboundPolicy::AllowAnyDynamicDns)
+            .then(|| dns_proxy(proxy))
+            .flatten(),
         http10: proxy.text("HTTP10") == Some("1"),
         http_proxy_port: proxy
             .text("HTTP_PROXY_PORT")
@@ -227,6 +236,7 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
             workload_cert: facts.workload_cert,
             ingress_ips: facts.ingress_ips.clone(),
             targets: targets.clone(),
+            dns_proxy: facts.dns_proxy,
             node: facts.node.clone(),
             networks: facts.networks.clone(),
         },
@@ -244,6 +254,7 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
             own_headless: facts.own_headless.clone(),
             ingress_ips: facts.ingress_ips.clone(),
             reserved_ports: facts.reserved_ports.clone(),
+            dns_proxy: facts.dns_proxy,
             idle_timeout: facts.idle_timeout,
             http10: facts.http10,
             http_proxy_port: facts.http_proxy_port,
@@ -336,6 +347,15 @@ fn reserved_ports(proxy: &ProxyIdentity) -> Arc<[u16]> {
     ports.sort_unstable();
     ports.dedup();
     ports.into()
+}
+
+/// The resolver beside the proxy: an address and port, or a name for this machine and a port.
+fn dns_proxy(proxy: &ProxyIdentity) -> Option<SocketAddr> {
+    let text = proxy.text("DNS_PROXY_ADDR")?;
+    let local = text
+        .strip_prefix("localhost:")
+        .map(|port| format!("127.0.0.1:{port}"));
+    local.as_deref().unwrap_or(text).parse().ok()
 }
 
 /// A port in metadata: a number, or text as the agent writes it.

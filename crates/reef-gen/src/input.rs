@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use reef_config::istio::H2UpgradePolicy;
 use reef_config::{Kind, Problem};
 use reef_mesh::{
-    Interception, MeshSnapshot, Resolution, Service, ServicePort, ServiceTarget, WorkloadCert,
+    Interception, MeshSnapshot, Protocol, Resolution, Service, ServicePort, ServiceTarget,
+    WorkloadCert,
 };
 use reef_scope::{OutboundPolicy, Scope};
 
+use crate::cluster::dynamic::Lookup;
 use crate::cluster::{ClusterDefaults, Keepalive};
 use crate::endpoint::Selection;
 use crate::facts::ProxyFacts;
@@ -68,8 +71,10 @@ pub fn problems(input: &ClassInput) -> Vec<Problem> {
     }
     let (_, policy) = fallback(input);
     found.extend(policy);
-    for (service, port) in input.ports() {
-        found.extend(cluster_problem(input, service, port));
+    for scoped in &input.scope.services {
+        for port in &scoped.service.ports {
+            found.extend(cluster_problem(input, &scoped.service, port));
+        }
     }
     found.sort();
     found.dedup();
@@ -77,18 +82,6 @@ pub fn problems(input: &ClassInput) -> Vec<Problem> {
 }
 
 impl ClassInput {
-    /// The service ports that have an outbound cluster's name, in scope order.
-    pub(crate) fn ports(&self) -> impl Iterator<Item = (&Arc<Service>, &ServicePort)> {
-        self.scope.services.iter().flat_map(|scoped| {
-            let service = &scoped.service;
-            service
-                .ports
-                .iter()
-                .filter(|port| is_routable(service, port))
-                .map(move |port| (service, port))
-        })
-    }
-
     /// Mesh settings clusters read.
     pub(crate) fn cluster_defaults(&self) -> ClusterDefaults {
         let config = &self.snapshot.settings().config;
@@ -100,6 +93,24 @@ impl ClassInput {
                 interval: keepalive.interval.map(|interval| interval.0),
             }),
             dns_refresh: config.dns_refresh_rate.0,
+            h2_upgrade: config.h2_upgrade_policy == H2UpgradePolicy::Upgrade,
+        }
+    }
+
+    /// How declared names are resolved.
+    pub(crate) fn lookup(&self) -> Lookup {
+        Lookup {
+            ip_mode: self.proxy.ip_mode,
+            refresh: self.snapshot.settings().config.dns_refresh_rate.0,
+            resolver: None,
+        }
+    }
+
+    /// How names nobody declared are resolved.
+    pub(crate) fn any_lookup(&self) -> Lookup {
+        Lookup {
+            resolver: self.proxy.dns_proxy,
+            ..self.lookup()
         }
     }
 
@@ -119,11 +130,26 @@ impl ClassInput {
 /// True if proxies route to the port: neither UDP nor an alias of another service, nor of a kind
 /// that is not built yet.
 pub(crate) fn is_routable(service: &Service, port: &ServicePort) -> bool {
-    port.protocol != reef_mesh::Protocol::Udp
+    port.protocol != Protocol::Udp
         && !matches!(
             service.resolution,
             Resolution::Alias | Resolution::DynamicDns
         )
+}
+
+/// True if the port has an outbound cluster. Names a wildcard stands for can be told from requests
+/// and from TLS only.
+pub(crate) fn has_cluster(service: &Service, port: &ServicePort) -> bool {
+    match service.resolution {
+        Resolution::DynamicDns => {
+            service.key.hostname.is_wildcard()
+                && matches!(
+                    port.protocol,
+                    Protocol::Http | Protocol::Http2 | Protocol::Grpc | Protocol::Tls
+                )
+        }
+        _ => is_routable(service, port),
+    }
 }
 
 /// The cluster that gets traffic for unknown destinations, and what is wrong with the policy.
@@ -178,14 +204,17 @@ pub(crate) fn is_unresolvable(input: &ClassInput, service: &Service, port: &Serv
 }
 
 fn cluster_problem(input: &ClassInput, service: &Service, port: &ServicePort) -> Option<Problem> {
-    is_unresolvable(input, service, port).then(|| {
-        Problem::warning(
-            "no-endpoints",
-            format!(
-                "port {} has no endpoint to resolve, so it has no cluster",
-                port.number
-            ),
-        )
-        .of(&service.object)
+    let number = port.number;
+    if service.resolution == Resolution::DynamicDns && !has_cluster(service, port) {
+        let reason = format!(
+            "port {number} of {} has no cluster: names are resolved dynamically for wildcard hosts \
+             and the protocols HTTP, HTTP2, GRPC and TLS",
+            service.key.hostname
+        );
+        return Some(Problem::warning("dynamic-dns", reason).of(&service.object));
+    }
+    (is_routable(service, port) && is_unresolvable(input, service, port)).then(|| {
+        let reason = format!("port {number} has no endpoint to resolve, so it has no cluster");
+        Problem::warning("no-endpoints", reason).of(&service.object)
     })
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 pub const BLACK_HOLE: &str = "BlackHoleCluster";
 /// Outbound traffic to addresses nobody declared.
 pub const PASSTHROUGH: &str = "PassthroughCluster";
+/// Outbound HTTP to names nobody declared, where the mesh has them resolved.
+pub const ALLOW_ANY_DYNAMIC_DNS: &str = "AllowAnyDynamicDNSCluster";
 /// Inbound traffic to ports nobody declared.
 pub const INBOUND_PASSTHROUGH: &str = "InboundPassthroughCluster";
 /// The listener that takes all redirected outbound connections.

@@ -3,6 +3,7 @@
 
 use xds_api::envoy::config::cluster::v3::{self as cds, cluster::DiscoveryType, cluster::LbPolicy};
 
+use super::dynamic::{ANY_CACHE, cluster_type};
 use super::protocol::{base, discovery, inbound_source, passthrough_options};
 use super::{FixedCluster, FixedKind};
 use crate::names;
@@ -16,6 +17,12 @@ pub(crate) fn build(key: &FixedCluster) -> cds::Cluster {
             ..base(names::BLACK_HOLE, &key.defaults)
         },
         FixedKind::Passthrough => passthrough(key),
+        FixedKind::AllowAnyDynamicDns(lookup) => cds::Cluster {
+            name: names::ALLOW_ANY_DYNAMIC_DNS.to_owned(),
+            alt_stat_name: format!("{};", names::ALLOW_ANY_DYNAMIC_DNS),
+            cluster_discovery_type: cluster_type(ANY_CACHE.to_owned(), &lookup),
+            ..passthrough(key)
+        },
         // The stat name stays that of the other passthrough cluster, as in Istio.
         FixedKind::InboundPassthrough(ip_mode) => cds::Cluster {
             name: names::INBOUND_PASSTHROUGH.to_owned(),

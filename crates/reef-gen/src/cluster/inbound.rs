@@ -19,7 +19,7 @@ const NO_CLEANUP: well_known::Duration = well_known::Duration {
 
 pub(crate) fn build(key: &InboundCluster) -> cds::Cluster {
     let mut cluster = cds::Cluster {
-        typed_extension_protocol_options: options(key.protocol),
+        typed_extension_protocol_options: options(key.protocol, false),
         metadata: Some(metadata(key)),
         ..base(&key.name, &key.defaults)
     };

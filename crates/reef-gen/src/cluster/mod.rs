@@ -1,5 +1,6 @@
 //! Clusters: one per service port in scope, one per local port, and the fixed ones.
 
+pub(crate) mod dynamic;
 mod fixed;
 mod inbound;
 mod outbound;
@@ -17,6 +18,7 @@ use xds_api::envoy::config::cluster::v3 as cds;
 
 use crate::endpoint::Selection;
 use crate::names;
+use dynamic::Lookup;
 
 pub use select::cluster_keys;
 pub(crate) use select::declared_identity;
@@ -44,6 +46,8 @@ pub(crate) struct ClusterDefaults {
     pub keepalive: Option<Keepalive>,
     /// How often names are resolved again if their TTL says nothing.
     pub dns_refresh: Duration,
+    /// Ports declared HTTP are spoken to in HTTP/2.
+    pub h2_upgrade: bool,
 }
 
 /// TCP keepalive; absent parts are the operating system's.
@@ -65,8 +69,8 @@ pub struct OutboundCluster {
     pub(crate) port: usize,
     /// Endpoints, only where they are part of the cluster, and which of them.
     pub(crate) inline: Option<(Arc<ServiceEndpoints>, Selection)>,
-    /// Address families to resolve, only where names are resolved.
-    pub(crate) lookup: Option<IpMode>,
+    /// How names are resolved, only where they are.
+    pub(crate) lookup: Option<Lookup>,
     pub(crate) defaults: Arc<ClusterDefaults>,
 }
 
@@ -117,6 +121,8 @@ pub(crate) enum FixedKind {
     BlackHole,
     /// To the original destination.
     Passthrough,
+    /// To the name the request asks for.
+    AllowAnyDynamicDns(Lookup),
     /// To the original destination, from 127.0.0.6.
     InboundPassthrough(IpMode),
 }
@@ -138,6 +144,7 @@ impl FixedKind {
         match self {
             Self::BlackHole => names::BLACK_HOLE,
             Self::Passthrough => names::PASSTHROUGH,
+            Self::AllowAnyDynamicDns(_) => names::ALLOW_ANY_DYNAMIC_DNS,
             Self::InboundPassthrough(_) => names::INBOUND_PASSTHROUGH,
         }
     }

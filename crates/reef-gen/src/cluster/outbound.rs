@@ -1,20 +1,19 @@
 //! Clusters of service ports.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use reef_mesh::{IpMode, Registry, Resolution, Service, TargetPort};
-use xds_api::Any;
+use reef_mesh::{Registry, Resolution, Service, TargetPort};
 use xds_api::envoy::config::cluster::v3::{
     self as cds,
     cluster::{DiscoveryType, DnsLookupFamily, LbPolicy},
 };
 use xds_api::envoy::config::core::v3 as core;
-use xds_api::envoy::extensions::network::dns_resolver::cares::v3::CaresDnsResolverConfig;
 use xds_api::envoy::r#type::v3::Percent;
 
 use super::OutboundCluster;
+use super::dynamic::{cache_name, cluster_type, family, resolver};
 use super::inbound::service_value;
 use super::protocol::{base, discovery, options};
 use crate::endpoint::assignment;
@@ -30,7 +29,7 @@ pub(crate) fn build(key: &OutboundCluster) -> cds::Cluster {
         return base(&key.name, &key.defaults);
     };
     let mut cluster = cds::Cluster {
-        typed_extension_protocol_options: options(port.protocol),
+        typed_extension_protocol_options: options(port.protocol, key.defaults.h2_upgrade),
         metadata: Some(metadata(service)),
         // Unhealthy endpoints are sent, and used only when nothing else is left.
         common_lb_config: Some(cds::cluster::CommonLbConfig {
@@ -47,7 +46,15 @@ pub(crate) fn build(key: &OutboundCluster) -> cds::Cluster {
             cluster.lb_config = port_override(service, &port.target);
         }
         Resolution::Dns | Resolution::DnsRoundRobin => inline(&mut cluster, key, &port.name),
-        Resolution::ClientSide | Resolution::DynamicDns | Resolution::Alias => {
+        Resolution::DynamicDns => {
+            cluster.lb_policy = LbPolicy::ClusterProvided.into();
+            // Names come and go with requests: there is no panic without the named host.
+            cluster.common_lb_config = Some(cds::cluster::CommonLbConfig::default());
+            cluster.cluster_discovery_type = key
+                .lookup
+                .and_then(|lookup| cluster_type(cache_name(&service.key.hostname), &lookup));
+        }
+        Resolution::ClientSide | Resolution::Alias => {
             cluster.cluster_discovery_type = discovery(DiscoveryType::Eds);
             cluster.eds_cluster_config = Some(cds::cluster::EdsClusterConfig {
                 eds_config: Some(xds::ads()),
@@ -74,29 +81,19 @@ fn inline(cluster: &mut cds::Cluster, key: &OutboundCluster, port: &Arc<str>) {
     cluster.cluster_discovery_type = discovery(kind);
     cluster.dns_lookup_family = match key.lookup {
         _ if service.race_first_connect => DnsLookupFamily::All,
-        Some(IpMode::V6) => DnsLookupFamily::V6Only,
-        Some(IpMode::V4 | IpMode::Dual) | None => DnsLookupFamily::V4Only,
+        Some(lookup) => family(lookup.ip_mode),
+        None => DnsLookupFamily::V4Only,
     }
     .into();
     cluster.dns_refresh_rate = Some(xds::duration(key.defaults.dns_refresh));
     cluster.respect_dns_ttl = true;
     cluster.dns_jitter = Some(xds::duration(DNS_JITTER));
-    cluster.typed_dns_resolver_config = Some(core::TypedExtensionConfig {
-        name: "envoy.network.dns_resolver.cares".to_owned(),
-        typed_config: Some(RESOLVER.clone()),
-    });
+    cluster.typed_dns_resolver_config = Some(resolver(None));
     if let Some((endpoints, only)) = &key.inline {
         let some = endpoints.of_port(port).iter().take(most);
         cluster.load_assignment = Some(assignment(&key.name, some, only));
     }
 }
-
-static RESOLVER: LazyLock<Any> = LazyLock::new(|| {
-    Any::pack(&CaresDnsResolverConfig {
-        udp_max_queries: Some(100),
-        ..Default::default()
-    })
-});
 
 /// A `NONE` service entry may map its port: the destination keeps its address, not its port.
 fn port_override(service: &Service, target: &TargetPort) -> Option<cds::cluster::LbConfig> {

@@ -24,7 +24,8 @@ pub(crate) type Options = BTreeMap<String, Any>;
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 /// Options for a port of this protocol: HTTP/2 where declared, the client's choice where detected.
-pub(crate) fn options(protocol: Protocol) -> Options {
+/// `upgrade` speaks HTTP/2 also where only HTTP is declared.
+pub(crate) fn options(protocol: Protocol, upgrade: bool) -> Options {
     static HTTP2: LazyLock<Any> = LazyLock::new(|| {
         pack(
             None,
@@ -36,7 +37,7 @@ pub(crate) fn options(protocol: Protocol) -> Options {
         )
     });
     static DOWNSTREAM: LazyLock<Any> = LazyLock::new(|| pack(None, use_downstream()));
-    if protocol.is_http2() {
+    if protocol.is_http2() || (upgrade && protocol == Protocol::Http) {
         named(&HTTP2)
     } else if protocol.is_auto() {
         named(&DOWNSTREAM)

@@ -5,15 +5,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use reef_config::mesh_config::InboundTrafficPolicyMode;
-use reef_mesh::Interception;
-use reef_scope::{IngressEndpoint, IngressListener};
+use reef_mesh::{Interception, Resolution};
+use reef_scope::{IngressEndpoint, IngressListener, OutboundPolicy};
 
 use super::{
     ClusterDefaults, ClusterKey, FixedCluster, FixedKind, InboundCluster, InboundTarget,
     OutboundCluster,
 };
 use crate::facts::identity;
-use crate::input::{ClassInput, is_routable, is_unresolvable};
+use crate::input::{ClassInput, has_cluster, is_unresolvable};
 use crate::{names, xds};
 
 /// Selects the clusters of a class: outbound in scope order, fixed, inbound by port.
@@ -29,6 +29,9 @@ pub fn cluster_keys(input: &ClassInput) -> Vec<ClusterKey> {
     };
     keys.push(fixed(FixedKind::BlackHole));
     keys.push(fixed(FixedKind::Passthrough));
+    if input.scope.outbound_policy == OutboundPolicy::AllowAnyDynamicDns {
+        keys.push(fixed(FixedKind::AllowAnyDynamicDns(input.any_lookup())));
+    }
     keys.extend(
         inbound(input, &defaults)
             .into_iter()
@@ -47,15 +50,17 @@ fn outbound(input: &ClassInput, defaults: &Arc<ClusterDefaults>) -> Vec<ClusterK
             .then(|| input.snapshot.endpoints(&service.key).cloned())
             .flatten()
             .map(|endpoints| (endpoints, input.selection(service)));
+        let resolves = inline.is_some() || service.resolution == Resolution::DynamicDns;
+        let lookup = resolves.then(|| input.lookup());
         for (index, port) in service.ports.iter().enumerate() {
-            if !is_routable(service, port) || is_unresolvable(input, service, port) {
+            if !has_cluster(service, port) || is_unresolvable(input, service, port) {
                 continue;
             }
             keys.push(ClusterKey::Outbound(OutboundCluster {
                 name: names::outbound_cluster(port.number, &service.key.hostname),
                 service: service.clone(),
                 port: index,
-                lookup: inline.as_ref().map(|_| input.proxy.ip_mode),
+                lookup,
                 inline: inline.clone(),
                 defaults: defaults.clone(),
             }));
