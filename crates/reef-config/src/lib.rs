@@ -18,6 +18,7 @@
 #[macro_use]
 mod macros;
 
+pub mod access_log;
 pub mod change;
 pub mod istio;
 pub mod k8s;
@@ -28,6 +29,7 @@ pub mod names;
 pub mod object;
 pub mod parse;
 pub mod problem;
+pub mod proxy_config;
 pub mod scalar;
 
 pub use change::{Change, ChangeBatch};

@@ -1,9 +1,10 @@
 //! `istio.mesh.v1alpha1.MeshConfig`: the fields rules read, with Istio's defaults.
 //!
+//! Defaults are those of Istio's `pkg/config/mesh/mesh.go`, as IC 3.4, 5 and 7 state them, else the
+//! zero value of the API.
+//!
 //! [`APPLIED`] lists what Reef acts upon today. A field that is present and not in that list is named in a
 //! [`Problem`](crate::Problem) when the configuration is parsed, so nothing is dropped in silence.
-
-use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
@@ -12,6 +13,7 @@ use crate::istio::{
     OutboundTrafficPolicyMode, TcpKeepalive,
 };
 use crate::names::Namespace;
+use crate::proxy_config::MeshProxyConfig;
 use crate::scalar::ApiDuration;
 
 /// The fields of `MeshConfig` that Reef acts upon today, by their API names.
@@ -32,7 +34,12 @@ pub const APPLIED: &[&str] = &[
     "tcpKeepalive",
     "dnsRefreshRate",
     "enableTracing",
+    "trustDomain",
+    "discoverySelectors",
 ];
+
+/// As [`APPLIED`], for the fields of `defaultConfig` and of everything that is merged over it.
+pub const APPLIED_TO_PROXIES: &[&str] = &["interceptionMode"];
 
 /// The mesh configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -50,7 +57,7 @@ pub struct MeshConfig {
     pub inbound_traffic_policy: InboundTrafficPolicy,
     /// Whether TLS is chosen by what the endpoint can do; yes.
     pub enable_auto_mtls: bool,
-    /// Whether proxies trace; no.
+    /// Whether proxies trace; yes.
     pub enable_tracing: bool,
     /// Port of captured outbound traffic; 15001.
     pub proxy_listen_port: u16,
@@ -132,7 +139,7 @@ impl Default for MeshConfig {
             },
             inbound_traffic_policy: InboundTrafficPolicy::default(),
             enable_auto_mtls: true,
-            enable_tracing: false,
+            enable_tracing: true,
             proxy_listen_port: 15001,
             proxy_inbound_listen_port: 15006,
             proxy_http_port: 0,
@@ -217,98 +224,6 @@ api_structs! {
         pub ecdh_curves: Vec<String>,
         /// Allowed ciphers.
         pub cipher_suites: Vec<String>,
-    }
-
-    /// `istio.mesh.v1alpha1.ProxyConfig`: settings of one proxy, also in node metadata.
-    pub struct MeshProxyConfig {
-        /// Worker threads.
-        pub concurrency: Option<i32>,
-        /// Grace time of draining.
-        pub drain_duration: Option<ApiDuration>,
-        /// Grace time of ending.
-        pub termination_drain_duration: Option<ApiDuration>,
-        /// Address of the control plane.
-        pub discovery_address: Option<String>,
-        /// Name of the proxy's own service.
-        pub service_cluster: Option<String>,
-        /// `REDIRECT`, `TPROXY` or `NONE`.
-        pub interception_mode: Option<String>,
-        /// Admin port.
-        pub proxy_admin_port: Option<u16>,
-        /// Port of the status server.
-        pub status_port: Option<u16>,
-        /// Prefixes and suffixes of statistics that are kept.
-        pub proxy_stats_matcher: Option<ProxyStatsMatcher>,
-        /// Environment and metadata of the proxy.
-        pub proxy_metadata: BTreeMap<String, String>,
-        /// Whether the application waits for the proxy.
-        pub hold_application_until_proxy_starts: Option<bool>,
-        /// Tracing; kept raw.
-        pub tracing: Option<serde_json::Value>,
-        /// Trusted proxies in front.
-        pub gateway_topology: Option<GatewayTopology>,
-        /// Request headers of the proxy.
-        pub proxy_headers: Option<ProxyHeaders>,
-        /// Access log service; kept raw.
-        pub envoy_access_log_service: Option<serde_json::Value>,
-        /// Metrics service; kept raw.
-        pub envoy_metrics_service: Option<serde_json::Value>,
-        /// Statistics tags.
-        pub extra_stat_tags: Vec<String>,
-        /// Image.
-        pub image: Option<crate::istio::ProxyImage>,
-        /// Runtime values.
-        pub runtime_values: BTreeMap<String, String>,
-        /// Directory of the configuration.
-        pub config_path: Option<String>,
-        /// The proxy's binary.
-        pub binary_path: Option<String>,
-        /// How the connection to the control plane is secured.
-        pub control_plane_auth_policy: Option<String>,
-    }
-
-    /// `ProxyConfig.ProxyStatsMatcher`.
-    pub struct ProxyStatsMatcher {
-        /// Prefixes.
-        pub inclusion_prefixes: Vec<String>,
-        /// Suffixes.
-        pub inclusion_suffixes: Vec<String>,
-        /// Expressions.
-        pub inclusion_regexps: Vec<String>,
-    }
-
-    /// `Topology`.
-    pub struct GatewayTopology {
-        /// Trusted proxies in front.
-        pub num_trusted_proxies: Option<u32>,
-        /// What happens to client certificate details.
-        pub forward_client_cert_details: Option<String>,
-        /// Expect the PROXY protocol.
-        pub proxy_protocol: Option<serde_json::Value>,
-    }
-
-    /// `ProxyConfig.ProxyHeaders`; each part kept raw.
-    pub struct ProxyHeaders {
-        /// Client certificate header.
-        pub forwarded_client_cert: Option<String>,
-        /// `x-request-id`.
-        pub request_id: Option<serde_json::Value>,
-        /// `server`.
-        pub server: Option<serde_json::Value>,
-        /// `x-envoy-attempt-count`.
-        pub attempt_count: Option<serde_json::Value>,
-        /// Debug headers of Envoy.
-        pub envoy_debug_headers: Option<serde_json::Value>,
-        /// Peer metadata headers.
-        pub metadata_exchange_headers: Option<serde_json::Value>,
-        /// Whether the case of HTTP/1 headers is kept.
-        pub preserve_http1_header_case: Option<bool>,
-        /// Whether `x-forwarded-host` is set.
-        pub x_forwarded_host: Option<serde_json::Value>,
-        /// Whether `x-forwarded-port` is set.
-        pub x_forwarded_port: Option<serde_json::Value>,
-        /// Which client certificate details are set.
-        pub set_current_client_cert_details: Option<serde_json::Value>,
     }
 }
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use reef_config::Labels;
 use reef_config::names::{ClusterId, Namespace};
+use reef_config::proxy_config::MeshProxyConfig;
 
-use crate::{Locality, MeshSnapshot, Pod, ProxyKind, ProxyNode};
+use crate::{Locality, MeshSnapshot, Pod, ProxyKind, ProxyNode, ProxySettings};
 
 /// Which IP families a proxy has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +19,19 @@ pub enum IpMode {
     V6,
     /// Both.
     Dual,
+}
+
+impl Interception {
+    /// The mode of this name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "REDIRECT" => Some(Self::Redirect),
+            "TPROXY" => Some(Self::Tproxy),
+            "NONE" => Some(Self::None),
+            _ => None,
+        }
+    }
 }
 
 impl IpMode {
@@ -89,6 +103,9 @@ pub struct ProxyIdentity {
     pub dns_domain: Arc<str>,
     /// Networks whose endpoints it wants, sorted; empty means all.
     pub network_view: Box<[Arc<str>]>,
+    /// Its settings: metadata `PROXY_CONFIG`, else the mesh's with the root namespace's, its
+    /// namespace's and its own `ProxyConfig` laid over them.
+    pub settings: Arc<ProxySettings>,
     /// Container ports it tells of itself: name and number.
     pub pod_ports: Box<[(Arc<str>, u16)]>,
     /// Its pod, if the mesh knows it.
@@ -163,6 +180,7 @@ pub fn identify(snapshot: &MeshSnapshot, node: &ProxyNode) -> ProxyIdentity {
         .collect();
     network_view.sort();
     network_view.dedup();
+    let settings = settings(snapshot, node, pod.as_deref(), &labels);
     ProxyIdentity {
         kind: node.kind,
         id: node.id.clone(),
@@ -174,7 +192,8 @@ pub fn identify(snapshot: &MeshSnapshot, node: &ProxyNode) -> ProxyIdentity {
         cluster,
         ip_mode: IpMode::of(&node.ips),
         ips: node.ips.clone(),
-        interception: interception(node),
+        interception: interception(node, pod.as_deref(), &settings),
+        settings,
         workload_cert: workload_cert(node),
         node_name,
         dns_domain: node.dns_domain.clone(),
@@ -185,12 +204,54 @@ pub fn identify(snapshot: &MeshSnapshot, node: &ProxyNode) -> ProxyIdentity {
     }
 }
 
-fn interception(node: &ProxyNode) -> Interception {
-    match node.text("INTERCEPTION_MODE") {
-        Some("TPROXY") => Interception::Tproxy,
-        Some("NONE") => Interception::None,
-        _ => Interception::Redirect,
+/// What the proxy says; else the annotation of its pod, which the injector reads; else its settings.
+fn interception(node: &ProxyNode, pod: Option<&Pod>, settings: &ProxySettings) -> Interception {
+    node.text("INTERCEPTION_MODE")
+        .map(|mode| Interception::parse(mode).unwrap_or_default())
+        .or_else(|| pod?.interception)
+        .unwrap_or(settings.interception)
+}
+
+fn settings(
+    snapshot: &MeshSnapshot,
+    node: &ProxyNode,
+    pod: Option<&Pod>,
+    labels: &Labels,
+) -> Arc<ProxySettings> {
+    if let Some(own) = &node.settings {
+        return Arc::new(ProxySettings::new(own));
     }
+    let mesh = snapshot.settings();
+    let root = &mesh.root_namespace;
+    // Of each level the oldest object counts. One with a selector in the root namespace is for
+    // workloads of that namespace only.
+    let level = |namespace: &Namespace, selected: bool| {
+        let found = snapshot.proxy_configs(namespace).iter().find(|rule| {
+            let selector = rule.spec.selector.as_ref();
+            let labels_of = selector.map(|selector| &selector.labels);
+            match labels_of.filter(|wanted| !wanted.is_empty()) {
+                Some(wanted) => selected && wanted.selects(labels),
+                None => !selected,
+            }
+        });
+        found.map(|rule| MeshProxyConfig::of_object(&rule.spec))
+    };
+    let own_level = (node.namespace != *root).then(|| level(&node.namespace, false));
+    let annotated = pod.and_then(|pod| pod.proxy_config.as_deref().cloned());
+    let layers = [
+        level(root, false),
+        own_level.flatten(),
+        annotated,
+        level(&node.namespace, true),
+    ];
+    if layers.iter().all(Option::is_none) {
+        return mesh.proxy.clone();
+    }
+    let mut merged = mesh.config.default_config.clone();
+    for layer in layers.iter().flatten() {
+        merged.overlay(layer);
+    }
+    Arc::new(ProxySettings::new(&merged))
 }
 
 /// An Istio agent's bootstrap always has the SDS cluster; a plain Envoy's only if it says so.

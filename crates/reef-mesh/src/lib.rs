@@ -47,7 +47,11 @@ pub use rules::{
 pub use service::{
     Registry, Resolution, Service, ServiceKey, ServiceOrder, ServicePort, TargetPort,
 };
-pub use settings::{MeshSettings, Unenforced};
+pub use settings::{
+    AccessLog, AccessLogFormat, CertDetails, ClusterLocal, Discovery, Distribution, HeaderPolicy,
+    Keepalive, LocalityPreference, MeshDefaults, MeshSettings, PathNormalization, ProxySettings,
+    ServerName, TlsLimits, Unenforced,
+};
 pub use snapshot::{MeshSnapshot, NamespaceInfo};
 pub use targets::ServiceTarget;
 pub use workload::{NodeInfo, Pod, WorkloadInstance};

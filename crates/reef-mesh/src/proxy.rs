@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use reef_config::names::Namespace;
+use reef_config::proxy_config::MeshProxyConfig;
 
 use reef_config::Labels;
 
@@ -34,6 +35,38 @@ impl MetaValue {
         match self {
             Self::String(text) => Some(text),
             _ => None,
+        }
+    }
+
+    /// The value as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let quoted = |text: &str| {
+            let mut out = String::from("\"");
+            for c in text.chars() {
+                match c {
+                    '"' | '\\' => out.extend(['\\', c]),
+                    c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+                    c => out.push(c),
+                }
+            }
+            out + "\""
+        };
+        match self {
+            Self::Null => "null".to_owned(),
+            Self::Bool(value) => value.to_string(),
+            Self::Number(number) => number.to_string(),
+            Self::String(text) => quoted(text),
+            Self::List(items) => {
+                let items: Vec<String> = items.iter().map(Self::to_json).collect();
+                format!("[{}]", items.join(","))
+            }
+            Self::Map(fields) => {
+                let fields = fields
+                    .iter()
+                    .map(|(key, value)| format!("{}:{}", quoted(key), value.to_json()));
+                format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+            }
         }
     }
 
@@ -115,6 +148,9 @@ pub struct ProxyNode {
     pub metadata: BTreeMap<String, MetaValue>,
     /// `node.locality` of the request.
     pub locality: Locality,
+    /// Metadata `PROXY_CONFIG`: replaces what the mesh says about this proxy. What can't be read
+    /// counts as absent.
+    pub settings: Option<Arc<MeshProxyConfig>>,
 }
 
 impl ProxyNode {
@@ -173,7 +209,9 @@ impl ProxyNode {
             .rsplit_once('.')
             .filter(|(pod, ns)| !pod.is_empty() && !ns.is_empty())
             .map(|(pod, ns)| (Namespace::from(ns), Arc::from(pod)));
+        let settings = metadata.get("PROXY_CONFIG").and_then(proxy_config);
         Ok(Self {
+            settings: settings.map(Arc::new),
             id: Arc::from(id),
             kind,
             ips: ips.into(),
@@ -222,6 +260,17 @@ impl ProxyNode {
             _ => Vec::new(),
         }
     }
+}
+
+/// Settings as a struct, as agents send them, or as text.
+fn proxy_config(value: &MetaValue) -> Option<MeshProxyConfig> {
+    let text = match value {
+        MetaValue::String(text) => text.clone(),
+        MetaValue::Map(_) => value.to_json(),
+        _ => return None,
+    };
+    let parsed = reef_config::parse::proxy_config(&text);
+    parsed.ok().map(|(config, _)| config)
 }
 
 fn pod_port(value: &MetaValue) -> Option<(Arc<str>, u16)> {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use reef_config::ObjectKey;
 use reef_config::names::Namespace;
+use reef_config::proxy_config::MeshProxyConfig;
 
 use reef_config::Labels;
 
-use crate::{Address, Locality, TlsMode, Workload};
+use crate::{Address, Interception, Locality, TlsMode, Workload};
 
 /// A pod.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Pod {
     /// The object.
     pub object: ObjectKey,
@@ -39,6 +40,10 @@ pub struct Pod {
     pub finished: bool,
     /// True on the host's network, where its IP names the node rather than the pod.
     pub host_network: bool,
+    /// Annotation `proxy.istio.io/config`: settings of its proxy.
+    pub proxy_config: Option<Arc<MeshProxyConfig>>,
+    /// Annotation `sidecar.istio.io/interceptionMode`.
+    pub interception: Option<Interception>,
     /// Facts its endpoints share.
     pub workload: Arc<Workload>,
 }

@@ -1,15 +1,17 @@
-//! The mesh configuration, from a file or from ConfigMap `istio`.
+//! The mesh configuration, from a file or from ConfigMap `istio`, and the settings of one proxy.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::node::Node;
 use super::object::field_problem;
 use super::typed::{self, Path};
-use super::{code, yaml};
-use crate::mesh_config::{APPLIED, MeshConfig};
+use super::{code, mesh_checks, yaml};
+use crate::mesh_config::{APPLIED, APPLIED_TO_PROXIES, MeshConfig};
 use crate::object::Origin;
-use crate::problem::Problem;
+use crate::problem::{Problem, Severity};
+use crate::proxy_config::MeshProxyConfig;
 
 /// Parses a mesh configuration whose text begins at `origin`.
 ///
@@ -42,23 +44,69 @@ pub fn mesh_config(text: &str, origin: &Origin) -> Result<(MeshConfig, Vec<Probl
     let unknown = RefCell::new(Vec::new());
     let config: MeshConfig = typed::read(&root, &Path::Root, &unknown)
         .map_err(|error| field_problem(error).at(origin))?;
-    validate(&config).map_err(|problem| problem.at(origin))?;
-
-    let unknown = unknown.into_inner();
     let mut problems = Vec::new();
+    mesh_checks::check(&config, &mut problems);
+    if let Some(at) = problems.iter().position(|p| p.severity == Severity::Error) {
+        return Err(problems.swap_remove(at).at(origin));
+    }
+    let mut unread = unknown.into_inner();
     for (key, value) in fields {
-        if !unknown.iter().any(|field| field == key.as_ref())
-            && !APPLIED.contains(&key.as_ref())
-            && *value != Node::Null
-        {
-            problems.push(not_applied(key).at(origin));
+        match value {
+            Node::Map(inner) if key == "defaultConfig" => unread_of_proxy(inner, key, &mut unread),
+            Node::Null => {}
+            _ if APPLIED.contains(&key.as_ref()) => {}
+            _ => unread.push(key.to_string()),
         }
     }
-    for field in unknown {
-        problems.push(not_applied(&field).at(origin));
+    unread.sort();
+    unread.dedup();
+    problems.extend(unread.iter().map(|field| not_applied(field)));
+    for problem in &mut problems {
+        problem.origin = Some(origin.clone());
     }
     problems.sort();
     Ok((config, problems))
+}
+
+/// Parses the settings of one proxy: the text of annotation `proxy.istio.io/config`, or the JSON of
+/// metadata `PROXY_CONFIG`. Fields the API does not have and fields without effect are returned by path.
+///
+/// # Errors
+/// The text is not YAML or a field does not fit.
+pub fn proxy_config(text: &str) -> Result<(MeshProxyConfig, Vec<String>), Problem> {
+    let root = yaml::read(text).map_err(|error| Problem::error(code::SYNTAX, error.reason))?;
+    let fields = match &root {
+        Node::Map(fields) => fields,
+        Node::Null => return Ok((MeshProxyConfig::default(), Vec::new())),
+        _ => {
+            let reason = format!("{} where proxy settings are wanted", root.description());
+            return Err(Problem::error(code::FIELD, reason));
+        }
+    };
+    let unknown = RefCell::new(Vec::new());
+    let config: MeshProxyConfig =
+        typed::read(&root, &Path::Root, &unknown).map_err(field_problem)?;
+    let mut problems = Vec::new();
+    mesh_checks::proxy(&config, "", &mut problems);
+    if let Some(problem) = problems.pop() {
+        return Err(problem);
+    }
+    let mut unread = unknown.into_inner();
+    unread_of_proxy(fields, "", &mut unread);
+    unread.sort();
+    unread.dedup();
+    Ok((config, unread))
+}
+
+/// Adds the fields of proxy settings that are there and have no effect.
+fn unread_of_proxy(fields: &[(Cow<'_, str>, Node<'_>)], within: &str, unread: &mut Vec<String>) {
+    let without_effect = fields
+        .iter()
+        .filter(|(key, value)| *value != Node::Null && !APPLIED_TO_PROXIES.contains(&key.as_ref()));
+    unread.extend(without_effect.map(|(key, _)| match within {
+        "" => key.to_string(),
+        _ => format!("{within}.{key}"),
+    }));
 }
 
 fn not_applied(field: &str) -> Problem {
@@ -67,27 +115,4 @@ fn not_applied(field: &str) -> Problem {
         "this mesh setting is not read, it has no effect",
     )
     .field(field)
-}
-
-fn validate(config: &MeshConfig) -> Result<(), Problem> {
-    let invalid = |field: &str, reason: &str| Problem::error(code::INVALID, reason).field(field);
-    if config.root_namespace.is_empty() {
-        return Err(invalid("rootNamespace", "must not be empty"));
-    }
-    if config.trust_domain.is_empty() {
-        return Err(invalid("trustDomain", "must not be empty"));
-    }
-    if config.proxy_listen_port == 0 || config.proxy_inbound_listen_port == 0 {
-        return Err(invalid(
-            "proxyListenPort",
-            "ports of listeners must not be 0",
-        ));
-    }
-    if config.proxy_listen_port == config.proxy_inbound_listen_port {
-        return Err(invalid(
-            "proxyInboundListenPort",
-            "must differ from proxyListenPort",
-        ));
-    }
-    Ok(())
 }

@@ -10,6 +10,7 @@
 //! untyped values of an EnvoyFilter keep them as strings.
 
 mod mesh;
+mod mesh_checks;
 mod node;
 mod object;
 mod split;
@@ -18,7 +19,7 @@ mod typed;
 mod validate;
 mod yaml;
 
-pub use mesh::mesh_config;
+pub use mesh::{mesh_config, proxy_config};
 pub use object::{Parsed, object};
 pub use split::{Document, documents};
 

@@ -4,16 +4,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use reef_config::names::{ClusterId, Hostname, Namespace};
-use reef_config::{IntOrString, Labels, Object, istio, k8s};
+use reef_config::{IntOrString, Labels, Object, Problem, istio, k8s, parse, proxy_config};
 
 use crate::identity::{locality_label, overlaid};
 use crate::{
-    Address, ExportTo, Locality, MeshSettings, NodeInfo, Pod, Protocol, Registry, Resolution,
-    Service, ServiceKey, ServicePort, TargetPort, TlsMode, Workload, WorkloadInstance,
+    Address, ExportTo, Interception, Locality, MeshSettings, NodeInfo, Pod, Protocol, Registry,
+    Resolution, Service, ServiceKey, ServicePort, TargetPort, TlsMode, Workload, WorkloadInstance,
 };
 
 /// The label by which a pod tells that its proxy accepts mTLS.
 const TLS_MODE_LABEL: &str = "security.istio.io/tlsMode";
+/// The annotation by which a pod tells how traffic gets into its proxy.
+const INTERCEPTION_ANNOTATION: &str = "sidecar.istio.io/interceptionMode";
 /// The label that names a workload's network.
 const NETWORK_LABEL: &str = "topology.istio.io/network";
 
@@ -236,6 +238,17 @@ pub(super) fn pod(
             k8s::PodPhase::Succeeded | k8s::PodPhase::Failed
         ),
         host_network: pod.spec.host_network,
+        proxy_config: object
+            .meta
+            .annotations
+            .get(proxy_config::ANNOTATION)
+            .and_then(|text| parse::proxy_config(text).ok())
+            .map(|(config, _)| Arc::new(config)),
+        interception: object
+            .meta
+            .annotations
+            .get(INTERCEPTION_ANNOTATION)
+            .and_then(|mode| Interception::parse(mode)),
         workload: Arc::new(workload(
             name,
             namespace,
@@ -244,6 +257,38 @@ pub(super) fn pod(
             labels,
         )),
     }
+}
+
+/// What of a pod's annotations about its proxy has no effect.
+pub(super) fn pod_problems(object: &Object) -> Vec<Problem> {
+    let annotations = &object.meta.annotations;
+    let mut found = Vec::new();
+    if let Some(text) = annotations.get(proxy_config::ANNOTATION) {
+        let within =
+            |field: &str| format!("metadata.annotations[{}].{field}", proxy_config::ANNOTATION);
+        match parse::proxy_config(text) {
+            Ok((_, unread)) => found.extend(unread.iter().map(|field| {
+                let reason = "this proxy setting is not read, it has no effect";
+                Problem::warning(parse::code::NOT_APPLIED, reason).field(within(field))
+            })),
+            Err(problem) => {
+                let field = within(&problem.field);
+                found.push(problem.field(field.trim_end_matches('.')));
+            }
+        }
+    }
+    if let Some(mode) = annotations.get(INTERCEPTION_ANNOTATION)
+        && Interception::parse(mode).is_none()
+    {
+        let reason = format!("{mode} is neither REDIRECT, TPROXY nor NONE; it has no effect");
+        let field = format!("metadata.annotations[{INTERCEPTION_ANNOTATION}]");
+        found.push(Problem::warning(parse::code::INVALID, reason).field(field));
+    }
+    for problem in &mut found {
+        problem.object = Some(object.key.clone());
+        problem.origin.clone_from(&object.origin);
+    }
+    found
 }
 
 /// Name of the deployment a pod belongs to, else the pod's own.

@@ -5,6 +5,7 @@
 //! compares what it made with what is published, so equal results mark nothing.
 
 mod convert;
+mod discovery;
 mod link;
 mod objects;
 mod rules;
@@ -18,6 +19,7 @@ use reef_config::{
     Change, ChangeBatch, Kind, MeshConfig, Object, ObjectKey, Problem, Severity, Spec,
 };
 
+use self::discovery::{Aside, Latest};
 use self::link::Shared;
 use self::objects::{Objects, PodId};
 use self::rules::RuleStore;
@@ -29,6 +31,8 @@ pub struct MeshIndex {
     domain: Arc<str>,
     snapshot: Arc<MeshSnapshot>,
     objects: Objects,
+    aside: Aside,
+    aside_problems: Vec<Problem>,
     rules: RuleStore,
     shared: Shared,
     /// Services of a namespace that may select workload entries or pods by label.
@@ -40,6 +44,7 @@ pub struct MeshIndex {
     source_problems: BTreeMap<Arc<str>, Vec<Problem>>,
     claim_problems: BTreeMap<ServiceKey, Vec<Problem>>,
     rule_problems: BTreeMap<Namespace, Vec<Problem>>,
+    pod_problems: BTreeMap<PodId, Vec<Problem>>,
 }
 
 /// What is marked for the stages still to run.
@@ -75,6 +80,8 @@ impl MeshIndex {
             domain: Arc::from(domain),
             snapshot: Arc::new(MeshSnapshot::empty(Arc::new(settings))),
             objects: Objects::default(),
+            aside: Aside::new(),
+            aside_problems: Vec::new(),
             rules: RuleStore::default(),
             shared: Shared::default(),
             selecting: BTreeMap::new(),
@@ -83,6 +90,7 @@ impl MeshIndex {
             source_problems: BTreeMap::new(),
             claim_problems: BTreeMap::new(),
             rule_problems: BTreeMap::new(),
+            pod_problems: BTreeMap::new(),
         }
     }
 
@@ -105,7 +113,8 @@ impl MeshIndex {
         let mut report = ChangeReport::default();
         let mut marks = Marks::default();
         let mut next = (*self.snapshot).clone();
-        let mut last: BTreeMap<ObjectKey, Option<Arc<Object>>> = BTreeMap::new();
+        let mut last = Latest::new();
+        let mut selectors_differ = false;
         let mut mesh_config = None;
         for change in batch.changes {
             match change {
@@ -127,14 +136,16 @@ impl MeshIndex {
                 ..MeshSettings::new(config, &self.domain)
             };
             if settings != *next.settings {
+                selectors_differ = settings.discovery != next.settings.discovery;
                 next.settings = Arc::new(settings);
                 report.settings = true;
                 marks.all = true;
             }
         }
-        for (key, object) in last {
-            self.store(&key, object, &next, &mut marks);
-        }
+        self.store_read(last, selectors_differ, &next, &mut marks);
+        let unread = self.unread_namespaces(&next.settings.root_namespace);
+        report.problems |= unread != self.aside_problems;
+        self.aside_problems = unread;
         if marks.all {
             self.mark_all(&mut marks);
         }
@@ -171,8 +182,10 @@ impl MeshIndex {
             .claim_problems
             .values()
             .chain(self.rule_problems.values())
+            .chain(self.pod_problems.values())
             .flatten();
         let mut all: Vec<Problem> = told.chain(found).cloned().collect();
+        all.extend(self.aside_problems.iter().cloned());
         all.sort();
         all
     }
@@ -343,6 +356,12 @@ impl MeshIndex {
                     }
                     _ => None,
                 });
+            let problems = self
+                .objects
+                .get(&key)
+                .map(|object| convert::pod_problems(object));
+            let problems = problems.unwrap_or_default();
+            report.problems |= replace(&mut self.pod_problems, id.clone(), problems);
             let old = self.objects.pod(id).cloned();
             if old == new {
                 continue;

@@ -90,6 +90,18 @@ impl Objects {
         lists.flat_map(|(_, keys)| keys.iter().cloned()).collect()
     }
 
+    /// All keys of one namespace.
+    pub(super) fn keys_of_namespace(&self, namespace: &Namespace) -> Vec<ObjectKey> {
+        let places = Kind::ALL.iter().map(|kind| (*kind, namespace.clone()));
+        let lists = places.filter_map(|place| self.by_kind.get(&place));
+        lists.flat_map(|keys| keys.iter().cloned()).collect()
+    }
+
+    /// Namespaces that have objects.
+    pub(super) fn namespaces(&self) -> BTreeSet<Namespace> {
+        self.by_kind.keys().map(|(_, of)| of.clone()).collect()
+    }
+
     /// Services an object declares.
     pub(super) fn declared(object: &Object, settings: &MeshSettings) -> BTreeSet<ServiceKey> {
         let namespace = &object.key.namespace;

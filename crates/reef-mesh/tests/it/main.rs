@@ -4,4 +4,5 @@
 mod index;
 mod prop_order;
 mod proxy;
+mod settings;
 mod support;

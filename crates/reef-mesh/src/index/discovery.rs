@@ -1,0 +1,107 @@
+//! `discoverySelectors`: objects of namespaces that are not read are kept aside.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use reef_config::names::Namespace;
+use reef_config::{Kind, Object, ObjectKey, Problem, Severity, parse};
+
+use super::{Marks, MeshIndex};
+use crate::{Discovery, MeshSnapshot};
+
+/// The last word of a batch on each object: itself, or that it is gone.
+pub(super) type Latest = BTreeMap<ObjectKey, Option<Arc<Object>>>;
+
+/// Objects that are not read, by namespace; no namespace is there with none.
+pub(super) type Aside = BTreeMap<Namespace, BTreeMap<ObjectKey, Arc<Object>>>;
+
+impl MeshIndex {
+    /// Stores what of a batch is read and keeps the rest aside, and moves namespaces that became
+    /// read or unread; `all` if the selectors differ.
+    pub(super) fn store_read(
+        &mut self,
+        latest: Latest,
+        all: bool,
+        next: &MeshSnapshot,
+        marks: &mut Marks,
+    ) {
+        let discovery = next.settings().discovery.clone();
+        if discovery.is_everything() && self.aside.is_empty() {
+            for (key, object) in latest {
+                self.store(&key, object, next, marks);
+            }
+            return;
+        }
+        let (scoped, cluster): (Latest, Latest) = latest
+            .into_iter()
+            .partition(|(key, _)| is_filtered(key.kind));
+        let mut moved: BTreeSet<Namespace> = BTreeSet::new();
+        if all {
+            moved.extend(self.objects.namespaces());
+            moved.extend(self.aside.keys().cloned());
+        }
+        for (key, object) in cluster {
+            if key.kind == Kind::Namespace {
+                moved.insert(key.namespace.clone());
+            }
+            self.store(&key, object, next, marks);
+        }
+        for namespace in moved {
+            if self.is_read(&discovery, &namespace) {
+                for (key, object) in self.aside.remove(&namespace).unwrap_or_default() {
+                    self.store(&key, Some(object), next, marks);
+                }
+                continue;
+            }
+            for key in self.objects.keys_of_namespace(&namespace) {
+                if !is_filtered(key.kind) {
+                    continue;
+                }
+                if let Some(object) = self.objects.get(&key).cloned() {
+                    let place = self.aside.entry(namespace.clone()).or_default();
+                    place.insert(key.clone(), object);
+                }
+                self.store(&key, None, next, marks);
+            }
+        }
+        for (key, object) in scoped {
+            if self.is_read(&discovery, &key.namespace) {
+                self.store(&key, object, next, marks);
+                continue;
+            }
+            let place = self.aside.entry(key.namespace.clone()).or_default();
+            match object {
+                Some(object) => place.insert(key, object),
+                None => place.remove(&key),
+            };
+        }
+        self.aside.retain(|_, objects| !objects.is_empty());
+    }
+
+    fn is_read(&self, discovery: &Discovery, namespace: &Namespace) -> bool {
+        let objects = self.objects.of_kind(Kind::Namespace, namespace);
+        let labels = objects.first().map(|object| object.meta.labels.clone());
+        discovery.reads(namespace, &labels.unwrap_or_default())
+    }
+
+    /// One problem per namespace that is not read although it has objects.
+    pub(super) fn unread_namespaces(&self, root: &Namespace) -> Vec<Problem> {
+        let told = |namespace: &Namespace| {
+            let reason = "no entry of discoverySelectors selects it, so nothing in it is read";
+            // Rules for the whole mesh are lost with the root namespace.
+            let (severity, what) = if namespace == root {
+                (Severity::Warning, "the root namespace")
+            } else {
+                (Severity::Info, "namespace")
+            };
+            let reason = format!("{what} {namespace}: {reason}");
+            Problem::new(severity, parse::code::NOT_APPLIED, reason)
+        };
+        self.aside.keys().map(told).collect()
+    }
+}
+
+/// True for kinds that selectors apply to.
+fn is_filtered(kind: Kind) -> bool {
+    kind.is_namespaced() && kind != Kind::ConfigMap
+}
