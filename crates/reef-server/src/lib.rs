@@ -12,8 +12,10 @@
 //! - [`status`]: the one place where a gRPC status is chosen.
 //! - [`metrics`]: what is counted.
 
+#[cfg(feature = "shell")]
 pub mod metrics;
 pub mod protocol;
 pub mod provider;
+#[cfg(feature = "shell")]
 pub mod service;
 pub mod status;

@@ -5,8 +5,10 @@
 //! and is told what happened on the stream through [`StreamReport`]s.
 
 use std::fmt::Debug;
+#[cfg(feature = "shell")]
 use std::future::Future;
 use std::net::SocketAddr;
+#[cfg(feature = "shell")]
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -151,10 +153,12 @@ pub enum Refusal {
 }
 
 /// The future [`ResourceProvider::open`] returns; boxed so that the trait can be made into an object.
+#[cfg(feature = "shell")]
 pub type OpenSession<'a> =
     Pin<Box<dyn Future<Output = Result<Box<dyn ProxySession>, Refusal>> + Send + 'a>>;
 
 /// Decides who is served, and with what.
+#[cfg(feature = "shell")]
 pub trait ResourceProvider: Send + Sync + 'static {
     /// Opens the session of one stream; called once per stream, after its first request.
     ///
@@ -164,6 +168,7 @@ pub trait ResourceProvider: Send + Sync + 'static {
 }
 
 /// One connected stream; dropped when it ends.
+#[cfg(feature = "shell")]
 pub trait ProxySession: Send {
     /// A watch of the views of this proxy; a change wakes the stream, and only the latest counts.
     fn views(&mut self) -> tokio::sync::watch::Receiver<Arc<dyn ResourceView>>;

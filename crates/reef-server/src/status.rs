@@ -3,6 +3,7 @@
 //! Clients keep their configuration whatever the status says (S-8); the code only decides whether a failure looks
 //! permanent to the person who reads the client's log.
 
+#[cfg(feature = "shell")]
 use tonic::{Code, Status};
 
 use crate::provider::Refusal;
@@ -40,6 +41,7 @@ pub enum StreamEnd {
 }
 
 /// Chooses the gRPC status for the end of a stream.
+#[cfg(feature = "shell")]
 #[must_use]
 pub fn status(end: &StreamEnd) -> Status {
     let code = match end {

@@ -1,0 +1,164 @@
+//! The loop: take an input, try it, keep what breaks.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::mutate::{Mutator, Random};
+use crate::targets::Target;
+
+/// Longest time one input may take. Inputs have at most [`MAX_BYTES`]; a parser that needs longer is an attack surface.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// Longest input made.
+const MAX_BYTES: usize = 64 << 10;
+
+/// Stack of the thread that tries inputs: what threads of the product have.
+const STACK_BYTES: usize = 2 << 20;
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// How long per target.
+    pub time: Duration,
+    /// Which inputs.
+    pub seed: u64,
+    /// Inputs to try as they are; none means to make some.
+    pub files: Vec<PathBuf>,
+}
+
+/// Runs one target; `false` if an input broke it.
+pub fn run(target: Target, plan: &Plan) -> bool {
+    let plan = plan.clone();
+    std::thread::Builder::new()
+        .stack_size(STACK_BYTES)
+        .spawn(move || work(target, &plan))
+        .is_ok_and(|thread| thread.join().unwrap_or(false))
+}
+
+fn work(target: Target, plan: &Plan) -> bool {
+    let name = target.name();
+    if !plan.files.is_empty() {
+        return plan.files.iter().all(|file| match std::fs::read(file) {
+            Ok(input) => attempt(target, &input),
+            Err(error) => {
+                eprintln!("{}: {error}", file.display());
+                false
+            }
+        });
+    }
+    let corpus = corpus(target);
+    if corpus.is_empty() {
+        eprintln!("{name}: the corpus is empty");
+        return false;
+    }
+    // A stack overflow or an abort leaves no panic to catch, but it leaves this file.
+    let current = artifacts().join(format!("current-{name}"));
+    let mut random = Random::new(plan.seed);
+    let mut tried = 0u64;
+    let begin = Instant::now();
+    for input in &corpus {
+        if !guarded(target, input, &current) {
+            return false;
+        }
+        tried += 1;
+    }
+    let mutator = Mutator::new(target.is_text(), corpus);
+    while begin.elapsed() < plan.time {
+        let mut input = mutator.input(&mut random);
+        input.truncate(MAX_BYTES);
+        if !guarded(target, &input, &current) {
+            return false;
+        }
+        tried += 1;
+    }
+    let _gone = std::fs::remove_file(&current);
+    println!(
+        "{name}: ok, {tried} inputs from {} seeds, seed {}",
+        mutator.seeds(),
+        plan.seed
+    );
+    true
+}
+
+fn guarded(target: Target, input: &[u8], current: &Path) -> bool {
+    if let Err(error) = std::fs::write(current, input) {
+        eprintln!("{}: {error}", current.display());
+        return false;
+    }
+    attempt(target, input)
+}
+
+/// Tries one input and reports how it ended.
+fn attempt(target: Target, input: &[u8]) -> bool {
+    let begin = Instant::now();
+    let outcome = catch_unwind(AssertUnwindSafe(|| target.run(input)));
+    let took = begin.elapsed();
+    if outcome.is_ok() && took <= SLOW {
+        return true;
+    }
+    let mut hasher = DefaultHasher::new();
+    input.hash(&mut hasher);
+    let file = artifacts().join(format!("{}-{:016x}", target.name(), hasher.finish()));
+    let why = if outcome.is_err() {
+        "panicked".to_owned()
+    } else {
+        format!("took {took:?}")
+    };
+    match std::fs::write(&file, input) {
+        Ok(()) => eprintln!("{}: {why}; input kept in {}", target.name(), file.display()),
+        Err(error) => eprintln!("{}: {why}; {}: {error}", target.name(), file.display()),
+    }
+    false
+}
+
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn artifacts() -> PathBuf {
+    let folder = here().join("artifacts");
+    if let Err(error) = std::fs::create_dir_all(&folder) {
+        eprintln!("{}: {error}", folder.display());
+    }
+    folder
+}
+
+/// The committed seeds of a target, and for objects also the examples and golden inputs of the repository.
+fn corpus(target: Target) -> Vec<Vec<u8>> {
+    let mut files = Vec::new();
+    list(&here().join("corpus").join(target.corpus()), "", &mut files);
+    if target.is_text() && target.corpus() == "objects" {
+        list(&here().join("../deploy/examples"), "yaml", &mut files);
+        list(
+            &here().join("../crates/reef-gen/tests/golden"),
+            "in.yaml",
+            &mut files,
+        );
+        list(
+            &here().join("../crates/reef-scope/tests/golden"),
+            "in.yaml",
+            &mut files,
+        );
+    }
+    files.sort();
+    files
+        .iter()
+        .filter_map(|file| std::fs::read(file).ok())
+        .collect()
+}
+
+fn list(folder: &Path, ending: &str, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        if path.is_dir() {
+            list(&path, ending, files);
+        } else if path.to_string_lossy().ends_with(ending) {
+            files.push(path);
+        }
+    }
+}
