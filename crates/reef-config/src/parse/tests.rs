@@ -222,6 +222,24 @@ fn refusals_name_line_object_field_and_reason() {
 }
 
 #[test]
+fn a_service_may_share_a_port_between_tcp_and_udp_only() {
+    let service = |second: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: dns}}\nspec: {{ports: \
+             [{{name: dns, port: 53, protocol: UDP}}, {second}]}}"
+        )
+    };
+    one(&service("{name: dns-tcp, port: 53}"));
+    let told = refused(&service(
+        "{name: a, port: 53}, {name: b, port: 53, protocol: TCP}",
+    ));
+    assert!(
+        told.contains("spec.ports[2].port: two ports have the same number"),
+        "{told}"
+    );
+}
+
+#[test]
 fn egress_hosts_follow_the_grammar() {
     let sidecar = |host: &str| {
         format!(

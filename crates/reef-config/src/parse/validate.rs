@@ -11,7 +11,7 @@ use crate::istio::{
     AuthorizationAction, DestinationRule, Gateway, HttpRoute, PeerAuthentication, Resolution,
     ServiceEntry, Sidecar, TrafficPolicy, VirtualService, WorkloadEntry,
 };
-use crate::k8s::{EndpointSlice, Service};
+use crate::k8s::{EndpointSlice, Protocol, Service};
 use crate::names::Hostname;
 use crate::object::{Object, Spec};
 use crate::problem::Problem;
@@ -80,9 +80,16 @@ impl Check<'_> {
     }
 
     fn service(&mut self, service: &Service) {
-        let mut names = BTreeSet::new();
+        let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
         for (index, port) in service.spec.ports.iter().enumerate() {
             self.port(|| format!("spec.ports[{index}].port"), u32::from(port.port));
+            // UDP and TCP may share a number, as those of DNS do.
+            if !numbers.insert((port.port, port.protocol == Protocol::Udp)) {
+                self.error(
+                    format!("spec.ports[{index}].port"),
+                    "two ports have the same number",
+                );
+            }
             if !names.insert(port.name.as_deref().unwrap_or_default()) {
                 self.error(
                     format!("spec.ports[{index}].name"),
