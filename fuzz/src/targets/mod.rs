@@ -2,6 +2,7 @@
 
 mod changes;
 mod discovery_request;
+mod mesh_config;
 mod node_metadata;
 mod objects;
 mod world;
@@ -17,15 +18,18 @@ pub enum Target {
     Changes,
     /// Node ids and metadata.
     NodeMetadata,
+    /// The mesh's settings.
+    MeshConfig,
 }
 
 impl Target {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::DiscoveryRequest,
         Self::Objects,
         Self::Changes,
         Self::NodeMetadata,
+        Self::MeshConfig,
     ];
 
     /// Its name on the command line and in file names.
@@ -35,6 +39,7 @@ impl Target {
             Self::Objects => "objects",
             Self::Changes => "changes",
             Self::NodeMetadata => "node_metadata",
+            Self::MeshConfig => "mesh_config",
         }
     }
 
@@ -50,7 +55,7 @@ impl Target {
 
     /// Whether inputs are lines of text.
     pub fn is_text(self) -> bool {
-        matches!(self, Self::Objects | Self::NodeMetadata)
+        matches!(self, Self::Objects | Self::NodeMetadata | Self::MeshConfig)
     }
 
     /// Tries one input.
@@ -60,6 +65,7 @@ impl Target {
             Self::Objects => objects::run(input),
             Self::Changes => changes::run(input),
             Self::NodeMetadata => node_metadata::run(input),
+            Self::MeshConfig => mesh_config::run(input),
         }
     }
 }

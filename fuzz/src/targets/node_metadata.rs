@@ -10,24 +10,7 @@ use serde_json::Value;
 
 use super::world;
 
-static MESH: LazyLock<Arc<MeshSnapshot>> = LazyLock::new(|| {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/objects");
-    let mut files: Vec<_> = std::fs::read_dir(folder)
-        .map(|entries| {
-            entries
-                .filter_map(|entry| Some(entry.ok()?.path()))
-                .collect()
-        })
-        .unwrap_or_default();
-    files.sort();
-    let objects: BTreeMap<_, _> = files
-        .iter()
-        .filter_map(|file| std::fs::read(file).ok())
-        .flat_map(|text| world::objects(&text))
-        .map(|object| (object.key.clone(), object))
-        .collect();
-    world::snapshot(&objects.into_values().collect::<Vec<_>>())
-});
+static MESH: LazyLock<Arc<MeshSnapshot>> = LazyLock::new(|| world::snapshot(&world::SEEDS));
 
 /// Tries one node.
 pub fn run(input: &[u8]) {

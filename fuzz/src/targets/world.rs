@@ -1,7 +1,7 @@
 //! From text to what proxies get: the rooms in a row, as the product joins them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use reef_config::{Change, ChangeBatch, Object, Origin, parse};
 use reef_gen::ClassInput;
@@ -26,6 +26,31 @@ pub fn objects(text: &[u8]) -> Vec<Arc<Object>> {
         found.extend(parsed.objects.into_iter().map(Arc::new));
     }
     found
+}
+
+/// The committed seeds of `objects`, of two with one key the later.
+pub static SEEDS: LazyLock<Vec<Arc<Object>>> = LazyLock::new(|| {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/objects");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .map(|entries| {
+            entries
+                .filter_map(|entry| Some(entry.ok()?.path()))
+                .collect()
+        })
+        .unwrap_or_default();
+    files.sort();
+    let found: BTreeMap<_, _> = files
+        .iter()
+        .filter_map(|file| std::fs::read(file).ok())
+        .flat_map(|text| objects(&text))
+        .map(|object| (object.key.clone(), object))
+        .collect();
+    found.into_values().collect()
+});
+
+/// The seeds as changes.
+pub fn seeds() -> Vec<Change> {
+    SEEDS.iter().cloned().map(Change::Apply).collect()
 }
 
 /// A batch that ends the initial list.
