@@ -1,6 +1,7 @@
 //! The fuzz workspace: builds it and runs every target for a short while.
 //!
-//! `cargo xtask fuzz` runs ten seconds a target; arguments are handed on (`cargo xtask fuzz objects --seconds 3600 --seed 7`).
+//! `cargo xtask fuzz` runs ten seconds a target; arguments are handed on (`cargo xtask fuzz
+//! objects --seconds 3600 --seed 7`).
 
 use std::process::Command;
 
@@ -14,14 +15,18 @@ use crate::stage::run;
 /// # Errors
 /// When it does not build or an input breaks a target.
 pub(crate) fn fuzz(args: &[String]) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    run(&mut command(args))
+}
+
+/// Prepares the call of the fuzz program.
+pub(crate) fn command(args: &[String]) -> Command {
+    let mut command = repo::cargo(&["run", "--quiet", "--locked", "--"]);
     command
         .current_dir(repo::root().join("fuzz"))
-        .env_remove("CARGO_TARGET_DIR")
-        .args(["run", "--quiet", "--locked", "--"]);
+        .env_remove("CARGO_TARGET_DIR");
     if args.is_empty() {
         command.arg("all");
     }
-    run(command.args(args))
+    command.args(args);
+    command
 }

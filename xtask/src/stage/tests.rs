@@ -3,7 +3,17 @@
 use std::process::Command;
 use std::time::Duration;
 
-use super::{Count, Run, run_tests};
+use super::{Count, Run, Stage, is_well, now};
+
+fn stage(seconds: u64) -> Stage {
+    Stage::new("test-of-stage", now() + Duration::from_secs(seconds))
+}
+
+fn shell(line: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", line]);
+    command
+}
 
 #[test]
 fn a_result_line_is_counted_and_other_lines_are_not() {
@@ -35,7 +45,46 @@ fn a_failed_stage_fails_the_run_but_later_stages_still_run() {
 
 #[test]
 fn a_test_command_that_ran_nothing_is_a_failure() {
-    let mut total = Count::default();
-    let error = run_tests(&mut Command::new("true"), &mut total).unwrap_err();
+    let error = stage(60).tests(&mut Command::new("true")).unwrap_err();
     assert!(error.to_string().contains("ran no test"), "{error}");
+}
+
+#[test]
+fn both_outputs_are_kept_and_counted() {
+    let mut stage = stage(60);
+    let line = "echo 'test a ... ok'; echo 'test b ... FAILED' >&2; \
+                echo 'test result: FAILED. 1 passed; 1 failed; 0 ignored'; exit 101";
+    let error = stage.tests(&mut shell(line)).unwrap_err().to_string();
+    assert!(error.contains("101"), "{error}");
+    assert_eq!((stage.count.passed, stage.count.failed), (1, 1));
+    assert_eq!(stage.tail.len(), 2, "{:?}", stage.tail);
+    assert_eq!(stage.tail[0], "test b ... FAILED");
+}
+
+#[test]
+fn a_command_that_hangs_is_ended() {
+    let error = stage(1)
+        .run(&mut shell("echo begun; sleep 30"))
+        .unwrap_err();
+    assert!(error.to_string().contains("it hung"), "{error}");
+}
+
+#[test]
+fn only_good_news_is_left_out_of_the_end() {
+    for line in [
+        "",
+        "   Compiling a v0.1.0",
+        "running 3 tests",
+        "test a::b ... ok",
+    ] {
+        assert!(is_well(line), "{line}");
+    }
+    for line in [
+        "error: no",
+        "running away",
+        "test a ... FAILED",
+        "test result: FAILED. 1",
+    ] {
+        assert!(!is_well(line), "{line}");
+    }
 }
