@@ -4,8 +4,10 @@
 mod chain;
 mod inbound;
 mod outbound;
+mod place;
 mod plan;
 mod virtual_inbound;
+mod virtual_outbound;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use xds_api::envoy::config::listener::v3 as lds;
 
 use crate::input::ClassInput;
 use crate::names;
+use crate::xds::dynamic_dns::DnsCache;
 
 pub(crate) use plan::{RouteSource, plan};
 
@@ -50,6 +53,10 @@ pub(crate) struct ListenerDefaults {
     pub transparent: bool,
     /// The proxy's first family is IPv4.
     pub ipv4: bool,
+    /// It has both families.
+    pub dual: bool,
+    /// Set if hosts nobody declared are resolved: where their names are kept.
+    pub unknown_hosts: Option<Arc<DnsCache>>,
 }
 
 /// What an outbound listener binds, or stands for.
@@ -67,6 +74,8 @@ pub struct OutboundListener {
     pub(crate) name: Arc<str>,
     pub(crate) bind: Bind,
     pub(crate) port: u16,
+    /// Further addresses, of the second family.
+    pub(crate) extra: Box<[IpAddr]>,
     /// Binds a real socket instead of taking connections from `virtualOutbound`.
     pub(crate) real: bool,
     pub(crate) chains: Vec<Chain>,
@@ -104,9 +113,25 @@ pub(crate) enum Target {
         grpc_web: bool,
         /// The explicit HTTP proxy.
         absolute_url: bool,
+        /// Names resolved for wildcard services it may route to.
+        caches: Vec<Arc<DnsCache>>,
     },
-    /// Forwards bytes to this cluster.
-    Tcp(Arc<str>),
+    /// Forwards bytes.
+    Tcp {
+        /// To this cluster.
+        cluster: Arc<str>,
+        /// What stands before.
+        before: Option<Before>,
+    },
+}
+
+/// A network filter before a TCP proxy.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Before {
+    /// Reads the Mongo protocol for statistics.
+    Mongo,
+    /// Resolves the server name the client sent.
+    ServerName(Arc<DnsCache>),
 }
 
 /// Key of `virtualOutbound`.
@@ -178,7 +203,7 @@ pub fn listener_keys(input: &ClassInput) -> Vec<ListenerKey> {
 pub fn build_listener(key: &ListenerKey) -> (lds::Listener, Vec<Problem>) {
     let listener = match key {
         ListenerKey::Outbound(key) => outbound::build(key),
-        ListenerKey::VirtualOutbound(key) => outbound::build_virtual(key),
+        ListenerKey::VirtualOutbound(key) => virtual_outbound::build(key),
         ListenerKey::VirtualInbound(key) => virtual_inbound::build(key),
     };
     (listener, Vec::new())

@@ -138,6 +138,7 @@ fn http_chain(
         },
         grpc_web: handling.protocol == Protocol::GrpcWeb,
         absolute_url: false,
+        caches: &[],
         defaults: &key.defaults,
     });
     lds::FilterChain {

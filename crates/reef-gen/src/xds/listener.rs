@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use prost::{Message, Name};
 use xds_api::Any;
 use xds_api::envoy::config::core::v3::CidrRange;
 use xds_api::envoy::config::listener::v3 as listener;
@@ -31,6 +32,36 @@ pub(crate) fn tcp_proxy(cluster: &str, defaults: &ListenerDefaults) -> listener:
     };
     listener::Filter {
         name: "envoy.filters.network.tcp_proxy".to_owned(),
+        config_type: Some(listener::filter::ConfigType::TypedConfig(Any::pack(
+            &config,
+        ))),
+    }
+}
+
+/// The message of `envoy.filters.network.mongo_proxy`, which the generated crate has not.
+#[derive(Clone, PartialEq, Message)]
+struct MongoProxy {
+    /// Prefix of its statistics.
+    #[prost(string, tag = "1")]
+    stat_prefix: String,
+}
+
+impl Name for MongoProxy {
+    const NAME: &'static str = "MongoProxy";
+    const PACKAGE: &'static str = "envoy.extensions.filters.network.mongo_proxy.v3";
+
+    fn type_url() -> String {
+        format!("type.googleapis.com/{}", Self::full_name())
+    }
+}
+
+/// Statistics of the Mongo protocol.
+pub(crate) fn mongo_proxy(cluster: &str) -> listener::Filter {
+    let config = MongoProxy {
+        stat_prefix: cluster.to_owned(),
+    };
+    listener::Filter {
+        name: "envoy.filters.network.mongo_proxy".to_owned(),
         config_type: Some(listener::filter::ConfigType::TypedConfig(Any::pack(
             &config,
         ))),
