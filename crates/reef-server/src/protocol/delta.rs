@@ -62,14 +62,9 @@ impl StreamState {
             }
             state.reconciling = state.warm;
             state.dirty.everything();
-            let recalled = self.memory.recall(&self.node_id, ty, now);
-            state.bad.extend(recalled.bad);
-            for name in recalled.unresolved {
-                state.known.insert(Arc::clone(&name), Known::Unknown);
-                state.alone.insert(Arc::clone(&name));
-                state.unresolved.insert(name);
-            }
+            self.recall(ty, now);
         }
+        let state = self.types.entry(ty).or_default();
         let early = if ty == ResourceType::Endpoint {
             std::mem::take(&mut self.early)
         } else {

@@ -156,6 +156,12 @@ struct Stream<'a> {
     _connected: super::Connected,
 }
 
+impl Drop for Stream<'_> {
+    fn drop(&mut self) {
+        self.state.end(self.shared.now());
+    }
+}
+
 impl<'a> Stream<'a> {
     fn new(
         shared: &'a Arc<Shared>,

@@ -489,24 +489,16 @@ impl Sim {
         true
     }
 
-    /// Not while a rejection is on its way: what the client half-applied and the server never heard of cannot be
-    /// known to it, and equal versions then hide the difference until the content changes (a known limit).
+    /// Whatever was on its way is lost, also rejections the server never hears of.
     fn reconnect(&mut self) {
-        if self
-            .up
-            .iter()
-            .chain(&self.withheld)
-            .any(|request| request.error.is_some())
-        {
-            return;
-        }
         self.trace.push("reconnect".into());
         self.down.clear();
         self.up.clear();
         self.withheld.clear();
         let bad = std::mem::take(&mut self.judge.bad);
         // What was rejected and not settled is sent again.
-        let doubt = std::mem::take(&mut self.judge.doubt);
+        let mut doubt = std::mem::take(&mut self.judge.doubt);
+        doubt.extend(self.judge.unanswered.values().flatten().cloned());
         self.judge = Judge {
             bad,
             retry: doubt.clone(),
