@@ -67,13 +67,7 @@ impl StreamState {
         rejection: &Rejection,
         now: Duration,
     ) {
-        let nonce: Arc<str> = Arc::from(sent.nonce.to_string());
-        self.reports.push(StreamReport::Nacked {
-            ty,
-            nonce,
-            names: sent.told.iter().map(|(name, _)| Arc::clone(name)).collect(),
-            detail: rejection.text.clone(),
-        });
+        self.report_nack(ty, &sent, rejection);
         let Some(state) = self.types.get_mut(&ty) else {
             return;
         };
@@ -109,6 +103,20 @@ impl StreamState {
                 }
             }
         }
+    }
+
+    pub(super) fn report_nack(
+        &mut self,
+        ty: ResourceType,
+        sent: &SentResponse,
+        rejection: &Rejection,
+    ) {
+        self.reports.push(StreamReport::Nacked {
+            ty,
+            nonce: Arc::from(sent.nonce.to_string()),
+            names: sent.told.iter().map(|(name, _)| Arc::clone(name)).collect(),
+            detail: rejection.text.clone(),
+        });
     }
 
     /// The stream is over: what it said and nobody answered is in doubt, for a rejection may be lost with it. A `SotW`

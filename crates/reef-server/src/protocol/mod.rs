@@ -13,6 +13,7 @@
 
 mod answer;
 mod delta;
+mod full;
 mod memory;
 mod nonce;
 mod order;

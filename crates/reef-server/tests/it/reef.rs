@@ -551,9 +551,71 @@ fn reef_06_full_state_isolates_on_top_of_what_was_acked_sotw() {
 }
 
 #[test]
-fn reef_06_full_state_without_anything_acked_is_not_repeated_sotw() {
-    let mut hand = Hand::sotw(World::of(&[Cluster], &["a", "bad"]));
+fn reef_06_full_state_rejected_before_any_ack_is_isolated_sotw() {
+    let mut hand = Hand::sotw(World::of(&[Cluster], &["a", "bad", "c"]));
     hand.names(Cluster, &[]);
+    hand.says("CDS +a=1 +bad=1 +c=1");
+    hand.names_nack(Cluster, &[]);
+    hand.says("CDS +a=1");
+    // One trial at a time.
+    hand.change(|world| {
+        world.set(Cluster, "d", "1");
+    });
+    hand.silent();
+    hand.names(Cluster, &[]);
+    hand.says("CDS +a=1 +bad=1");
+    hand.names_nack(Cluster, &[]);
+    hand.says("CDS +a=1 +c=1");
+    hand.names(Cluster, &[]);
+    hand.says("CDS +a=1 +c=1 +d=1");
+    hand.names(Cluster, &[]);
+    hand.silent();
+    // Remembered: a client that comes again with nothing is spared of it.
+    let mut hand = hand.reconnect();
+    hand.names(Cluster, &[]);
+    hand.says("CDS +a=1 +c=1 +d=1");
+    hand.names(Cluster, &[]);
+    hand.change(|world| {
+        world.set(Cluster, "bad", "good now");
+    });
+    hand.says("CDS +a=1 +bad=good now +c=1 +d=1");
+    hand.names(Cluster, &[]);
+    hand.silent();
+}
+
+#[test]
+fn reef_06_one_bad_of_many_is_found_by_halves_sotw() {
+    let names: Vec<String> = (0..1000).map(|n| format!("n{n:04}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut world = World::of(&[Listener], &names);
+    world.set(Listener, "n0517", "bad");
+    let mut hand = Hand::sotw(world);
+    hand.names(Listener, &[]);
+    let mut rounds = 0;
+    let mut held = 0;
+    while let Some(response) = hand.next() {
+        rounds += 1;
+        let rejected = said(&response).contains("=bad");
+        if rejected {
+            hand.names_nack(Listener, &[]);
+        } else {
+            assert!(
+                response.resources().len() >= held,
+                "nothing taken is taken away"
+            );
+            held = response.resources().len();
+            hand.names(Listener, &[]);
+        }
+    }
+    assert_eq!(held, 999);
+    assert!(rounds < 30, "{rounds} rounds");
+}
+
+#[test]
+fn reef_06_full_state_of_a_returning_client_is_never_made_smaller_sotw() {
+    // Only the client knows what it holds; the version says nothing about names.
+    let mut hand = Hand::sotw(World::of(&[Cluster], &["a", "bad"]));
+    hand.names_with(Cluster, &[], "", "of before");
     hand.says("CDS +a=1 +bad=1");
     hand.names_nack(Cluster, &[]);
     hand.silent();
@@ -561,6 +623,18 @@ fn reef_06_full_state_without_anything_acked_is_not_repeated_sotw() {
         world.set(Cluster, "bad", "2");
     });
     hand.says("CDS +a=1 +bad=2");
+}
+
+#[test]
+fn reef_06_trial_without_an_answer_gives_way_sotw() {
+    let mut hand = Hand::sotw(World::of(&[Listener], &["a", "b"]));
+    hand.names(Listener, &[]);
+    hand.says("LDS +a=1 +b=1");
+    hand.names_nack(Listener, &[]);
+    hand.says("LDS +a=1");
+    hand.silent();
+    hand.now = hand.state.next_deadline(hand.now).expect("not for ever");
+    hand.says("LDS +a=1 +b=1");
 }
 
 #[test]
