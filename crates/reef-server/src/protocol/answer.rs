@@ -13,13 +13,18 @@ use super::state::{Known, Outcome, StreamState, Variant};
 use crate::provider::StreamReport;
 
 impl StreamState {
-    /// Takes the answer to a delta response: by its own nonce, whatever else is outstanding (D-10).
-    pub(super) fn answer(&mut self, ty: ResourceType, request: &Request, now: Duration) -> Outcome {
-        let sent = request
-            .nonce
-            .parse()
-            .ok()
-            .and_then(|nonce: u64| self.types.get_mut(&ty)?.outstanding.take(nonce));
+    /// Takes the answer to a response by its own nonce, whatever else is outstanding (D-10).
+    pub(super) fn answer_to(
+        &mut self,
+        ty: ResourceType,
+        nonce: u64,
+        request: &Request,
+        now: Duration,
+    ) -> Outcome {
+        let sent = self
+            .types
+            .get_mut(&ty)
+            .and_then(|state| state.outstanding.take(nonce));
         match (sent, &request.error) {
             (None, _) => Outcome::ExpiredNonce,
             (Some(sent), None) => {

@@ -45,7 +45,10 @@ impl StreamState {
         // A nonce in the first request of a type is of an earlier stream and means nothing here.
         let mut outcome = Outcome::Subscription;
         if !first && !request.nonce.is_empty() {
-            outcome = self.answer(ty, request, now);
+            outcome = match request.nonce.parse() {
+                Ok(nonce) => self.answer_to(ty, nonce, request, now),
+                Err(_) => Outcome::ExpiredNonce,
+            };
         }
         let state = self.types.entry(ty).or_default();
         let change = state

@@ -23,15 +23,22 @@ type Set = BTreeMap<Arc<str>, EncodedResource>;
 /// Up to so many suspects are tried one by one, more of them by halves.
 const ONE_BY_ONE: usize = 8;
 
+/// Full states kept until their answer. The order rules let out no more.
+const MOST_UNANSWERED: usize = 4;
+
 /// What a full-state type needs besides.
 #[derive(Debug, Default)]
 pub(super) struct FullState {
     /// The last set sent.
-    pub(super) sent: Set,
+    sent: Arc<Set>,
+    /// Sets that wait for their answer, by nonce.
+    unanswered: BTreeMap<u64, Arc<Set>>,
     /// The last set ACKed, once there was one.
-    acked: Option<Set>,
+    acked: Option<Arc<Set>>,
     /// Version of a set that was rejected and cannot be isolated: not sent again (N-3).
     rejected: Option<Arc<str>>,
+    /// What may be half applied of rejected sets: it has to be said again, although it is what was ACKed (N-6).
+    half_applied: BTreeSet<Arc<str>>,
     /// Names of rejected sets, in groups that are tried in turn.
     suspects: VecDeque<Vec<Arc<str>>>,
     /// A group is being tried.
@@ -39,6 +46,11 @@ pub(super) struct FullState {
 }
 
 impl FullState {
+    /// Whether something was sent.
+    pub(super) fn has_sent(&self) -> bool {
+        !self.sent.is_empty()
+    }
+
     /// Whether groups wait for their trial.
     pub(super) fn has_suspects(&self) -> bool {
         !self.suspects.is_empty()
@@ -65,10 +77,17 @@ impl FullState {
 }
 
 impl TypeState {
-    /// The client took the last full state.
-    pub(super) fn full_acked(&mut self) {
+    /// The client took the full state of this nonce.
+    pub(super) fn full_acked(&mut self, nonce: u64) {
         let full = &mut self.full;
-        full.acked = Some(full.sent.clone());
+        if let Some(taken) = full.unanswered.remove(&nonce) {
+            full.acked = Some(taken);
+        }
+        full.unanswered.retain(|later, _| *later > nonce);
+        full.half_applied.clear();
+        if self.last_nonce != Some(nonce) {
+            return;
+        }
         full.rejected = None;
         if std::mem::take(&mut full.trying) && full.suspects.is_empty() {
             self.dirty.everything();
@@ -77,7 +96,7 @@ impl TypeState {
 }
 
 impl StreamState {
-    /// The last full state was rejected: fall back to the last one taken and try what differs.
+    /// A full state was rejected: if it is the last, fall back to what was taken and try what differs.
     pub(super) fn full_nacked(
         &mut self,
         ty: ResourceType,
@@ -89,27 +108,40 @@ impl StreamState {
         let Some(state) = self.types.get_mut(&ty) else {
             return;
         };
+        let is_last = state.last_nonce == Some(sent.nonce);
         let full = &mut state.full;
-        full.trying = false;
-        let rejected = std::mem::take(&mut full.sent);
+        let Some(rejected) = full.unanswered.remove(&sent.nonce) else {
+            return;
+        };
         let base = match &full.acked {
-            Some(acked) => acked.clone(),
+            Some(acked) => Arc::clone(acked),
             // A client that came with nothing: nothing is a base as well.
-            None if !state.warm => Set::new(),
+            None if !state.warm => Arc::default(),
             // It holds something of before this stream; a smaller set would delete it.
             None => {
                 full.rejected = Some(set_version(&rejected));
-                full.sent = rejected;
                 return;
             }
         };
         let differs: Vec<&EncodedResource> = rejected
             .values()
-            .filter(|found| {
-                base.get(found.name())
-                    .is_none_or(|old| old.version() != found.version())
-            })
+            .filter(|found| differs_from(&base, found))
             .collect();
+        let removed = base.keys().filter(|name| !rejected.contains_key(*name));
+        let touched: Vec<&Arc<str>> = differs
+            .iter()
+            .map(|one| one.name())
+            .chain(removed)
+            .collect();
+        if touched.len() > 1 {
+            full.half_applied.extend(touched.into_iter().cloned());
+        }
+        if !is_last {
+            return; // the answer to a later one decides
+        }
+        full.trying = false;
+        full.acked = Some(Arc::clone(&base));
+        full.sent = Arc::clone(&base);
         match differs.as_slice() {
             // Only removals: there is nothing to be tried alone.
             [] => full.rejected = Some(set_version(&rejected)),
@@ -122,8 +154,6 @@ impl StreamState {
             }
             many => full.suspect(many.iter().map(|one| Arc::clone(one.name())).collect()),
         }
-        full.acked = Some(base.clone());
-        full.sent = base;
         state.dirty.everything();
     }
 
@@ -150,34 +180,47 @@ impl StreamState {
         }
         let set =
             next_trial(state, view, ty).or_else(|| next_whole(state, view, ty, may_remove))?;
-        let previous = std::mem::replace(&mut state.full.sent, set);
-        let set = &state.full.sent;
-        let changed: Vec<EncodedResource> = set
-            .values()
-            .filter(|found| {
-                previous
-                    .get(found.name())
-                    .is_none_or(|old| old.version() != found.version())
-            })
-            .cloned()
-            .collect();
+        let full = &mut state.full;
+        let set = Arc::new(set);
+        full.sent = Arc::clone(&set);
+        // Compared with everything the client may hold, not only with what was sent last: it may not have read that.
+        let nothing = Arc::default();
+        let taken = full.acked.as_ref().unwrap_or(&nothing);
+        let is_news = |found: &EncodedResource| {
+            full.half_applied.contains(found.name())
+                || full
+                    .unanswered
+                    .values()
+                    .chain([taken])
+                    .any(|held| differs_from(held, found))
+        };
+        let changed: Vec<EncodedResource> =
+            set.values().filter(|one| is_news(one)).cloned().collect();
         let told: Vec<Told> = changed
             .iter()
             .map(|found| (Arc::clone(found.name()), Some(found.version())))
             .collect();
         let resources: Vec<EncodedResource> = set.values().cloned().collect();
-        let version = set_version(set);
+        let version = set_version(&set);
         if ty == ResourceType::Cluster {
             self.owe_assignments(&changed, view);
         }
-        Some(self.sotw_send(ty, resources, told, version, view, now))
+        let response = self.sotw_send(ty, resources, told, version, view, now);
+        if let Some(state) = self.types.get_mut(&ty) {
+            let unanswered = &mut state.full.unanswered;
+            unanswered.insert(response.nonce, set);
+            while unanswered.len() > MOST_UNANSWERED {
+                unanswered.pop_first();
+            }
+        }
+        Some(response)
     }
 }
 
 /// What was taken, and the next group of suspects that still differs from it.
 fn next_trial(state: &mut TypeState, view: &dyn ResourceView, ty: ResourceType) -> Option<Set> {
     while let Some(group) = state.full.suspects.pop_front() {
-        let mut set = state.full.sent.clone();
+        let mut set = Set::clone(&state.full.sent);
         for name in group {
             if let Some(found) = wanted(state, view, ty, &name).filter(|one| !state.is_bad(one)) {
                 set.insert(name, found);
@@ -201,7 +244,7 @@ fn next_whole(
 ) -> Option<Set> {
     let mut set = full_set(state, view, ty);
     let mut waiting = BTreeSet::new();
-    for (name, old) in &state.full.sent {
+    for (name, old) in &*state.full.sent {
         let subscribed = state.sub.wildcard() || state.sub.names(name);
         if !set.contains_key(name) && subscribed && !may_remove {
             set.insert(Arc::clone(name), old.clone());
@@ -211,7 +254,7 @@ fn next_whole(
     state.dirty.take();
     state.gone = waiting;
     let owed = std::mem::take(&mut state.owed);
-    let unchanged = same(&set, &state.full.sent);
+    let unchanged = same(&set, &state.full.sent) && state.full.half_applied.is_empty();
     let rejected = || state.full.rejected.as_ref() == Some(&set_version(&set));
     (owed || !(unchanged || rejected())).then_some(set)
 }
@@ -239,6 +282,11 @@ fn full_set(state: &TypeState, view: &dyn ResourceView, ty: ResourceType) -> Set
         }
     }
     set
+}
+
+fn differs_from(set: &Set, found: &EncodedResource) -> bool {
+    set.get(found.name())
+        .is_none_or(|old| old.version() != found.version())
 }
 
 fn same(a: &Set, b: &Set) -> bool {

@@ -29,15 +29,18 @@ impl StreamState {
         now: Duration,
     ) -> Outcome {
         let view = self.view.clone();
-        // W-9: an empty nonce is a restart of the type.
-        if request.nonce.is_empty() {
-            self.types.remove(&ty);
-        }
         let nonce: Option<u64> = request.nonce.parse().ok();
         let state = self.types.entry(ty).or_default();
+        if request.nonce.is_empty() {
+            // W-9: an empty nonce is a restart of the type. Its answers may still be on their way.
+            let before = std::mem::take(state);
+            if !is_full_state(ty) {
+                state.outstanding = before.outstanding;
+            }
+        }
         let first = state.sub.is_fresh();
         let current = !first && nonce.is_some() && nonce == state.last_nonce;
-        let answers = current && nonce.is_some_and(|nonce| state.outstanding.has(nonce));
+        let answers = nonce.is_some_and(|nonce| state.outstanding.has(nonce));
         let change = state.sub.sotw(ty, &request.subscribe, &|name| {
             intern(view.as_deref(), ty, name)
         });
@@ -117,7 +120,8 @@ impl StreamState {
         }
     }
 
-    /// ACK or NACK of the last response; older ones are covered by it.
+    /// ACK or NACK of a response, which need not be the last: an ACK covers older ones, and what a stale answer says of
+    /// its own response is true, though it asks for nothing (W-8).
     fn sotw_answer(
         &mut self,
         ty: ResourceType,
@@ -128,31 +132,26 @@ impl StreamState {
         let Some(state) = self.types.get_mut(&ty) else {
             return Outcome::ExpiredNonce;
         };
-        let mut covered = state.outstanding.take_through(nonce);
-        let Some(last) = covered.pop() else {
+        let Some(rejection) = &request.error else {
+            let covered = state.outstanding.take_through(nonce);
+            if is_full_state(ty) {
+                state.full_acked(nonce);
+            }
+            for sent in &covered {
+                self.acked(ty, sent);
+            }
+            let took = covered.last().map(|sent| now.saturating_sub(sent.at));
+            return took.map_or(Outcome::ExpiredNonce, Outcome::Ack);
+        };
+        let Some(sent) = state.outstanding.take(nonce) else {
             return Outcome::ExpiredNonce;
         };
-        let took = now.saturating_sub(last.at);
-        // Nobody says what became of a superseded response; the client processed it before this one.
-        match &request.error {
-            None => {
-                if is_full_state(ty) {
-                    state.full_acked();
-                }
-                for sent in covered.iter().chain([&last]) {
-                    self.acked(ty, sent);
-                }
-                Outcome::Ack(took)
-            }
-            Some(rejection) => {
-                if is_full_state(ty) {
-                    self.full_nacked(ty, &last, rejection, now);
-                } else {
-                    self.nacked(ty, last, rejection, now);
-                }
-                Outcome::Nack
-            }
+        if is_full_state(ty) {
+            self.full_nacked(ty, &sent, rejection, now);
+        } else {
+            self.nacked(ty, sent, rejection, now);
         }
+        Outcome::Nack
     }
 
     /// The next response of a type.

@@ -10,5 +10,5 @@ mod harness;
 mod kit;
 mod over_tonic;
 mod reef;
-mod sim_client;
+mod sim;
 mod subscriptions;
