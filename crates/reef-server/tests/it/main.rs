@@ -11,4 +11,6 @@ mod kit;
 mod over_tonic;
 mod reef;
 mod sim;
+mod slow_reader;
 mod subscriptions;
+mod tonic_kit;
