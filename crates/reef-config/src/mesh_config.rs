@@ -35,6 +35,9 @@ pub const APPLIED: &[&str] = &[
     "dnsRefreshRate",
     "enableTracing",
     "trustDomain",
+    "trustDomainAliases",
+    "enableAutoMtls",
+    "meshMTLS",
     "discoverySelectors",
 ];
 

@@ -10,8 +10,7 @@ use std::sync::Arc;
 use reef_mesh::{IpMode, Service};
 
 pub use build::build_route;
-pub(crate) use build::{inbound_routes, unknown_host_routes};
-pub(crate) use domains::short_forms;
+pub(crate) use build::inbound_routes;
 pub use select::route_keys;
 
 /// Everything one route configuration reads.
@@ -57,8 +56,6 @@ pub(crate) enum Rest {
     Allow(Arc<str>),
     /// Requests are answered 502.
     Block,
-    /// Their names are resolved.
-    Resolve,
 }
 
 impl RouteKey {

@@ -4,6 +4,5 @@
 mod index;
 mod prop_order;
 mod proxy;
-mod security;
 mod settings;
 mod support;

@@ -1,7 +1,6 @@
 //! The body of a response stream: frames of responses, then the trailers with the status.
 
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -12,36 +11,35 @@ use tonic::Status;
 
 use super::wire::Frames;
 
-/// Where a stream's task leaves the status its stream ends with. Not in the queue of responses: that may be full, and
-/// a reader that comes back is still told.
-pub(super) type Epitaph = Arc<OnceLock<Status>>;
+/// What a stream's task hands to its body.
+#[derive(Debug)]
+pub(super) enum Item {
+    /// One response.
+    Response(Frames),
+    /// The end of the stream.
+    End(Status),
+}
 
 /// The body of one stream.
 #[derive(Debug)]
 pub(super) struct StreamBody {
-    responses: mpsc::Receiver<Frames>,
-    epitaph: Epitaph,
+    items: mpsc::Receiver<Item>,
     current: Option<Frames>,
     ended: bool,
 }
 
 impl StreamBody {
-    pub(super) fn new(responses: mpsc::Receiver<Frames>, epitaph: Epitaph) -> Self {
+    pub(super) fn new(items: mpsc::Receiver<Item>) -> Self {
         Self {
-            responses,
-            epitaph,
+            items,
             current: None,
             ended: false,
         }
     }
 
-    fn end(&mut self) -> Frame<Bytes> {
+    fn end(&mut self, status: &Status) -> Frame<Bytes> {
         self.ended = true;
-        let status = match self.epitaph.get() {
-            Some(status) => status.clone(),
-            // The task is gone without a word: it panicked.
-            None => crate::status::status(&crate::status::StreamEnd::Panicked),
-        };
+        self.items.close();
         let mut trailers = HeaderMap::new();
         if status.add_header(&mut trailers).is_err() {
             // The message cannot be put into a header; the code can.
@@ -71,11 +69,17 @@ impl Body for StreamBody {
                 return Poll::Ready(Some(Ok(Frame::data(chunk))));
             }
             self.current = None;
-            match self.responses.poll_recv(cx) {
+            match self.items.poll_recv(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(frames)) => self.current = Some(frames),
+                Poll::Ready(Some(Item::Response(frames))) => self.current = Some(frames),
+                Poll::Ready(Some(Item::End(status))) => {
+                    let frame = self.end(&status);
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                // The task is gone without a word: it panicked.
                 Poll::Ready(None) => {
-                    let frame = self.end();
+                    let frame =
+                        self.end(&crate::status::status(&crate::status::StreamEnd::Panicked));
                     return Poll::Ready(Some(Ok(frame)));
                 }
             }

@@ -207,8 +207,7 @@ impl Hand {
     }
 
     /// The same client on a new stream to the same server.
-    pub(crate) fn reconnect(mut self) -> Self {
-        self.state.end(self.now);
+    pub(crate) fn reconnect(self) -> Self {
         Self::with_memory(self.variant, self.only, self.world, self.memory, self.now)
     }
 

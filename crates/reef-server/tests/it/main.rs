@@ -10,7 +10,5 @@ mod harness;
 mod kit;
 mod over_tonic;
 mod reef;
-mod sim;
-mod slow_reader;
+mod sim_client;
 mod subscriptions;
-mod tonic_kit;
