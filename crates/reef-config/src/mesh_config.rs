@@ -35,9 +35,6 @@ pub const APPLIED: &[&str] = &[
     "dnsRefreshRate",
     "enableTracing",
     "trustDomain",
-    "trustDomainAliases",
-    "enableAutoMtls",
-    "meshMTLS",
     "discoverySelectors",
 ];
 

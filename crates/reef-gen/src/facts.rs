@@ -14,10 +14,9 @@ use reef_mesh::{
     Interception, IpMode, MeshSnapshot, ProxyIdentity, Registry, Resolution, Service, ServiceKey,
     ServiceTarget, WorkloadCert,
 };
-use reef_scope::{IngressEndpoint, OutboundPolicy, Scope, ScopeId};
+use reef_scope::{CaptureMode, IngressEndpoint, OutboundPolicy, Scope, ScopeId};
 
 use crate::names::{INBOUND_CAPTURE_PORT, OUTBOUND_CAPTURE_PORT};
-use crate::security::{self, InboundSecurity};
 
 /// What generation reads of a proxy beyond its scope and its service targets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,8 +38,6 @@ pub struct ProxyFacts {
     pub own_headless: Arc<[IpAddr]>,
     /// Its addresses, only if a `Sidecar` ingress listener names them: the first of each family.
     pub ingress_ips: Arc<[IpAddr]>,
-    /// How its ports are secured.
-    pub security: InboundSecurity,
     /// Ports its own listeners use, sorted.
     pub reserved_ports: Arc<[u16]>,
     /// Idle timeout of its HTTP and TCP proxies.
@@ -55,6 +52,10 @@ pub struct ProxyFacts {
     pub balance_inbound: bool,
     /// Balances accepted outbound connections exactly.
     pub balance_outbound: bool,
+    /// It may not bind ports below 1024; known only if it binds any for destinations.
+    pub unprivileged: bool,
+    /// Its `dns_domain`, only if some service in scope has aliases: they may be server names.
+    pub alias_domain: Option<Arc<str>>,
 }
 
 /// A service target by name, so that it outlives versions of the service.
@@ -113,8 +114,6 @@ pub struct ListenersKey {
     pub interception: Interception,
     /// Certificate source.
     pub workload_cert: WorkloadCert,
-    /// As [`ProxyFacts::security`].
-    pub security: InboundSecurity,
     /// Service targets, only if they decide the inbound chains.
     pub targets: Arc<[TargetKey]>,
     /// As [`ProxyFacts::own_headless`].
@@ -135,6 +134,10 @@ pub struct ListenersKey {
     pub balance_inbound: bool,
     /// As [`ProxyFacts::balance_outbound`].
     pub balance_outbound: bool,
+    /// As [`ProxyFacts::unprivileged`].
+    pub unprivileged: bool,
+    /// As [`ProxyFacts::alias_domain`].
+    pub alias_domain: Option<Arc<str>>,
 }
 
 /// What the route configurations of a proxy depend on.
@@ -154,6 +157,8 @@ pub struct RoutesKey {
     pub reserved_ports: Arc<[u16]>,
     /// As [`ProxyFacts::http_proxy_port`].
     pub http_proxy_port: Option<u16>,
+    /// As [`ProxyFacts::unprivileged`].
+    pub unprivileged: bool,
 }
 
 /// All keys of a proxy; proxies with equal keys are one class and share every resource.
@@ -198,7 +203,6 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
         networks,
         own_headless: own_headless(snapshot, services(), proxy),
         ingress_ips: ingress_ips(scope, proxy),
-        security: security::inbound(snapshot, proxy),
         reserved_ports: reserved_ports(proxy),
         idle_timeout: proxy
             .text("IDLE_TIMEOUT")
@@ -213,7 +217,19 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
             .and_then(|port| port.parse().ok()),
         balance_inbound: proxy.flag("INBOUND_LISTENER_EXACT_BALANCE"),
         balance_outbound: proxy.flag("OUTBOUND_LISTENER_EXACT_BALANCE"),
+        unprivileged: proxy.flag("UNPRIVILEGED_POD")
+            && (proxy.interception == Interception::None || binds_sockets(scope)),
+        alias_domain: services()
+            .any(|service| !service.aliases.is_empty())
+            .then(|| proxy.dns_domain.clone()),
     }
+}
+
+fn binds_sockets(scope: &Scope) -> bool {
+    scope
+        .egress
+        .iter()
+        .any(|listener| listener.capture_mode == CaptureMode::None)
 }
 
 /// Computes the keys of a proxy. Costs as [`facts`], and a lookup of its service targets.
@@ -256,7 +272,6 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
             ip_mode: facts.ip_mode,
             interception: facts.interception,
             workload_cert: facts.workload_cert,
-            security: facts.security.clone(),
             targets,
             own_headless: facts.own_headless.clone(),
             ingress_ips: facts.ingress_ips.clone(),
@@ -267,6 +282,8 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
             http_proxy_port: facts.http_proxy_port,
             balance_inbound: facts.balance_inbound,
             balance_outbound: facts.balance_outbound,
+            unprivileged: facts.unprivileged,
+            alias_domain: facts.alias_domain.clone(),
         },
         routes: RoutesKey {
             scope: scope.id.clone(),
@@ -276,6 +293,7 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
             own_headless: facts.own_headless.clone(),
             reserved_ports: facts.reserved_ports.clone(),
             http_proxy_port: facts.http_proxy_port,
+            unprivileged: facts.unprivileged,
         },
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use reef_config::istio::H2UpgradePolicy;
 use reef_config::{Kind, Problem};
 use reef_mesh::{
-    Interception, MeshSnapshot, Protocol, Resolution, Service, ServicePort, ServiceTarget,
+    MeshSnapshot, Protocol, Resolution, Service, ServicePort, ServiceTarget, WorkloadCert,
 };
 use reef_scope::{OutboundPolicy, Scope};
 
@@ -14,7 +14,6 @@ use crate::cluster::{ClusterDefaults, Keepalive};
 use crate::endpoint::Selection;
 use crate::facts::ProxyFacts;
 use crate::names;
-use crate::security;
 
 /// A class of proxies: whatever their resources are selected from.
 ///
@@ -48,7 +47,6 @@ pub fn applied_kinds() -> &'static [Kind] {
         Kind::ServiceEntry,
         Kind::WorkloadEntry,
         Kind::Sidecar,
-        Kind::PeerAuthentication,
     ]
 }
 
@@ -58,11 +56,10 @@ pub fn applied_kinds() -> &'static [Kind] {
 #[must_use]
 pub fn problems(input: &ClassInput) -> Vec<Problem> {
     let mut found = crate::listener::plan(input).problems;
-    found.extend(security::problems(input));
-    if input.proxy.interception == Interception::Tproxy {
+    if input.proxy.workload_cert == WorkloadCert::SdsGrpc {
         found.push(Problem::warning(
-            "interception",
-            "interception mode TPROXY is not tested yet",
+            "workload-certificate",
+            "workload certificates are not used yet: traffic is plaintext",
         ));
     }
     let (_, policy) = fallback(input);
@@ -123,8 +120,8 @@ impl ClassInput {
     }
 }
 
-/// True if proxies route to the port: neither UDP nor an alias of another service, nor of a kind
-/// that is not built yet.
+/// True if proxies route to the port: neither UDP nor an alias of another service, nor a name to be
+/// resolved on demand.
 pub(crate) fn is_routable(service: &Service, port: &ServicePort) -> bool {
     port.protocol != Protocol::Udp
         && !matches!(
@@ -157,38 +154,35 @@ pub(crate) fn fallback(input: &ClassInput) -> (Arc<str>, Option<Problem>) {
         OutboundPolicy::AllowAny {
             egress_proxy: Some(proxy),
         } => {
-            let port = proxy
-                .port
-                .filter(|_| proxy.subset.is_none())
-                .filter(|port| {
-                    let service = input
-                        .scope
-                        .service(&proxy.host)
-                        .map(|scoped| &scoped.service);
-                    service.is_some_and(|service| {
-                        service
-                            .port(*port)
-                            .is_some_and(|port| is_routable(service, port))
-                    })
-                });
+            let service = input.scope.service(&proxy.host);
+            let service = service.map(|scoped| &scoped.service);
+            // Without a number only a single port is meant for sure.
+            let number = proxy.port.or_else(|| match service.map(|it| &*it.ports) {
+                Some([only]) => Some(only.number),
+                _ => None,
+            });
+            let port = service
+                .zip(number)
+                .and_then(|(service, number)| Some((service, service.port(number)?)))
+                .filter(|(service, port)| {
+                    has_cluster(service, port) && !is_unresolvable(input, service, port)
+                })
+                .filter(|_| proxy.subset.is_none());
             port.map_or_else(
                 || {
                     let reason = format!(
-                        "egress proxy `{}` is not a service port in scope; unknown destinations are refused",
+                        "egress proxy `{}` is no service port in scope (subsets are not applied \
+                         yet); unknown destinations are refused",
                         proxy.host
                     );
-                    (Arc::from(names::BLACK_HOLE), Some(Problem::warning("egress-proxy", reason)))
+                    let problem = Problem::warning("egress-proxy", reason);
+                    (Arc::from(names::BLACK_HOLE), Some(problem))
                 },
-                |port| (names::outbound_cluster(port, &proxy.host), None),
+                |(_, port)| (names::outbound_cluster(port.number, &proxy.host), None),
             )
         }
-        OutboundPolicy::AllowAnyDynamicDns => (
-            passthrough(),
-            Some(Problem::warning(
-                "not-applied",
-                "outbound policy ALLOW_ANY_DYNAMIC_DNS is not built yet; ALLOW_ANY is in effect",
-            )),
-        ),
+        // What names no host can only go where it was going.
+        OutboundPolicy::AllowAnyDynamicDns => (passthrough(), None),
     }
 }
 

@@ -23,7 +23,6 @@ mod input;
 mod listener;
 pub mod names;
 mod route;
-mod security;
 mod xds;
 
 pub use cluster::{
@@ -37,4 +36,3 @@ pub use facts::{
 pub use input::{ClassInput, applied_kinds, problems};
 pub use listener::{ListenerKey, build_listener, listener_keys};
 pub use route::{RouteKey, build_route, route_keys};
-pub use security::{Denied, InboundSecurity, MtlsMode, PortSecurity, UNENFORCED, policy_problems};

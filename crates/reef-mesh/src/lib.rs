@@ -24,6 +24,7 @@ mod protocol;
 mod proxy;
 mod report;
 mod rules;
+mod security;
 mod service;
 mod settings;
 mod snapshot;
@@ -44,6 +45,7 @@ pub use report::ChangeReport;
 pub use rules::{
     Destination, DestinationPolicy, DestinationRuleIndex, Rule, SidecarRule, VirtualServiceRule,
 };
+pub use security::{MtlsMode, PeerPolicy};
 pub use service::{
     Registry, Resolution, Service, ServiceKey, ServiceOrder, ServicePort, TargetPort,
 };

@@ -14,7 +14,6 @@ use super::{
 };
 use crate::facts::identity;
 use crate::input::{ClassInput, has_cluster, is_unresolvable};
-use crate::security::{plaintext_endpoints, tls_of};
 use crate::{names, xds};
 
 /// Selects the clusters of a class: outbound in scope order, fixed, inbound by port.
@@ -53,7 +52,6 @@ fn outbound(input: &ClassInput, defaults: &Arc<ClusterDefaults>) -> Vec<ClusterK
             .map(|endpoints| (endpoints, input.selection(service)));
         let resolves = inline.is_some() || service.resolution == Resolution::DynamicDns;
         let lookup = resolves.then(|| input.lookup());
-        let tls = tls_of(&input.snapshot, service, input.proxy.workload_cert);
         for (index, port) in service.ports.iter().enumerate() {
             if !has_cluster(service, port) || is_unresolvable(input, service, port) {
                 continue;
@@ -63,11 +61,7 @@ fn outbound(input: &ClassInput, defaults: &Arc<ClusterDefaults>) -> Vec<ClusterK
                 service: service.clone(),
                 port: index,
                 lookup,
-                plaintext: inline.as_ref().map_or_else(Arc::default, |(endpoints, _)| {
-                    plaintext_endpoints(&input.snapshot, endpoints.of_port(&port.name))
-                }),
                 inline: inline.clone(),
-                tls: tls.clone(),
                 defaults: defaults.clone(),
             }));
         }

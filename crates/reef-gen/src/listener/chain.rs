@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use reef_mesh::{Address, Cidr, Protocol, Service, ServicePort};
+use reef_mesh::{Address, Cidr, Protocol, Resolution, Service, ServicePort};
 
-use super::{Bind, Chain, ChainMatch, Target};
+use super::{Before, Bind, Chain, ChainMatch, Target};
+use crate::input::ClassInput;
 use crate::names;
-use crate::route::port_route;
+use crate::route::{port_route, short_forms};
+use crate::xds::dynamic_dns::DnsCache;
 
 /// What decides how a listener shares its address with another service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +32,23 @@ pub(crate) struct Incoming<'a> {
     pub bind: Bind,
     /// Port of the listener.
     pub number: u16,
+    /// Further addresses of the listener, of the second family.
+    pub extra: Vec<IpAddr>,
     /// The service's virtual address, if it has one that led here.
     pub address: Option<Address>,
+    /// The listener binds a real socket.
+    pub real: bool,
+    /// Its routes hold the services of all ports.
+    pub all_ports: bool,
+    /// Index of the egress listener.
+    pub egress: usize,
+    pub input: &'a ClassInput,
+}
+
+/// Where the names below a wildcard host are kept that proxies resolve; `None` for other services.
+pub(crate) fn cache(input: &ClassInput, service: &Service) -> Option<Arc<DnsCache>> {
+    (service.resolution == Resolution::DynamicDns)
+        .then(|| Arc::new(DnsCache::of_host(&service.key.hostname, input.lookup())))
 }
 
 impl Incoming<'_> {
@@ -47,6 +64,16 @@ impl Incoming<'_> {
         } else {
             Family::Tcp
         }
+    }
+
+    /// The protocol, if it shares its address with no other.
+    pub(crate) fn exclusive(&self) -> Option<Protocol> {
+        matches!(self.protocol, Protocol::Mongo | Protocol::MySql).then_some(self.protocol)
+    }
+
+    /// Caches its HTTP requests need.
+    pub(crate) fn caches(&self) -> Vec<Arc<DnsCache>> {
+        cache(self.input, self.service).into_iter().collect()
     }
 
     /// Name of the route configuration of its HTTP chain, and whether the service has it alone.
@@ -72,6 +99,7 @@ impl Incoming<'_> {
                 route: self.route().0,
                 grpc_web: self.protocol == Protocol::GrpcWeb,
                 absolute_url: false,
+                caches: self.caches(),
             },
         };
         if self.protocol.is_http() {
@@ -87,35 +115,52 @@ impl Incoming<'_> {
             Some(Address::Cidr(cidr)) => Some(masked(cidr)),
             _ => None,
         };
+        let dynamic = cache(self.input, self.service);
         let by_name = self.protocol.is_tls()
-            && (range.is_some() || (self.address.is_none() && self.bind.is_wildcard()));
+            && (range.is_some()
+                || dynamic.is_some()
+                || (self.address.is_none() && self.bind.is_wildcard()));
         let server_names = if by_name {
             self.server_names()?
         } else {
             Box::default()
         };
+        let before = match dynamic {
+            Some(cache) => Some(Before::ServerName(cache)),
+            None => (self.protocol == Protocol::Mongo).then_some(Before::Mongo),
+        };
+        let cluster = names::outbound_cluster(self.port.number, &self.service.key.hostname);
         Some(Chain {
             matches: ChainMatch {
                 plaintext_http: false,
                 server_names,
                 range,
             },
-            target: Target::Tcp(names::outbound_cluster(
-                self.port.number,
-                &self.service.key.hostname,
-            )),
+            target: Target::Tcp { cluster, before },
         })
     }
 
-    /// The host and its aliases. A bare `*` means any name; other wildcards must be whole labels.
+    /// The host, and its aliases with their short names. A bare `*` means any name; other wildcards
+    /// must be whole labels.
     fn server_names(&self) -> Option<Box<[Arc<str>]>> {
-        let hosts = std::iter::once(&self.service.key.hostname).chain(&self.service.aliases);
-        let names: Vec<Arc<str>> = hosts
-            .filter(|host| !host.starts_with('*') || host.starts_with("*."))
-            .map(|host| host.shared().clone())
-            .collect();
-        let any = *self.service.key.hostname == *"*";
-        (any || !names.is_empty()).then(|| if any { Box::default() } else { names.into() })
+        let host = &self.service.key.hostname;
+        if **host == *"*" {
+            return Some(Box::default());
+        }
+        let domain = self.input.proxy.alias_domain.as_deref();
+        let aliases = self.service.aliases.iter().flat_map(|alias| {
+            let short = domain.map_or_else(Vec::new, |domain| short_forms(alias, domain));
+            let short = short.into_iter().map(Arc::from);
+            std::iter::once(alias.shared().clone()).chain(short)
+        });
+        let mut names: Vec<Arc<str>> = Vec::with_capacity(1);
+        for name in std::iter::once(host.shared().clone()).chain(aliases) {
+            let whole = !name.starts_with('*') || name.starts_with("*.");
+            if whole && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        (!names.is_empty()).then(|| names.into())
     }
 }
 

@@ -4,8 +4,10 @@
 mod chain;
 mod inbound;
 mod outbound;
+mod place;
 mod plan;
 mod virtual_inbound;
+mod virtual_outbound;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use xds_api::envoy::config::listener::v3 as lds;
 
 use crate::input::ClassInput;
 use crate::names;
-use crate::security::{InboundTls, PortSecurity};
+use crate::xds::dynamic_dns::DnsCache;
 
 pub(crate) use plan::{RouteSource, plan};
 
@@ -30,8 +32,6 @@ pub enum ListenerKey {
     VirtualOutbound(VirtualOutbound),
     /// The listener that takes redirected inbound connections.
     VirtualInbound(VirtualInbound),
-    /// The listener of a declared port of the workload that binds a socket.
-    Inbound(InboundListener),
 }
 
 /// Settings of the mesh and the class that listeners read.
@@ -53,6 +53,10 @@ pub(crate) struct ListenerDefaults {
     pub transparent: bool,
     /// The proxy's first family is IPv4.
     pub ipv4: bool,
+    /// It has both families.
+    pub dual: bool,
+    /// Set if hosts nobody declared are resolved: where their names are kept.
+    pub unknown_hosts: Option<Arc<DnsCache>>,
 }
 
 /// What an outbound listener binds, or stands for.
@@ -70,6 +74,8 @@ pub struct OutboundListener {
     pub(crate) name: Arc<str>,
     pub(crate) bind: Bind,
     pub(crate) port: u16,
+    /// Further addresses, of the second family.
+    pub(crate) extra: Box<[IpAddr]>,
     /// Binds a real socket instead of taking connections from `virtualOutbound`.
     pub(crate) real: bool,
     pub(crate) chains: Vec<Chain>,
@@ -107,9 +113,25 @@ pub(crate) enum Target {
         grpc_web: bool,
         /// The explicit HTTP proxy.
         absolute_url: bool,
+        /// Names resolved for wildcard services it may route to.
+        caches: Vec<Arc<DnsCache>>,
     },
-    /// Forwards bytes to this cluster.
-    Tcp(Arc<str>),
+    /// Forwards bytes.
+    Tcp {
+        /// To this cluster.
+        cluster: Arc<str>,
+        /// What stands before.
+        before: Option<Before>,
+    },
+}
+
+/// A network filter before a TCP proxy.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Before {
+    /// Reads the Mongo protocol for statistics.
+    Mongo,
+    /// Resolves the server name the client sent.
+    ServerName(Arc<DnsCache>),
 }
 
 /// Key of `virtualOutbound`.
@@ -124,25 +146,8 @@ pub struct VirtualOutbound {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct VirtualInbound {
     pub(crate) port: u16,
-    /// How ports nobody declares are secured.
-    pub(crate) rest: PortSecurity,
-    /// Ports nobody declares that are secured otherwise, ascending.
-    pub(crate) undeclared: Box<[(u16, PortSecurity)]>,
     /// Ports with chains of their own, ascending.
     pub(crate) ports: Box<[InboundPort]>,
-    /// What mesh TLS is terminated with; only if some chain does.
-    pub(crate) tls: Option<Arc<InboundTls>>,
-    pub(crate) defaults: Arc<ListenerDefaults>,
-}
-
-/// Key of an inbound listener that binds a socket.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct InboundListener {
-    pub(crate) name: Arc<str>,
-    pub(crate) bind: Bind,
-    pub(crate) port: InboundPort,
-    /// What mesh TLS is terminated with; only if some chain does.
-    pub(crate) tls: Option<Arc<InboundTls>>,
     pub(crate) defaults: Arc<ListenerDefaults>,
 }
 
@@ -158,7 +163,6 @@ pub(crate) struct InboundPort {
     /// Host and port that name the operation in traces.
     pub host: Arc<str>,
     pub service_port: u16,
-    pub security: PortSecurity,
 }
 
 impl ListenerKey {
@@ -169,7 +173,6 @@ impl ListenerKey {
             Self::Outbound(key) => key.name.clone(),
             Self::VirtualOutbound(_) => Arc::from(names::VIRTUAL_OUTBOUND),
             Self::VirtualInbound(_) => Arc::from(names::VIRTUAL_INBOUND),
-            Self::Inbound(key) => key.name.clone(),
         }
     }
 }
@@ -189,8 +192,7 @@ impl Bind {
     }
 }
 
-/// Selects the listeners of a class: outbound by address, then the two virtual ones, then
-/// inbound ones that bind a socket.
+/// Selects the listeners of a class: outbound by address, then the two virtual ones.
 #[must_use]
 pub fn listener_keys(input: &ClassInput) -> Vec<ListenerKey> {
     plan(input).listeners
@@ -201,9 +203,8 @@ pub fn listener_keys(input: &ClassInput) -> Vec<ListenerKey> {
 pub fn build_listener(key: &ListenerKey) -> (lds::Listener, Vec<Problem>) {
     let listener = match key {
         ListenerKey::Outbound(key) => outbound::build(key),
-        ListenerKey::VirtualOutbound(key) => outbound::build_virtual(key),
+        ListenerKey::VirtualOutbound(key) => virtual_outbound::build(key),
         ListenerKey::VirtualInbound(key) => virtual_inbound::build(key),
-        ListenerKey::Inbound(key) => virtual_inbound::build_real(key),
     };
     (listener, Vec::new())
 }

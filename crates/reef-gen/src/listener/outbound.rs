@@ -1,17 +1,17 @@
-//! Messages of outbound listeners and of `virtualOutbound`.
+//! Messages of outbound listeners.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::config::listener::v3 as lds;
 
-use super::{Bind, Chain, ChainMatch, ListenerDefaults, OutboundListener, Target, VirtualOutbound};
-use crate::names;
+use super::{Before, Bind, Chain, ChainMatch, ListenerDefaults, OutboundListener, Target};
 use crate::xds::hcm::{self, Manager, Side};
 use crate::xds::listener::{
-    Off, black_hole, cidr_range, http_inspector, plaintext_http, tcp_proxy, tls_inspector,
+    cidr_range, http_inspector, mongo_proxy, plaintext_http, tcp_proxy, tls_inspector,
 };
-use crate::xds::{self, duration, socket, wildcard};
+use crate::xds::{self, duration, socket};
 
 /// Limits a TLS handshake of a client.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -38,8 +38,8 @@ pub(crate) fn build(key: &OutboundListener) -> lds::Listener {
         .chains
         .iter()
         .any(|chain| !chain.matches.server_names.is_empty());
-    let tls = sniffs_tls.then(|| tls_inspector(Off::On(&[])));
-    let http = sniffs_http.then(|| http_inspector(Off::On(&[])));
+    let tls = sniffs_tls.then(tls_inspector);
+    let http = sniffs_http.then(|| http_inspector(&[]));
     let detection = if sniffs_http {
         key.defaults.detection_timeout
     } else {
@@ -51,6 +51,7 @@ pub(crate) fn build(key: &OutboundListener) -> lds::Listener {
             Bind::Ip(ip) => socket(ip.to_string(), key.port),
             Bind::Pipe(path) => xds::pipe(&**path),
         }),
+        additional_addresses: additional(key.extra.iter().copied(), key.port),
         filter_chains: chains,
         default_filter_chain,
         listener_filters: tls.into_iter().chain(http).collect(),
@@ -61,40 +62,26 @@ pub(crate) fn build(key: &OutboundListener) -> lds::Listener {
     }
 }
 
-pub(crate) fn build_virtual(key: &VirtualOutbound) -> lds::Listener {
-    let blackhole = lds::FilterChain {
-        name: "virtualOutbound-blackhole".to_owned(),
-        filter_chain_match: Some(lds::FilterChainMatch {
-            destination_port: Some(key.port.into()),
-            ..Default::default()
-        }),
-        filters: vec![black_hole(&key.defaults)],
-        ..Default::default()
-    };
-    let rest = lds::FilterChain {
-        name: "virtualOutbound-catchall-tcp".to_owned(),
-        filters: vec![tcp_proxy(&key.fallback, &key.defaults)],
-        ..Default::default()
-    };
-    lds::Listener {
-        name: names::VIRTUAL_OUTBOUND.to_owned(),
-        address: Some(socket(wildcard(key.defaults.ipv4).to_string(), key.port)),
-        use_original_dst: Some(true),
-        transparent: key.defaults.transparent.then_some(true),
-        filter_chains: vec![blackhole, rest],
-        listener_filters_timeout: Some(xds::ZERO),
-        max_connections_to_accept_per_socket_event: Some(1),
-        ..base(&key.defaults)
-    }
-}
-
-fn base(defaults: &ListenerDefaults) -> lds::Listener {
+pub(crate) fn base(defaults: &ListenerDefaults) -> lds::Listener {
     lds::Listener {
         traffic_direction: core::TrafficDirection::Outbound.into(),
         continue_on_listener_filters_timeout: true,
         connection_balance_config: exact_balance(defaults.balance_outbound),
         ..Default::default()
     }
+}
+
+/// Further addresses of a listener.
+pub(crate) fn additional(
+    ips: impl IntoIterator<Item = IpAddr>,
+    port: u16,
+) -> Vec<lds::AdditionalAddress> {
+    ips.into_iter()
+        .map(|ip| lds::AdditionalAddress {
+            address: Some(socket(ip.to_string(), port)),
+            ..Default::default()
+        })
+        .collect()
 }
 
 /// Balance of accepted connections over workers, if asked for.
@@ -121,25 +108,34 @@ fn chain(key: &OutboundListener, chain: &Chain) -> lds::FilterChain {
         matches.prefix_ranges = range.iter().copied().map(cidr_range).collect();
         matches
     });
-    let filter = match &chain.target {
-        Target::Tcp(cluster) => tcp_proxy(cluster, &key.defaults),
+    let filters = match &chain.target {
+        Target::Tcp { cluster, before } => {
+            let before = before.as_ref().map(|before| match before {
+                Before::Mongo => mongo_proxy(cluster),
+                Before::ServerName(cache) => cache.sni_filter(key.port),
+            });
+            let proxy = tcp_proxy(cluster, &key.defaults);
+            before.into_iter().chain([proxy]).collect()
+        }
         Target::Http {
             route,
             grpc_web,
             absolute_url,
-        } => hcm::filter(Manager {
+            caches,
+        } => vec![hcm::filter(Manager {
             stat_prefix: format!("outbound_{}", key.name),
             side: Side::Outbound {
                 route: route.to_string(),
             },
             grpc_web: *grpc_web,
             absolute_url: *absolute_url,
+            caches,
             defaults: &key.defaults,
-        }),
+        })],
     };
     lds::FilterChain {
         filter_chain_match,
-        filters: vec![filter],
+        filters,
         transport_socket_connect_timeout: Some(duration(HANDSHAKE_TIMEOUT)),
         ..Default::default()
     }

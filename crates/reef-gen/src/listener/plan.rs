@@ -1,7 +1,7 @@
-//! Which listeners a class has, and how services that meet at one address share it.
+//! Which listeners a class has, and which service ports meet at one address.
 //!
 //! Services are visited oldest first, so the oldest wins every conflict. An address and port taken
-//! by one egress listener of a `Sidecar` is closed to the later ones.
+//! by an egress listener of a `Sidecar` with a port of its own is closed to the one without.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -11,15 +11,20 @@ use reef_config::Problem;
 use reef_mesh::{
     Address, Interception, IpMode, Protocol, Registry, Resolution, Service, ServicePort,
 };
-use reef_scope::{CaptureMode, EgressListener};
+use reef_scope::{CaptureMode, EgressListener, OutboundPolicy};
 
-use super::chain::{Family, Incoming};
+use super::chain::Incoming;
+use super::place::Drafts;
 use super::{
     Bind, Chain, ChainMatch, ListenerDefaults, ListenerKey, OutboundListener, Target,
-    VirtualOutbound, inbound,
+    VirtualInbound, VirtualOutbound, inbound,
 };
-use crate::input::{ClassInput, fallback, is_routable};
+use crate::input::{ClassInput, fallback, has_cluster};
+use crate::xds::dynamic_dns::DnsCache;
 use crate::{names, xds};
+
+/// Ports below this one need a privilege to be bound.
+const FIRST_UNPRIVILEGED: u16 = 1024;
 
 /// The listeners of a class, and the route configurations they ask for.
 #[derive(Debug)]
@@ -52,23 +57,21 @@ pub(crate) enum RouteSource {
     },
 }
 
-/// A listener while services are added to it.
-struct Draft {
-    egress: usize,
-    family: Family,
-    /// Set if the protocol shares its address with no other.
-    exclusive: Option<Protocol>,
-    protocol: Protocol,
+/// One egress listener while its services are placed.
+struct Egress<'a> {
+    index: usize,
+    own: &'a EgressListener,
+    /// Binds real sockets.
     real: bool,
-    chains: Vec<Chain>,
-    owner: Arc<Service>,
+    /// Where all its services meet, if not at addresses of their own.
+    bind: Option<Bind>,
+    /// The first family's address was chosen for it, so the second family's is added.
+    both_loopbacks: bool,
 }
 
 struct Planner<'a> {
     input: &'a ClassInput,
-    drafts: BTreeMap<(Bind, u16), Draft>,
-    routes: BTreeMap<Arc<str>, RouteSource>,
-    problems: Vec<Problem>,
+    drafts: Drafts,
 }
 
 /// Plans the listeners of a class.
@@ -76,16 +79,14 @@ pub(crate) fn plan(input: &ClassInput) -> Plan {
     let config = &input.snapshot.settings().config;
     let mut planner = Planner {
         input,
-        drafts: BTreeMap::new(),
-        routes: BTreeMap::new(),
-        problems: Vec::new(),
+        drafts: Drafts::default(),
     };
     // Istio's switch for "no listeners at all".
     if config.proxy_listen_port == 0 {
         return Plan {
             listeners: Vec::new(),
-            routes: planner.routes,
-            problems: planner.problems,
+            routes: BTreeMap::new(),
+            problems: Vec::new(),
         };
     }
     for (index, egress) in input.scope.egress.iter().enumerate() {
@@ -93,43 +94,45 @@ pub(crate) fn plan(input: &ClassInput) -> Plan {
     }
     let defaults = Arc::new(defaults(input));
     let (fallback, _) = fallback(input);
+    let mut listeners: Vec<ListenerKey> = planner
+        .drafts
+        .listeners(&fallback, &defaults)
+        .map(ListenerKey::Outbound)
+        .collect();
+    let mut routes = std::mem::take(&mut planner.drafts.routes);
+    // Routes of HTTP that lost its listener are asked for by nobody.
+    let asked: BTreeSet<&Arc<str>> = listeners.iter().flat_map(routes_of).collect();
+    routes.retain(|name, _| asked.contains(name));
+    drop(asked);
     let proxy_port = input
         .proxy
         .http_proxy_port
         .unwrap_or(config.proxy_http_port);
-    let http_proxy =
-        (proxy_port != 0).then(|| planner.http_proxy(proxy_port, &fallback, &defaults));
-    let inbound = inbound::inbound(input, &defaults, &mut planner.problems);
-    let Planner {
-        drafts,
-        routes,
-        problems,
-        ..
-    } = planner;
-    let mut listeners: Vec<ListenerKey> = drafts
-        .into_iter()
-        .map(|((bind, port), draft)| {
-            ListenerKey::Outbound(OutboundListener {
-                name: bind.listener_name(port),
-                bind,
-                port,
-                real: draft.real,
-                chains: draft.chains,
-                fallback: fallback.clone(),
-                defaults: defaults.clone(),
-            })
-        })
-        .collect();
-    listeners.extend(http_proxy.map(ListenerKey::Outbound));
+    if proxy_port != 0 {
+        let proxy = http_proxy(input, proxy_port, &fallback, &defaults);
+        if let Some(problem) = planner.drafts.taken(&proxy.bind, proxy_port) {
+            planner.drafts.problems.push(problem);
+        } else {
+            let egress = catch_all(input);
+            let source = RouteSource::AllPorts { egress };
+            routes.insert(Arc::from(names::HTTP_PROXY), source);
+            listeners.push(ListenerKey::Outbound(proxy));
+        }
+    }
+    let mut problems = planner.drafts.problems;
+    let ports = inbound::ports(input, &mut problems);
     if input.proxy.interception != Interception::None {
         listeners.push(ListenerKey::VirtualOutbound(VirtualOutbound {
             port: config.proxy_listen_port,
             fallback,
+            defaults: defaults.clone(),
+        }));
+        listeners.push(ListenerKey::VirtualInbound(VirtualInbound {
+            port: config.proxy_inbound_listen_port,
+            ports,
             defaults,
         }));
     }
-    listeners.extend(inbound.captured.map(ListenerKey::VirtualInbound));
-    listeners.extend(inbound.real.into_iter().map(ListenerKey::Inbound));
     Plan {
         listeners,
         routes,
@@ -137,8 +140,20 @@ pub(crate) fn plan(input: &ClassInput) -> Plan {
     }
 }
 
+fn routes_of(listener: &ListenerKey) -> impl Iterator<Item = &Arc<str>> {
+    let chains = match listener {
+        ListenerKey::Outbound(listener) => &listener.chains[..],
+        ListenerKey::VirtualOutbound(_) | ListenerKey::VirtualInbound(_) => &[],
+    };
+    chains.iter().filter_map(|chain| match &chain.target {
+        Target::Http { route, .. } => Some(route),
+        Target::Tcp { .. } => None,
+    })
+}
+
 fn defaults(input: &ClassInput) -> ListenerDefaults {
     let config = &input.snapshot.settings().config;
+    let resolves = input.scope.outbound_policy == OutboundPolicy::AllowAnyDynamicDns;
     ListenerDefaults {
         detection_timeout: config.protocol_detection_timeout.0,
         tracing: config.enable_tracing,
@@ -148,6 +163,8 @@ fn defaults(input: &ClassInput) -> ListenerDefaults {
         balance_inbound: input.proxy.balance_inbound,
         transparent: input.proxy.interception == Interception::Tproxy,
         ipv4: input.proxy.ip_mode != IpMode::V6,
+        dual: input.proxy.ip_mode == IpMode::Dual,
+        unknown_hosts: resolves.then(|| Arc::new(DnsCache::of_unknown_hosts(input.any_lookup()))),
     }
 }
 
@@ -156,16 +173,35 @@ impl Planner<'_> {
         self.input.proxy.ip_mode != IpMode::V6
     }
 
-    fn add_egress(&mut self, index: usize, egress: &EgressListener) {
-        let bind = self.explicit_bind(egress);
-        let real = self.is_real(egress, bind.as_ref());
-        let bind = bind.or_else(|| real.then(|| Bind::Ip(xds::loopback(self.ipv4()))));
-        for service in &egress.services {
+    fn dual(&self) -> bool {
+        self.input.proxy.ip_mode == IpMode::Dual
+    }
+
+    fn add_egress(&mut self, index: usize, own: &EgressListener) {
+        let declared = match self.declared_bind(index, own) {
+            Ok(declared) => declared,
+            Err(problem) => return self.drafts.problems.push(problem),
+        };
+        let real = own.capture_mode == CaptureMode::None
+            || self.input.proxy.interception == Interception::None
+            || matches!(declared, Some(Bind::Pipe(_)));
+        if own.port.is_none() {
+            // What earlier listeners made stays as it is.
+            self.drafts.lock();
+        }
+        let egress = Egress {
+            index,
+            own,
+            real,
+            both_loopbacks: declared.is_none() && real,
+            bind: declared.or_else(|| real.then(|| Bind::Ip(xds::loopback(self.ipv4())))),
+        };
+        for service in &own.services {
             for port in &service.ports {
-                if !is_routable(service, port) {
+                if !has_cluster(service, port) {
                     continue;
                 }
-                let (number, protocol) = match &egress.port {
+                let (number, protocol) = match &own.port {
                     None => (port.number, port.protocol),
                     Some(own) if own.protocol == Protocol::HttpProxy || own.number == 0 => {
                         (own.number, own.protocol)
@@ -173,108 +209,142 @@ impl Planner<'_> {
                     Some(own) if own.number == port.number => (own.number, own.protocol),
                     Some(_) => continue,
                 };
-                self.add_port(
-                    index,
-                    real,
-                    bind.as_ref(),
-                    service,
-                    port,
-                    (number, protocol),
-                );
+                self.add_port(&egress, service, port, (number, protocol));
             }
         }
     }
 
-    fn explicit_bind(&self, egress: &EgressListener) -> Option<Bind> {
-        let text = egress.bind.as_deref().filter(|text| !text.is_empty())?;
+    /// The address an egress listener names.
+    fn declared_bind(&self, index: usize, own: &EgressListener) -> Result<Option<Bind>, Problem> {
+        let Some(text) = own.bind.as_deref().filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
         match Address::parse(text) {
-            Address::Ip(ip) => Some(Bind::Ip(ip)),
-            Address::Pipe(path) => Some(Bind::Pipe(path)),
-            Address::Cidr(_) | Address::Host(_) => None,
+            Address::Ip(ip) => Ok(Some(Bind::Ip(ip))),
+            Address::Pipe(path) => Ok(Some(Bind::Pipe(path))),
+            Address::Cidr(_) | Address::Host(_) => {
+                let reason = format!(
+                    "`{text}` is neither an address nor a socket, so the listener is left out"
+                );
+                let problem = Problem::error("sidecar-egress", reason)
+                    .field(format!("spec.egress[{index}].bind"));
+                Err(match &self.input.scope.sidecar {
+                    Some(sidecar) => problem.of(&sidecar.object),
+                    None => problem,
+                })
+            }
         }
     }
 
-    fn is_real(&self, egress: &EgressListener, bind: Option<&Bind>) -> bool {
-        egress.capture_mode == CaptureMode::None
-            || self.input.proxy.interception == Interception::None
-            || matches!(bind, Some(Bind::Pipe(_)))
-    }
-
-    /// Places one service port on the listener of its bind address, or of each of its own.
+    /// Places one service port on the listener of the egress listener's address, or of each of its
+    /// own.
     fn add_port(
         &mut self,
-        egress: usize,
-        real: bool,
-        bind: Option<&Bind>,
+        egress: &Egress<'_>,
         service: &Arc<Service>,
         port: &ServicePort,
         (number, protocol): (u16, Protocol),
     ) {
-        let place = |bind, address| Incoming {
-            service,
-            port,
-            protocol,
-            bind,
-            number,
-            address,
-        };
-        let wildcard = Bind::Ip(xds::wildcard(self.ipv4()));
-        let addresses = self.virtual_addresses(service);
-        if let Some(bind) = bind {
-            return self.place(
-                egress,
-                real,
-                place(bind.clone(), addresses.first().cloned()),
-            );
+        if self.is_skipped(egress, number, protocol) {
+            return;
         }
+        for (bind, extra, address) in self.places(egress, service, port, protocol) {
+            let incoming = Incoming {
+                service,
+                port,
+                protocol,
+                bind,
+                extra,
+                number,
+                address,
+                real: egress.real,
+                all_ports: egress
+                    .own
+                    .port
+                    .as_ref()
+                    .is_some_and(|own| own.number == 0 || own.protocol == Protocol::HttpProxy),
+                egress: egress.index,
+                input: self.input,
+            };
+            self.drafts.place(incoming);
+        }
+    }
+
+    /// Ports the proxy itself listens on, and ports it may not bind.
+    fn is_skipped(&self, egress: &Egress<'_>, number: u16, protocol: Protocol) -> bool {
+        let proxy = &self.input.proxy;
+        if egress.real && proxy.unprivileged && (1..FIRST_UNPRIVILEGED).contains(&number) {
+            return true;
+        }
+        let for_all = match &egress.bind {
+            Some(bind) => bind.is_wildcard(),
+            None => protocol.is_http(),
+        };
+        for_all && proxy.reserved_ports.binary_search(&number).is_ok()
+    }
+
+    /// Where a service port listens: addresses of a listener and the service's address behind it.
+    fn places(
+        &self,
+        egress: &Egress<'_>,
+        service: &Service,
+        port: &ServicePort,
+        protocol: Protocol,
+    ) -> Vec<(Bind, Vec<IpAddr>, Option<Address>)> {
+        let second = |wanted: bool| Vec::from_iter((wanted && self.dual()).then(second_of));
+        let addresses = self.virtual_addresses(service);
+        if let Some(bind) = &egress.bind {
+            let extra = if egress.both_loopbacks && self.dual() {
+                vec![xds::loopback(false)]
+            } else {
+                Vec::new()
+            };
+            let ip = addresses.into_iter().find(|it| it.ip().is_some());
+            return vec![(bind.clone(), extra, ip)];
+        }
+        let wildcard = Bind::Ip(xds::wildcard(self.ipv4()));
+        let everywhere = || vec![(wildcard.clone(), second(true), None)];
         if protocol.is_http() {
-            return self.place(egress, real, place(wildcard, None));
+            return everywhere();
         }
         if addresses.is_empty() {
             if service.resolution == Resolution::Passthrough && !self.stands_for_all(service, port)
             {
-                for ip in self.endpoint_ips(service, port) {
-                    let address = Some(Address::Ip(ip));
-                    self.place(egress, real, place(Bind::Ip(ip), address));
-                }
-                return;
+                let ips = self.endpoint_ips(service, port).into_iter();
+                return ips
+                    .map(|ip| (Bind::Ip(ip), Vec::new(), Some(Address::Ip(ip))))
+                    .collect();
             }
-            return self.place(egress, real, place(wildcard, None));
+            return everywhere();
         }
-        for address in addresses {
-            let bind = match &address {
-                Address::Ip(ip) => Bind::Ip(*ip),
-                _ => wildcard.clone(),
-            };
-            self.place(egress, real, place(bind, Some(address)));
+        if service.registry == Registry::Kubernetes {
+            let mut ips = addresses.iter().filter_map(Address::ip);
+            let first = ips.next().map(|ip| (Bind::Ip(ip), Some(Address::Ip(ip))));
+            return first
+                .map(|(bind, address)| (bind, ips.collect(), address))
+                .into_iter()
+                .collect();
         }
+        let place = |address: Address| match address.ip() {
+            Some(ip) => (Bind::Ip(ip), Vec::new(), Some(address)),
+            None => (wildcard.clone(), second(true), Some(address)),
+        };
+        addresses.into_iter().map(place).collect()
     }
 
-    /// Addresses of the proxy's families. A Kubernetes service has its first one only: others are
-    /// of the second family, which needs dual-stack listeners.
+    /// Addresses of the proxy's families.
     fn virtual_addresses(&self, service: &Service) -> Vec<Address> {
-        let families = self.input.proxy.ip_mode;
-        let fits = |ip: &IpAddr| match families {
+        let fits = |ip: &IpAddr| match self.input.proxy.ip_mode {
             IpMode::V4 => ip.is_ipv4(),
             IpMode::V6 => ip.is_ipv6(),
             IpMode::Dual => true,
         };
-        let most = if service.registry == Registry::Kubernetes {
-            1
-        } else {
-            usize::MAX
+        let usable = |address: &&Address| match address {
+            Address::Ip(ip) => !ip.is_unspecified() && fits(ip),
+            Address::Cidr(cidr) => fits(&cidr.ip),
+            Address::Host(_) | Address::Pipe(_) => false,
         };
-        service
-            .addresses
-            .iter()
-            .filter(|address| match address {
-                Address::Ip(ip) => !ip.is_unspecified() && fits(ip),
-                Address::Cidr(cidr) => fits(&cidr.ip),
-                Address::Host(_) | Address::Pipe(_) => false,
-            })
-            .take(most)
-            .cloned()
-            .collect()
+        service.addresses.iter().filter(usable).cloned().collect()
     }
 
     /// True for a `NONE` service entry that names no workloads: any address may be meant.
@@ -300,174 +370,51 @@ impl Planner<'_> {
             .filter(|ip| !self.input.proxy.own_headless.contains(ip))
             .collect()
     }
-
-    /// Adds to the listener at the address, or starts it.
-    fn place(&mut self, egress: usize, real: bool, incoming: Incoming<'_>) {
-        let reserved = self
-            .input
-            .proxy
-            .reserved_ports
-            .binary_search(&incoming.number)
-            .is_ok();
-        if reserved && incoming.bind.is_wildcard() {
-            return;
-        }
-        let key = (incoming.bind.clone(), incoming.number);
-        let family = incoming.family();
-        let exclusive = matches!(incoming.protocol, Protocol::Mongo | Protocol::MySql)
-            .then_some(incoming.protocol);
-        let Some(draft) = self.drafts.get_mut(&key) else {
-            let chains = incoming.chains();
-            if chains.is_empty() {
-                self.problems.push(unmatchable(&incoming));
-                return;
-            }
-            self.add_route(egress, &incoming);
-            let draft = Draft {
-                egress,
-                family,
-                exclusive,
-                protocol: incoming.protocol,
-                real,
-                chains,
-                owner: incoming.service.clone(),
-            };
-            self.drafts.insert(key, draft);
-            return;
-        };
-        if draft.egress != egress {
-            return;
-        }
-        if (exclusive.is_some() || draft.exclusive.is_some()) && draft.protocol != incoming.protocol
-        {
-            self.problems.push(conflict(
-                &incoming,
-                &draft.owner,
-                "their protocols can't share it",
-            ));
-            return;
-        }
-        let mut added = match (draft.family, family) {
-            // Its virtual host arrives with the routes.
-            (Family::Auto | Family::Http, Family::Http) => {
-                return self.add_route(egress, &incoming);
-            }
-            (Family::Http, Family::Auto) => {
-                draft.chains.clear();
-                draft.family = Family::Auto;
-                incoming.chains()
-            }
-            (Family::Auto, Family::Auto) => {
-                let mut chains = incoming.chains();
-                chains.retain(|chain| matches!(chain.target, Target::Tcp(_)));
-                if chains.is_empty() {
-                    return self.add_route(egress, &incoming);
-                }
-                chains
-            }
-            (Family::Auto | Family::Http, Family::Tcp) => incoming.chains(),
-            (Family::Tcp, Family::Tcp) => incoming.chains(),
-            (Family::Tcp, Family::Http | Family::Auto) => {
-                draft.family = Family::Auto;
-                let mut chains = incoming.chains();
-                for chain in &mut chains {
-                    if matches!(chain.target, Target::Http { .. }) {
-                        chain.matches.plaintext_http = true;
-                    }
-                }
-                chains
-            }
-        };
-        if added.is_empty() {
-            self.problems.push(unmatchable(&incoming));
-            return;
-        }
-        added.retain(|chain| {
-            let taken = draft
-                .chains
-                .iter()
-                .any(|known| known.matches == chain.matches);
-            if taken && matches!(chain.target, Target::Tcp(_)) {
-                self.problems.push(conflict(
-                    &incoming,
-                    &draft.owner,
-                    "the older one gets the traffic",
-                ));
-            }
-            !taken
-        });
-        draft.chains.extend(added);
-        self.add_route(egress, &incoming);
-    }
-
-    fn add_route(&mut self, egress: usize, incoming: &Incoming<'_>) {
-        if !(incoming.protocol.is_http() || incoming.protocol.is_auto()) {
-            return;
-        }
-        let (name, alone) = incoming.route();
-        let number = incoming.number;
-        let source = if alone {
-            RouteSource::Single {
-                service: incoming.service.clone(),
-                number: incoming.port.number,
-            }
-        } else if number == 0 || incoming.protocol == Protocol::HttpProxy {
-            RouteSource::AllPorts { egress }
-        } else {
-            RouteSource::Port { egress, number }
-        };
-        self.routes.entry(name).or_insert(source);
-    }
-
-    fn http_proxy(
-        &mut self,
-        port: u16,
-        fallback: &Arc<str>,
-        defaults: &Arc<ListenerDefaults>,
-    ) -> OutboundListener {
-        let egress = self
-            .input
-            .scope
-            .egress
-            .iter()
-            .position(|egress| egress.port.is_none())
-            .unwrap_or(usize::MAX);
-        let route: Arc<str> = Arc::from(names::HTTP_PROXY);
-        self.routes
-            .insert(route.clone(), RouteSource::AllPorts { egress });
-        let bind = Bind::Ip(xds::loopback(self.ipv4()));
-        OutboundListener {
-            name: bind.listener_name(port),
-            bind,
-            port,
-            real: true,
-            chains: vec![Chain {
-                matches: ChainMatch::default(),
-                target: Target::Http {
-                    route,
-                    grpc_web: false,
-                    absolute_url: true,
-                },
-            }],
-            fallback: fallback.clone(),
-            defaults: defaults.clone(),
-        }
-    }
 }
 
-fn conflict(incoming: &Incoming<'_>, owner: &Service, outcome: &str) -> Problem {
-    let place = incoming.bind.listener_name(incoming.number);
-    let reason = format!(
-        "port {}: listener {place} belongs to {}; {outcome}",
-        incoming.port.number, owner.key
-    );
-    Problem::warning("listener-conflict", reason).of(&incoming.service.object)
+/// The wildcard address of the second family of a proxy that has both.
+fn second_of() -> IpAddr {
+    xds::second_wildcard(true)
 }
 
-fn unmatchable(incoming: &Incoming<'_>) -> Problem {
-    let reason = format!(
-        "port {}: the host can't be matched as a TLS server name, so it has no listener",
-        incoming.port.number
-    );
-    Problem::warning("listener-conflict", reason).of(&incoming.service.object)
+/// The egress listener for all ports; beyond all if there is none.
+fn catch_all(input: &ClassInput) -> usize {
+    let egress = &input.scope.egress;
+    egress
+        .iter()
+        .position(|egress| egress.port.is_none())
+        .unwrap_or(usize::MAX)
+}
+
+fn http_proxy(
+    input: &ClassInput,
+    port: u16,
+    fallback: &Arc<str>,
+    defaults: &Arc<ListenerDefaults>,
+) -> OutboundListener {
+    let bind = Bind::Ip(xds::loopback(defaults.ipv4));
+    let extra = defaults.dual.then(|| xds::loopback(false));
+    let services = input.scope.egress.get(catch_all(input));
+    let services = services.map_or(&[][..], |egress| &egress.services);
+    OutboundListener {
+        name: bind.listener_name(port),
+        bind,
+        port,
+        extra: extra.into_iter().collect(),
+        real: true,
+        chains: vec![Chain {
+            matches: ChainMatch::default(),
+            target: Target::Http {
+                route: Arc::from(names::HTTP_PROXY),
+                grpc_web: false,
+                absolute_url: true,
+                caches: services
+                    .iter()
+                    .filter_map(|service| super::chain::cache(input, service))
+                    .collect(),
+            },
+        }],
+        fallback: fallback.clone(),
+        defaults: defaults.clone(),
+    }
 }

@@ -21,6 +21,9 @@ use crate::xds::ZERO;
 const RETRY_ON: &str =
     "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
 
+/// Name of everything that is about hosts whose names are resolved.
+const RESOLVED: &str = "allow_any_dynamic_dns";
+
 /// Builds the route configuration.
 #[must_use]
 pub fn build_route(key: &RouteKey) -> (rds::RouteConfiguration, Vec<Problem>) {
@@ -64,15 +67,7 @@ pub fn build_route(key: &RouteKey) -> (rds::RouteConfiguration, Vec<Problem>) {
             hosts
         }
     };
-    let config = rds::RouteConfiguration {
-        name: key.name.to_string(),
-        virtual_hosts,
-        validate_clusters: Some(false),
-        ignore_port_in_host_matching: true,
-        max_direct_response_body_size_bytes: Some(1_048_576),
-        ..Default::default()
-    };
-    (config, Vec::new())
+    (configuration(&key.name, virtual_hosts), Vec::new())
 }
 
 /// Builds the inline route configuration of a port of the workload: one route to it.
@@ -112,17 +107,33 @@ pub(crate) fn inbound_routes(
     }
 }
 
-/// Adds each domain with its port; unless it is the default port, only those remain.
+/// Builds the inline route configuration of requests to hosts nobody declared, where their names
+/// are resolved.
+pub(crate) fn unknown_host_routes() -> rds::RouteConfiguration {
+    configuration(RESOLVED, vec![catch_all(&Rest::Resolve)])
+}
+
+fn configuration(name: &str, virtual_hosts: Vec<rds::VirtualHost>) -> rds::RouteConfiguration {
+    rds::RouteConfiguration {
+        name: name.to_owned(),
+        virtual_hosts,
+        validate_clusters: Some(false),
+        ignore_port_in_host_matching: true,
+        max_direct_response_body_size_bytes: Some(1_048_576),
+        ..Default::default()
+    }
+}
+
+/// Adds each domain with its port. Unless it is the default port only what holds a colon remains;
+/// an IPv6 address does.
 fn ported(domains: Vec<String>, port: u16) -> Vec<String> {
     domains
         .into_iter()
         .flat_map(|domain| {
             let with_port = format!("{domain}:{port}");
-            (port == 80)
-                .then_some(domain)
-                .into_iter()
-                .chain([with_port])
+            [domain, with_port]
         })
+        .filter(|domain| port == 80 || domain.contains(':'))
         .collect()
 }
 
@@ -196,6 +207,10 @@ fn any_path() -> Option<rds::RouteMatch> {
 fn catch_all(rest: &Rest) -> rds::VirtualHost {
     let (name, only) = match rest {
         Rest::Allow(cluster) => ("allow_any", route("allow_any", None, to_cluster(cluster))),
+        Rest::Resolve => {
+            let action = to_cluster(names::ALLOW_ANY_DYNAMIC_DNS);
+            (RESOLVED, route(RESOLVED, None, action))
+        }
         Rest::Block => {
             let refusal = rds::DirectResponseAction {
                 status: 502,

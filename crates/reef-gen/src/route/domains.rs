@@ -56,7 +56,8 @@ fn of_host(host: &str, dns_domain: &str, hosts: &BTreeSet<&str>, domains: &mut V
     }
 }
 
-fn short_forms(host: &str, dns_domain: &str) -> Vec<String> {
+/// Shorter names of a host for clients in `dns_domain`.
+pub(crate) fn short_forms(host: &str, dns_domain: &str) -> Vec<String> {
     let Some((namespace, cluster_domain)) = dns_domain.split_once(".svc.") else {
         return beside(host, dns_domain);
     };

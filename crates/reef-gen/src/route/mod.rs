@@ -10,7 +10,8 @@ use std::sync::Arc;
 use reef_mesh::{IpMode, Service};
 
 pub use build::build_route;
-pub(crate) use build::inbound_routes;
+pub(crate) use build::{inbound_routes, unknown_host_routes};
+pub(crate) use domains::short_forms;
 pub use select::route_keys;
 
 /// Everything one route configuration reads.
@@ -56,6 +57,8 @@ pub(crate) enum Rest {
     Allow(Arc<str>),
     /// Requests are answered 502.
     Block,
+    /// Their names are resolved.
+    Resolve,
 }
 
 impl RouteKey {

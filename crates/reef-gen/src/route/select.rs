@@ -1,7 +1,9 @@
 //! Which route configurations a class has: those its listeners name, and no others.
 
+use reef_scope::OutboundPolicy;
+
 use super::{Hosts, Rest, RouteKey, ServiceRoute};
-use crate::input::{ClassInput, fallback, is_routable};
+use crate::input::{ClassInput, fallback, has_cluster};
 use crate::listener::{RouteSource, plan};
 use crate::names;
 
@@ -9,7 +11,9 @@ use crate::names;
 #[must_use]
 pub fn route_keys(input: &ClassInput) -> Vec<RouteKey> {
     let (cluster, _) = fallback(input);
-    let rest = if &*cluster == names::BLACK_HOLE {
+    let rest = if input.scope.outbound_policy == OutboundPolicy::AllowAnyDynamicDns {
+        Rest::Resolve
+    } else if &*cluster == names::BLACK_HOLE {
         Rest::Block
     } else {
         Rest::Allow(cluster)
@@ -42,7 +46,7 @@ fn shared(input: &ClassInput, egress: usize, number: Option<u16>, rest: Rest) ->
         .iter()
         .flat_map(|service| service.ports.iter().map(move |port| (service, port)))
         .filter(|(service, port)| {
-            is_routable(service, port)
+            has_cluster(service, port)
                 && (port.protocol.is_http() || port.protocol.is_auto())
                 && number.is_none_or(|number| port.number == number)
         })

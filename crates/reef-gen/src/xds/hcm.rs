@@ -4,7 +4,7 @@
 //! `istio.stats`) are never named: a plain Envoy rejects the listener that does. Tracing tags that
 //! name the workload are left out as well, so that equal workloads share their listeners.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use xds_api::Any;
 use xds_api::envoy::config::core::v3 as core;
@@ -15,6 +15,7 @@ use xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as
 use xds_api::envoy::extensions::request_id::uuid::v3::UuidRequestIdConfig;
 use xds_api::envoy::r#type::v3::Percent;
 
+use super::dynamic_dns::DnsCache;
 use super::{ZERO, ads, duration};
 use crate::listener::ListenerDefaults;
 
@@ -26,14 +27,17 @@ pub(crate) enum Side {
         /// Name of the route configuration.
         route: String,
     },
+    /// Requests leave the workload for hosts nobody declared.
+    OutboundInline {
+        /// The inline route configuration.
+        routes: Box<RouteConfiguration>,
+    },
     /// Requests arrive at the workload; its one route is inline.
     Inbound {
         /// The inline route configuration.
         routes: Box<RouteConfiguration>,
         /// The port is declared HTTP/2.
         http2: bool,
-        /// Every request is refused.
-        deny: bool,
     },
 }
 
@@ -48,6 +52,8 @@ pub(crate) struct Manager<'a> {
     pub grpc_web: bool,
     /// Accepts absolute URLs: the explicit HTTP proxy.
     pub absolute_url: bool,
+    /// Names resolved for wildcard services, besides those of unknown hosts.
+    pub caches: &'a [Arc<DnsCache>],
     /// Settings all listeners of the class share.
     pub defaults: &'a ListenerDefaults,
 }
@@ -59,8 +65,14 @@ pub(crate) fn filter(manager: Manager<'_>) -> Filter {
         side,
         grpc_web,
         absolute_url,
+        caches,
         defaults,
     } = manager;
+    // Inbound requests never go to names.
+    let unknown_hosts = match side {
+        Side::Inbound { .. } => None,
+        Side::Outbound { .. } | Side::OutboundInline { .. } => defaults.unknown_hosts.as_ref(),
+    };
     let http10 = defaults.http10;
     let http1 = (http10 || absolute_url).then(|| core::Http1ProtocolOptions {
         accept_http_10: http10,
@@ -69,7 +81,7 @@ pub(crate) fn filter(manager: Manager<'_>) -> Filter {
     });
     let mut config = hcm::HttpConnectionManager {
         stat_prefix: format!("{stat_prefix};"),
-        http_filters: http_filters(grpc_web),
+        http_filters: http_filters(grpc_web, caches.iter().chain(unknown_hosts)),
         use_remote_address: Some(false),
         normalize_path: Some(true),
         path_with_escaped_slashes_action:
@@ -102,17 +114,12 @@ pub(crate) fn filter(manager: Manager<'_>) -> Filter {
                 },
             ));
         }
-        Side::Inbound {
-            routes,
-            http2,
-            deny,
-        } => {
-            // Authorization comes before everything that reads requests.
-            if deny {
-                config
-                    .http_filters
-                    .insert(0, crate::security::http_filter());
-            }
+        Side::OutboundInline { routes } => {
+            config.route_specifier = Some(
+                hcm::http_connection_manager::RouteSpecifier::RouteConfig(*routes),
+            );
+        }
+        Side::Inbound { routes, http2 } => {
             config.server_name = "istio-envoy".to_owned();
             config.forward_client_cert_details =
                 hcm::http_connection_manager::ForwardClientCertDetails::AppendForward.into();
@@ -160,14 +167,20 @@ static HTTP_FILTERS: LazyLock<Vec<hcm::HttpFilter>> = LazyLock::new(|| {
             "envoy.filters.http.cors",
             Any::pack(&http::cors::v3::Cors {}),
         ),
-        http_filter(
-            "envoy.filters.http.router",
-            Any::pack(&http::router::v3::Router::default()),
-        ),
     ]
 });
 
-fn http_filters(grpc_web: bool) -> Vec<hcm::HttpFilter> {
+static ROUTER: LazyLock<hcm::HttpFilter> = LazyLock::new(|| {
+    http_filter(
+        "envoy.filters.http.router",
+        Any::pack(&http::router::v3::Router::default()),
+    )
+});
+
+fn http_filters<'a>(
+    grpc_web: bool,
+    caches: impl Iterator<Item = &'a Arc<DnsCache>>,
+) -> Vec<hcm::HttpFilter> {
     let web = grpc_web.then(|| {
         http_filter(
             "envoy.filters.http.grpc_web",
@@ -176,6 +189,8 @@ fn http_filters(grpc_web: bool) -> Vec<hcm::HttpFilter> {
     });
     web.into_iter()
         .chain(HTTP_FILTERS.iter().cloned())
+        .chain(caches.map(|cache| cache.http_filter()))
+        .chain([ROUTER.clone()])
         .collect()
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use prost::{Message, Name};
 use xds_api::Any;
 use xds_api::envoy::config::core::v3::CidrRange;
 use xds_api::envoy::config::listener::v3 as listener;
@@ -37,6 +38,36 @@ pub(crate) fn tcp_proxy(cluster: &str, defaults: &ListenerDefaults) -> listener:
     }
 }
 
+/// The message of `envoy.filters.network.mongo_proxy`, which the generated crate has not.
+#[derive(Clone, PartialEq, Message)]
+struct MongoProxy {
+    /// Prefix of its statistics.
+    #[prost(string, tag = "1")]
+    stat_prefix: String,
+}
+
+impl Name for MongoProxy {
+    const NAME: &'static str = "MongoProxy";
+    const PACKAGE: &'static str = "envoy.extensions.filters.network.mongo_proxy.v3";
+
+    fn type_url() -> String {
+        format!("type.googleapis.com/{}", Self::full_name())
+    }
+}
+
+/// Statistics of the Mongo protocol.
+pub(crate) fn mongo_proxy(cluster: &str) -> listener::Filter {
+    let config = MongoProxy {
+        stat_prefix: cluster.to_owned(),
+    };
+    listener::Filter {
+        name: "envoy.filters.network.mongo_proxy".to_owned(),
+        config_type: Some(listener::filter::ConfigType::TypedConfig(Any::pack(
+            &config,
+        ))),
+    }
+}
+
 /// Drops connections that were sent to the capture port itself.
 pub(crate) fn black_hole(defaults: &ListenerDefaults) -> listener::Filter {
     tcp_proxy(names::BLACK_HOLE, defaults)
@@ -62,27 +93,19 @@ pub(crate) fn cidr_range(cidr: Cidr) -> CidrRange {
     }
 }
 
-/// Transport protocol of TLS connections, as `tls_inspector` detects it.
-pub(crate) const TLS: &str = "tls";
-
-/// Destination ports, ascending, by which a listener filter is switched off.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Off<'a> {
-    /// On these.
-    On(&'a [u16]),
-    /// On all but these.
-    ExceptOn(&'a [u16]),
-}
-
-/// `http_inspector`, switched off for some destination ports.
-pub(crate) fn http_inspector(off: Off<'_>) -> listener::ListenerFilter {
+/// `http_inspector`, switched off for these destination ports (ascending).
+pub(crate) fn http_inspector(disabled_ports: &[u16]) -> listener::ListenerFilter {
     static CONFIG: LazyLock<Any> =
         LazyLock::new(|| Any::pack(&inspectors::http_inspector::v3::HttpInspector {}));
-    listener_filter("envoy.filters.listener.http_inspector", &CONFIG, off)
+    listener_filter(
+        "envoy.filters.listener.http_inspector",
+        &CONFIG,
+        disabled_ports,
+    )
 }
 
-/// `tls_inspector`, which reads server names and protocols, switched off for some destination ports.
-pub(crate) fn tls_inspector(off: Off<'_>) -> listener::ListenerFilter {
+/// `tls_inspector`, which reads server names.
+pub(crate) fn tls_inspector() -> listener::ListenerFilter {
     static CONFIG: LazyLock<Any> = LazyLock::new(|| {
         Any::pack(&inspectors::tls_inspector::v3::TlsInspector {
             // Most greetings fit; the default of 16 KiB would be held per connection.
@@ -90,14 +113,14 @@ pub(crate) fn tls_inspector(off: Off<'_>) -> listener::ListenerFilter {
             ..Default::default()
         })
     });
-    listener_filter("envoy.filters.listener.tls_inspector", &CONFIG, off)
+    listener_filter("envoy.filters.listener.tls_inspector", &CONFIG, &[])
 }
 
 /// `original_dst`, which restores the address iptables replaced.
 pub(crate) fn original_dst() -> listener::ListenerFilter {
     static CONFIG: LazyLock<Any> =
         LazyLock::new(|| Any::pack(&inspectors::original_dst::v3::OriginalDst {}));
-    listener_filter("envoy.filters.listener.original_dst", &CONFIG, Off::On(&[]))
+    listener_filter("envoy.filters.listener.original_dst", &CONFIG, &[])
 }
 
 /// `original_src`, which keeps the client's address (TPROXY only).
@@ -108,17 +131,17 @@ pub(crate) fn original_src() -> listener::ListenerFilter {
             mark: 1337,
         })
     });
-    listener_filter("envoy.filters.listener.original_src", &CONFIG, Off::On(&[]))
+    listener_filter("envoy.filters.listener.original_src", &CONFIG, &[])
 }
 
-fn listener_filter(name: &str, config: &Any, off: Off<'_>) -> listener::ListenerFilter {
-    let filter_disabled = match off {
-        Off::On(ports) => any_of(ports),
-        Off::ExceptOn(ports) => {
-            any_of(ports).map(|rule| listener::ListenerFilterChainMatchPredicate {
-                rule: Some(Rule::NotMatch(Box::new(rule))),
-            })
-        }
+fn listener_filter(name: &str, config: &Any, disabled_ports: &[u16]) -> listener::ListenerFilter {
+    let mut rules: Vec<_> = disabled_ports.iter().map(|port| port_rule(*port)).collect();
+    let filter_disabled = if rules.len() > 1 {
+        Some(listener::ListenerFilterChainMatchPredicate {
+            rule: Some(Rule::OrMatch(MatchSet { rules })),
+        })
+    } else {
+        rules.pop()
     };
     listener::ListenerFilter {
         name: name.to_owned(),
@@ -126,18 +149,6 @@ fn listener_filter(name: &str, config: &Any, off: Off<'_>) -> listener::Listener
         config_type: Some(listener::listener_filter::ConfigType::TypedConfig(
             config.clone(),
         )),
-    }
-}
-
-/// Matches any of these ports; `None` for none.
-fn any_of(ports: &[u16]) -> Option<listener::ListenerFilterChainMatchPredicate> {
-    let mut rules: Vec<_> = ports.iter().map(|port| port_rule(*port)).collect();
-    if rules.len() > 1 {
-        Some(listener::ListenerFilterChainMatchPredicate {
-            rule: Some(Rule::OrMatch(MatchSet { rules })),
-        })
-    } else {
-        rules.pop()
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Parts that never vary are encoded once per process.
 
+pub(crate) mod dynamic_dns;
 pub(crate) mod hcm;
 pub(crate) mod listener;
 
@@ -113,6 +114,11 @@ pub(crate) fn wildcard(ipv4: bool) -> IpAddr {
     } else {
         Ipv6Addr::UNSPECIFIED.into()
     }
+}
+
+/// The wildcard address of the other family.
+pub(crate) fn second_wildcard(ipv4_is_first: bool) -> IpAddr {
+    wildcard(!ipv4_is_first)
 }
 
 /// The loopback address of an address family.

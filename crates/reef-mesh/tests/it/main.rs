@@ -4,5 +4,6 @@
 mod index;
 mod prop_order;
 mod proxy;
+mod security;
 mod settings;
 mod support;

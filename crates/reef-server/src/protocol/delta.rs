@@ -45,7 +45,10 @@ impl StreamState {
         // A nonce in the first request of a type is of an earlier stream and means nothing here.
         let mut outcome = Outcome::Subscription;
         if !first && !request.nonce.is_empty() {
-            outcome = self.answer(ty, request, now);
+            outcome = match request.nonce.parse() {
+                Ok(nonce) => self.answer_to(ty, nonce, request, now),
+                Err(_) => Outcome::ExpiredNonce,
+            };
         }
         let state = self.types.entry(ty).or_default();
         let change = state
@@ -62,14 +65,9 @@ impl StreamState {
             }
             state.reconciling = state.warm;
             state.dirty.everything();
-            let recalled = self.memory.recall(&self.node_id, ty, now);
-            state.bad.extend(recalled.bad);
-            for name in recalled.unresolved {
-                state.known.insert(Arc::clone(&name), Known::Unknown);
-                state.alone.insert(Arc::clone(&name));
-                state.unresolved.insert(name);
-            }
+            self.recall(ty, now);
         }
+        let state = self.types.entry(ty).or_default();
         let early = if ty == ResourceType::Endpoint {
             std::mem::take(&mut self.early)
         } else {

@@ -1,9 +1,12 @@
 //! What clients rejected, by node id: shared by all streams of the server, bounded, without a clock of its own.
 //!
 //! Two things outlive a stream. A resource that was rejected when sent alone is *bad* for that node until its content
-//! changes. A name of a rejected response that has not been resolved yet is *unresolved* for ten minutes: Envoy
-//! reports the versions from before the rejection when it reconnects (`envoy-1.40-observed.md` B.3), so equality
-//! proves nothing for those names.
+//! changes. A name of a rejected response, or of one whose answer was lost with the stream, is *in doubt* for ten
+//! minutes: Envoy reports the versions from before a rejection when it reconnects (`envoy-1.40-observed.md` B.3), so
+//! equality proves nothing for those names.
+//!
+//! A stream that is still open when its node reconnects (a black-holed connection, until the keep-alive finds it) has
+//! not told yet what it left unanswered; the node's next reconnect makes up for it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,16 +23,36 @@ pub const UNRESOLVED_FOR: Duration = Duration::from_secs(600);
 /// isolation. At the per-node bound this is at most about 100 MiB, in practice a few kilobytes.
 const MAX_NODES: usize = 4096;
 
-/// Most names remembered per node, each of both kinds.
+/// Most names remembered per node, each of both kinds. More doubts than that are remembered as "everything of the
+/// type".
 const MAX_NAMES: usize = 256;
 
 type Key = (ResourceType, Arc<str>);
 
+/// Why the state of a name at the client is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// It was in a rejected response and is to be tried alone.
+    Rejected,
+    /// It was last told to be this, and the stream ended before the answer. A client that reports just this took it.
+    Unanswered(Option<Version>),
+    /// More than one of these; no report settles it.
+    Unclear,
+}
+
 #[derive(Debug, Default)]
 struct NodeMemory {
     bad: BTreeMap<Key, Version>,
-    unresolved: BTreeMap<Key, Duration>,
+    doubts: BTreeMap<Key, (Doubt, Duration)>,
+    /// Types with more doubts than are kept apart, and until when.
+    blurred: BTreeMap<ResourceType, Duration>,
     touched: Duration,
+}
+
+impl NodeMemory {
+    fn is_empty(&self) -> bool {
+        self.bad.is_empty() && self.doubts.is_empty() && self.blurred.is_empty()
+    }
 }
 
 /// The shared memory of rejections.
@@ -44,7 +67,9 @@ pub struct Recalled {
     /// Content not to send again.
     pub bad: Vec<(Arc<str>, Version)>,
     /// Names whose state at the client is not known.
-    pub unresolved: Vec<Arc<str>>,
+    pub doubts: Vec<(Arc<str>, Doubt)>,
+    /// Nothing the client reports of this type proves anything.
+    pub everything: bool,
 }
 
 impl NackMemory {
@@ -54,14 +79,15 @@ impl NackMemory {
         Self::default()
     }
 
-    /// Everything remembered about `ty` at `node`.
+    /// Everything remembered about `ty` at `node`, for a new stream. Doubts other than of rejections are handed over:
+    /// the stream tells again what it could not settle ([`Self::doubt`]).
     #[must_use]
     pub fn recall(&self, node: &str, ty: ResourceType, now: Duration) -> Recalled {
         let mut nodes = self.nodes.lock();
         let Some(memory) = nodes.get_mut(node) else {
             return Recalled::default();
         };
-        memory.unresolved.retain(|_, until| *until > now);
+        memory.doubts.retain(|_, (_, until)| *until > now);
         let recalled = Recalled {
             bad: memory
                 .bad
@@ -69,27 +95,44 @@ impl NackMemory {
                 .filter(|((of, _), _)| *of == ty)
                 .map(|((_, name), version)| (Arc::clone(name), *version))
                 .collect(),
-            unresolved: memory
-                .unresolved
-                .keys()
-                .filter(|(of, _)| *of == ty)
-                .map(|(_, name)| Arc::clone(name))
+            doubts: memory
+                .doubts
+                .iter()
+                .filter(|((of, _), _)| *of == ty)
+                .map(|((_, name), (doubt, _))| (Arc::clone(name), *doubt))
                 .collect(),
+            everything: memory.blurred.remove(&ty).is_some_and(|until| until > now),
         };
-        if memory.bad.is_empty() && memory.unresolved.is_empty() {
+        memory
+            .doubts
+            .retain(|(of, _), (doubt, _)| *of != ty || *doubt == Doubt::Rejected);
+        if memory.is_empty() {
             nodes.remove(node);
         }
         recalled
     }
 
-    /// Notes that the state of `name` at the client is not known.
-    pub fn unresolved(&self, node: &Arc<str>, ty: ResourceType, name: &Arc<str>, now: Duration) {
+    /// Notes that the state of `name` at the client is not known, and why.
+    pub fn doubt(
+        &self,
+        node: &Arc<str>,
+        ty: ResourceType,
+        name: &Arc<str>,
+        doubt: Doubt,
+        now: Duration,
+    ) {
+        let until = now + UNRESOLVED_FOR;
         self.with_node(node, now, |memory| {
-            memory
-                .unresolved
-                .insert((ty, Arc::clone(name)), now + UNRESOLVED_FOR);
-            if memory.unresolved.len() > MAX_NAMES {
-                forget_oldest(&mut memory.unresolved);
+            let key = (ty, Arc::clone(name));
+            let merged = match memory.doubts.get(&key) {
+                Some((Doubt::Rejected, _)) => Doubt::Rejected,
+                Some((old, _)) if *old != doubt && doubt != Doubt::Rejected => Doubt::Unclear,
+                _ => doubt,
+            };
+            memory.doubts.insert(key, (merged, until));
+            if memory.doubts.len() > MAX_NAMES {
+                memory.doubts.retain(|(of, _), _| *of != ty);
+                memory.blurred.insert(ty, until);
             }
         });
     }
@@ -120,8 +163,8 @@ impl NackMemory {
             if took_content {
                 memory.bad.remove(&key);
             }
-            memory.unresolved.remove(&key);
-            if memory.bad.is_empty() && memory.unresolved.is_empty() {
+            memory.doubts.remove(&key);
+            if memory.is_empty() {
                 nodes.remove(node);
             }
         }
@@ -147,16 +190,5 @@ impl NackMemory {
         let memory = nodes.entry(Arc::clone(node)).or_default();
         memory.touched = now;
         change(memory);
-    }
-}
-
-/// Drops the entry that would expire first.
-fn forget_oldest(unresolved: &mut BTreeMap<Key, Duration>) {
-    let oldest = unresolved
-        .iter()
-        .min_by_key(|(_, until)| **until)
-        .map(|(key, _)| key.clone());
-    if let Some(oldest) = oldest {
-        unresolved.remove(&oldest);
     }
 }

@@ -13,6 +13,7 @@
 
 mod answer;
 mod delta;
+mod full;
 mod memory;
 mod nonce;
 mod order;
@@ -22,7 +23,7 @@ mod state;
 mod subscription;
 mod types;
 
-pub use memory::{NackMemory, Recalled, UNRESOLVED_FOR};
+pub use memory::{Doubt, NackMemory, Recalled, UNRESOLVED_FOR};
 pub use nonce::{Outstanding, SentResponse, Told};
 pub use request::{Rejection, Request};
 pub use state::{Options, Outcome, StreamState, Variant};

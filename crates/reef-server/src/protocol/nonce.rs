@@ -3,7 +3,7 @@
 //! A nonce is a counter per stream (V-3). ACKs can come late and together, so every outstanding response is kept, in
 //! order, not only the last (D-10).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,15 +41,26 @@ impl SentResponse {
 #[derive(Debug, Clone, Default)]
 pub struct Outstanding {
     queue: VecDeque<SentResponse>,
+    /// Names of responses nobody answered that are no longer in the queue, with what was said last.
+    given_up: BTreeMap<Arc<str>, Option<Version>>,
 }
 
 impl Outstanding {
-    /// Remembers a response; the oldest is forgotten when there are too many.
+    /// Remembers a response; when there are too many, what the oldest said is kept without its nonce.
     pub fn push(&mut self, sent: SentResponse) {
-        if self.queue.len() >= MAX_REMEMBERED {
-            self.queue.pop_front();
+        if self.queue.len() >= MAX_REMEMBERED
+            && let Some(oldest) = self.queue.pop_front()
+        {
+            self.given_up.extend(oldest.told);
         }
         self.queue.push_back(sent);
+    }
+
+    /// Takes out everything that was said and not answered, oldest first.
+    pub fn drain(&mut self) -> impl Iterator<Item = Told> {
+        std::mem::take(&mut self.given_up)
+            .into_iter()
+            .chain(self.queue.drain(..).flat_map(|sent| sent.told))
     }
 
     /// Whether the response with this nonce waits for its answer.
@@ -108,14 +119,8 @@ impl Outstanding {
             .min()
     }
 
-    /// Whether nothing at all is outstanding.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-
-    /// Forgets everything (the type restarted).
-    pub fn clear(&mut self) {
-        self.queue.clear();
+    /// A later word about `name` was taken: what was given up before is settled.
+    pub fn settle(&mut self, name: &str) {
+        self.given_up.remove(name);
     }
 }

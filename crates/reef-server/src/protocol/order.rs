@@ -120,7 +120,7 @@ impl StreamState {
                 | ResourceType::VirtualHost
         );
         // A client that comes with nothing cannot break: its first answer does not wait.
-        let can_break = state.warm || !state.known.is_empty() || !state.full.sent.is_empty();
+        let can_break = state.warm || !state.known.is_empty() || state.full.has_sent();
         if after_clusters && can_break && self.clusters_wait(now) {
             return Gate::AskedOnly;
         }

@@ -3,7 +3,7 @@
 //! Clusters, listeners and scoped routes are full-state: a response holds all of them and omission deletes (W-3).
 //! Everything else is partial: a response holds what changed (W-4).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +15,6 @@ use super::request::Request;
 use super::state::{Known, Outcome, StreamState, TypeState, intern};
 use super::types::{Body, Response};
 use crate::provider::{ResourceView, StreamReport};
-
-/// One full set, by name.
-type Set = BTreeMap<Arc<str>, EncodedResource>;
 
 /// Whether a response of this type is the whole state; Envoy treats scoped routes so as well (section 8).
 pub(super) fn is_full_state(ty: ResourceType) -> bool {
@@ -32,15 +29,18 @@ impl StreamState {
         now: Duration,
     ) -> Outcome {
         let view = self.view.clone();
-        // W-9: an empty nonce is a restart of the type.
-        if request.nonce.is_empty() {
-            self.types.remove(&ty);
-        }
         let nonce: Option<u64> = request.nonce.parse().ok();
         let state = self.types.entry(ty).or_default();
+        if request.nonce.is_empty() {
+            // W-9: an empty nonce is a restart of the type. Its answers may still be on their way.
+            let before = std::mem::take(state);
+            if !is_full_state(ty) {
+                state.outstanding = before.outstanding;
+            }
+        }
         let first = state.sub.is_fresh();
         let current = !first && nonce.is_some() && nonce == state.last_nonce;
-        let answers = current && nonce.is_some_and(|nonce| state.outstanding.has(nonce));
+        let answers = nonce.is_some_and(|nonce| state.outstanding.has(nonce));
         let change = state.sub.sotw(ty, &request.subscribe, &|name| {
             intern(view.as_deref(), ty, name)
         });
@@ -120,7 +120,8 @@ impl StreamState {
         }
     }
 
-    /// ACK or NACK of the last response; older ones are covered by it.
+    /// ACK or NACK of a response, which need not be the last: an ACK covers older ones, and what a stale answer says of
+    /// its own response is true, though it asks for nothing (W-8).
     fn sotw_answer(
         &mut self,
         ty: ResourceType,
@@ -131,68 +132,26 @@ impl StreamState {
         let Some(state) = self.types.get_mut(&ty) else {
             return Outcome::ExpiredNonce;
         };
-        let mut covered = state.outstanding.take_through(nonce);
-        let Some(last) = covered.pop() else {
+        let Some(rejection) = &request.error else {
+            let covered = state.outstanding.take_through(nonce);
+            if is_full_state(ty) {
+                state.full_acked(nonce);
+            }
+            for sent in &covered {
+                self.acked(ty, sent);
+            }
+            let took = covered.last().map(|sent| now.saturating_sub(sent.at));
+            return took.map_or(Outcome::ExpiredNonce, Outcome::Ack);
+        };
+        let Some(sent) = state.outstanding.take(nonce) else {
             return Outcome::ExpiredNonce;
         };
-        let took = now.saturating_sub(last.at);
-        // Nobody says what became of a superseded response; the client processed it before this one.
-        match &request.error {
-            None => {
-                if is_full_state(ty) {
-                    let state_full = &mut state.full;
-                    state_full.acked = Some(state_full.sent.clone());
-                    state_full.rejected = None;
-                    if state_full.trial.take().is_some() && state.alone.is_empty() {
-                        state.dirty.everything();
-                    }
-                }
-                for sent in covered.iter().chain([&last]) {
-                    self.acked(ty, sent);
-                }
-                Outcome::Ack(took)
-            }
-            Some(rejection) => {
-                if is_full_state(ty) {
-                    self.full_nacked(ty, last, rejection, now);
-                } else {
-                    self.nacked(ty, last, rejection, now);
-                }
-                Outcome::Nack
-            }
+        if is_full_state(ty) {
+            self.full_nacked(ty, &sent, rejection, now);
+        } else {
+            self.nacked(ty, sent, rejection, now);
         }
-    }
-
-    /// A full state was rejected: fall back to the last ACKed one and try what differs name by name.
-    fn full_nacked(
-        &mut self,
-        ty: ResourceType,
-        mut sent: SentResponse,
-        rejection: &super::Rejection,
-        now: Duration,
-    ) {
-        let Some(state) = self.types.get_mut(&ty) else {
-            return;
-        };
-        let Some(acked) = state.full.acked.clone() else {
-            // Nothing to fall back to: a smaller set would delete what the client still has (W-3).
-            state.full.rejected = Some(set_version(&state.full.sent));
-            self.reports.push(StreamReport::Nacked {
-                ty,
-                nonce: Arc::from(sent.nonce.to_string()),
-                names: sent.told.iter().map(|(name, _)| Arc::clone(name)).collect(),
-                detail: rejection.text.clone(),
-            });
-            return;
-        };
-        sent.told.retain(|(name, version)| {
-            version
-                .is_some_and(|version| acked.get(name).is_none_or(|old| old.version() != version))
-        });
-        state.full.trial = None;
-        state.full.sent = acked;
-        state.dirty.everything();
-        self.nacked(ty, sent, rejection, now);
+        Outcome::Nack
     }
 
     /// The next response of a type.
@@ -222,76 +181,6 @@ impl StreamState {
         } else {
             None
         }
-    }
-
-    fn full_response(
-        &mut self,
-        ty: ResourceType,
-        gate: Gate,
-        view: &dyn ResourceView,
-        now: Duration,
-    ) -> Option<Response> {
-        let may_remove = self.may_remove(ty, now);
-        let state = self.types.get_mut(&ty)?;
-        let owed = state.owed;
-        if gate == Gate::AskedOnly && (state.warm || !owed) {
-            return None;
-        }
-        let trying = state.full.acked.is_some() && !state.alone.is_empty();
-        let mut set;
-        let mut waiting = BTreeSet::new();
-        if trying {
-            set = state.full.sent.clone();
-            let name = state.alone.pop_first()?;
-            if let Some(found) = wanted(state, view, ty, &name).filter(|found| !state.is_bad(found))
-            {
-                set.insert(Arc::clone(&name), found);
-            }
-            state.full.trial = Some(name);
-        } else {
-            state.alone.clear();
-            set = full_set(state, view, ty);
-            for (name, old) in &state.full.sent {
-                let still_subscribed = state.sub.wildcard() || state.sub.names(name);
-                if !set.contains_key(name) && still_subscribed && !may_remove {
-                    set.insert(Arc::clone(name), old.clone());
-                    waiting.insert(Arc::clone(name));
-                }
-            }
-            state.dirty.take();
-        }
-        if trying && state.alone.is_empty() {
-            state.dirty.everything();
-        }
-        state.owed = false;
-        // Kept until whatever refers to them is gone (O-6).
-        state.gone = waiting;
-        let unchanged = !owed && same(&set, &state.full.sent);
-        if unchanged || (!owed && state.full.rejected.as_ref() == Some(&set_version(&set))) {
-            return None;
-        }
-        let told: Vec<Told> = set
-            .values()
-            .filter(|found| {
-                state
-                    .full
-                    .sent
-                    .get(found.name())
-                    .is_none_or(|old| old.version() != found.version())
-            })
-            .map(|found| (Arc::clone(found.name()), Some(found.version())))
-            .collect();
-        let changed: Vec<EncodedResource> = told
-            .iter()
-            .filter_map(|(name, _)| set.get(name).cloned())
-            .collect();
-        let resources: Vec<EncodedResource> = set.values().cloned().collect();
-        let version = set_version(&set);
-        state.full.sent = set;
-        if ty == ResourceType::Cluster {
-            self.owe_assignments(&changed, view);
-        }
-        Some(self.sotw_send(ty, resources, told, version, view, now))
     }
 
     fn partial_response(
@@ -394,7 +283,7 @@ impl StreamState {
         self.sotw_send(ty, resources, told, hex(&version), view, now)
     }
 
-    fn sotw_send(
+    pub(super) fn sotw_send(
         &mut self,
         ty: ResourceType,
         resources: Vec<EncodedResource>,
@@ -425,7 +314,7 @@ impl StreamState {
 }
 
 /// The resource the client should hold under `name`. There is no negative form here: 10.1.
-fn wanted(
+pub(super) fn wanted(
     state: &TypeState,
     view: &dyn ResourceView,
     ty: ResourceType,
@@ -439,58 +328,8 @@ fn wanted(
     }
 }
 
-/// Everything the client should hold; rejected content is replaced by what the client took before it.
-fn full_set(state: &TypeState, view: &dyn ResourceView, ty: ResourceType) -> Set {
-    let mut set = Set::new();
-    let mut add = |found: &EncodedResource| {
-        if !state.is_bad(found) {
-            set.insert(Arc::clone(found.name()), found.clone());
-            return;
-        }
-        match &state.full.acked {
-            Some(acked) => {
-                if let Some(old) = acked.get(found.name()) {
-                    set.insert(Arc::clone(found.name()), old.clone());
-                }
-            }
-            // Not known what the client has: omission would delete it, the rejected content leaves it alone.
-            None => {
-                set.insert(Arc::clone(found.name()), found.clone());
-            }
-        }
-    };
-    if state.sub.wildcard() {
-        view.for_each(ty, &mut add);
-    }
-    for name in state.sub.explicit() {
-        if let Some(found) = view.resource(ty, name) {
-            add(&found);
-        }
-    }
-    set
-}
-
-fn same(a: &Set, b: &Set) -> bool {
-    a.len() == b.len()
-        && a.values()
-            .zip(b.values())
-            .all(|(a, b)| a.name() == b.name() && a.version() == b.version())
-}
-
-/// V-1: the version of a full set follows from its names and versions.
-fn set_version(set: &Set) -> Arc<str> {
-    let mut hasher = blake3::Hasher::new();
-    for (name, found) in set {
-        hasher
-            .update(name.as_bytes())
-            .update(&[0])
-            .update(found.version().as_bytes());
-    }
-    hex(&hasher)
-}
-
 /// The first 128 bits, in hexadecimal.
-fn hex(hasher: &blake3::Hasher) -> Arc<str> {
+pub(super) fn hex(hasher: &blake3::Hasher) -> Arc<str> {
     let full = hasher.finalize().to_hex();
     Arc::from(full.as_str().get(..32).unwrap_or_default())
 }

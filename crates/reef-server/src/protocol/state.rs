@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use reef_xds::{EncodedResource, ResourceType, Version};
 
+use super::full::FullState;
 use super::memory::NackMemory;
 use super::nonce::Outstanding;
 use super::request::Request;
@@ -101,19 +102,6 @@ impl Dirty {
     }
 }
 
-/// The part of a `SotW` stream that full-state types need (W-3).
-#[derive(Debug, Default)]
-pub(super) struct FullState {
-    /// The last set sent.
-    pub(super) sent: BTreeMap<Arc<str>, EncodedResource>,
-    /// The last set ACKed, once there was one.
-    pub(super) acked: Option<BTreeMap<Arc<str>, EncodedResource>>,
-    /// Version of a set that was rejected with nothing to fall back to: not sent again (N-3).
-    pub(super) rejected: Option<Arc<str>>,
-    /// The name that is being tried alone on top of the ACKed set.
-    pub(super) trial: Option<Arc<str>>,
-}
-
 /// One type on one stream.
 #[derive(Debug, Default)]
 pub(super) struct TypeState {
@@ -160,6 +148,7 @@ impl TypeState {
             && self.forced.is_empty()
             && self.alone.is_empty()
             && self.spaces.is_empty()
+            && !self.full.has_suspects()
             && !self.owed
     }
 

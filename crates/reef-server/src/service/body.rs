@@ -1,6 +1,7 @@
 //! The body of a response stream: frames of responses, then the trailers with the status.
 
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,35 +12,36 @@ use tonic::Status;
 
 use super::wire::Frames;
 
-/// What a stream's task hands to its body.
-#[derive(Debug)]
-pub(super) enum Item {
-    /// One response.
-    Response(Frames),
-    /// The end of the stream.
-    End(Status),
-}
+/// Where a stream's task leaves the status its stream ends with. Not in the queue of responses: that may be full, and
+/// a reader that comes back is still told.
+pub(super) type Epitaph = Arc<OnceLock<Status>>;
 
 /// The body of one stream.
 #[derive(Debug)]
 pub(super) struct StreamBody {
-    items: mpsc::Receiver<Item>,
+    responses: mpsc::Receiver<Frames>,
+    epitaph: Epitaph,
     current: Option<Frames>,
     ended: bool,
 }
 
 impl StreamBody {
-    pub(super) fn new(items: mpsc::Receiver<Item>) -> Self {
+    pub(super) fn new(responses: mpsc::Receiver<Frames>, epitaph: Epitaph) -> Self {
         Self {
-            items,
+            responses,
+            epitaph,
             current: None,
             ended: false,
         }
     }
 
-    fn end(&mut self, status: &Status) -> Frame<Bytes> {
+    fn end(&mut self) -> Frame<Bytes> {
         self.ended = true;
-        self.items.close();
+        let status = match self.epitaph.get() {
+            Some(status) => status.clone(),
+            // The task is gone without a word: it panicked.
+            None => crate::status::status(&crate::status::StreamEnd::Panicked),
+        };
         let mut trailers = HeaderMap::new();
         if status.add_header(&mut trailers).is_err() {
             // The message cannot be put into a header; the code can.
@@ -69,17 +71,11 @@ impl Body for StreamBody {
                 return Poll::Ready(Some(Ok(Frame::data(chunk))));
             }
             self.current = None;
-            match self.items.poll_recv(cx) {
+            match self.responses.poll_recv(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Item::Response(frames))) => self.current = Some(frames),
-                Poll::Ready(Some(Item::End(status))) => {
-                    let frame = self.end(&status);
-                    return Poll::Ready(Some(Ok(frame)));
-                }
-                // The task is gone without a word: it panicked.
+                Poll::Ready(Some(frames)) => self.current = Some(frames),
                 Poll::Ready(None) => {
-                    let frame =
-                        self.end(&crate::status::status(&crate::status::StreamEnd::Panicked));
+                    let frame = self.end();
                     return Poll::Ready(Some(Ok(frame)));
                 }
             }

@@ -18,8 +18,8 @@ use tonic::{Status, Streaming};
 use tonic_prost::ProstDecoder;
 use xds_api::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 
-use super::body::StreamBody;
-use super::stream::{Opening, RESPONSES_WAITING, run};
+use super::body::{Epitaph, StreamBody};
+use super::stream::{Opening, Outlet, RESPONSES_WAITING, run};
 use super::wire::{from_delta, from_sotw};
 use super::{MAX_REQUEST_BYTES, Shared};
 use crate::protocol::{Request, Variant};
@@ -183,6 +183,7 @@ fn open<M: Message + Default + 'static>(
         Some(MAX_REQUEST_BYTES),
     );
     let (sender, receiver) = mpsc::channel(RESPONSES_WAITING);
+    let epitaph = Epitaph::default();
     let opening = Opening {
         variant,
         only,
@@ -193,9 +194,12 @@ fn open<M: Message + Default + 'static>(
         opening,
         requests,
         read,
-        sender,
+        Outlet {
+            responses: sender,
+            epitaph: Arc::clone(&epitaph),
+        },
     )));
-    let mut response = HttpResponse::new(Body::new(StreamBody::new(receiver)));
+    let mut response = HttpResponse::new(Body::new(StreamBody::new(receiver, epitaph)));
     response.headers_mut().insert(
         http::header::CONTENT_TYPE,
         HeaderValue::from_static("application/grpc"),

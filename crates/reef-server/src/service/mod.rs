@@ -39,6 +39,10 @@ pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// well-configured one.
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 1024;
 
+/// How long a client may leave responses unread before its stream ends. Well above what blocks Envoy's main thread
+/// (tens of seconds for its largest updates); a stream that only withholds its ACKs is never ended.
+pub const STUCK_AFTER: Duration = Duration::from_secs(300);
+
 /// The transport failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the discovery transport failed")]
@@ -54,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: ServerMetrics,
     pub(crate) options: Options,
     pub(crate) control_plane: String,
+    pub(crate) stuck_after: Duration,
     pub(crate) start: Instant,
     /// `Some(window)` once the server drains.
     pub(crate) drain: watch::Sender<Option<Duration>>,
@@ -145,6 +150,18 @@ impl DiscoveryServer {
         options: Options,
         metrics: ServerMetrics,
     ) -> Self {
+        Self::with_stuck_after(provider, control_plane, options, metrics, STUCK_AFTER)
+    }
+
+    /// As [`Self::new`], with another limit than [`STUCK_AFTER`].
+    #[must_use]
+    pub fn with_stuck_after(
+        provider: Arc<dyn ResourceProvider>,
+        control_plane: impl Into<String>,
+        options: Options,
+        metrics: ServerMetrics,
+        stuck_after: Duration,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 provider,
@@ -152,6 +169,7 @@ impl DiscoveryServer {
                 metrics,
                 options,
                 control_plane: control_plane.into(),
+                stuck_after,
                 start: Instant::now(),
                 drain: watch::Sender::new(None),
                 tasks: Mutex::new(JoinSet::new()),

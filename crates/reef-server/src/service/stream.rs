@@ -9,7 +9,7 @@ use tonic::{Status, Streaming};
 use tracing::{debug, info, warn};
 
 use super::Shared;
-use super::body::Item;
+use super::body::Epitaph;
 use super::wire::Frames;
 use crate::protocol::{Outcome, Request, StreamState, Variant};
 use crate::provider::{NodeInfo, Peer, ProxySession, ResourceView, StreamReport};
@@ -28,32 +28,37 @@ pub(super) struct Opening {
     pub(super) peer: Peer,
 }
 
-/// Runs a stream to its end and says why it ended; `None` when the client ended it.
+/// The way out of a stream's task.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    pub(super) responses: mpsc::Sender<Frames>,
+    pub(super) epitaph: Epitaph,
+}
+
+/// Runs a stream to its end and says why it ended.
 pub(super) async fn run<M: Send + 'static>(
     shared: Arc<Shared>,
     opening: Opening,
     mut requests: Streaming<M>,
     read: fn(M) -> Request,
-    responses: mpsc::Sender<Item>,
+    outlet: Outlet,
 ) {
     let _panics = super::PanicCount(shared.metrics.clone());
-    let end = drive(&shared, opening, &mut requests, read, &responses).await;
+    let end = drive(&shared, opening, &mut requests, read, &outlet.responses).await;
     let status = match &end {
         Ok(()) => Status::ok(""),
         Err(Ended::Client(status)) => {
             debug!(code = ?status.code(), "stream broken by the client");
-            return;
+            status.clone()
         }
-        Err(Ended::Server(end)) => crate::status::status(end),
+        Err(Ended::Server(end)) => {
+            shared.metrics.stream_ended(end);
+            info!(reason = %end, "stream ended");
+            crate::status::status(end)
+        }
     };
-    if let Err(Ended::Server(end)) = &end {
-        shared.metrics.stream_ended(end);
-        info!(reason = %end, "stream ended");
-    }
-    // Does not wait: a client that does not read gets no status.
-    if responses.try_send(Item::End(status)).is_err() {
-        debug!("the end of a stream found no reader");
-    }
+    // Set once, here.
+    outlet.epitaph.get_or_init(|| status);
 }
 
 enum Ended {
@@ -72,7 +77,7 @@ async fn drive<M: Send + 'static>(
     opening: Opening,
     requests: &mut Streaming<M>,
     read: fn(M) -> Request,
-    responses: &mpsc::Sender<Item>,
+    responses: &mpsc::Sender<Frames>,
 ) -> Result<(), Ended> {
     let drained = drained(shared);
     tokio::pin!(drained);
@@ -94,7 +99,15 @@ async fn drive<M: Send + 'static>(
     info!(node = %node.id, peer = ?opening.peer.address, variant = ?opening.variant, "stream opened");
     stream.take(&first)?;
 
+    // When the queue of responses was found full, and so since when nothing is read.
+    let mut full_since = None;
     loop {
+        if responses.capacity() > 0 {
+            full_since = None;
+        } else if full_since.is_none() {
+            full_since = Some(Instant::now());
+        }
+        let stuck_at = full_since.map(|since| since + shared.stuck_after);
         let deadline = stream
             .state
             .next_deadline(shared.now())
@@ -116,12 +129,20 @@ async fn drive<M: Send + 'static>(
             }
             permit = responses.reserve(), if stream.ready => match permit {
                 Ok(permit) => match stream.next() {
-                    Some(frames) => permit.send(Item::Response(frames)),
+                    Some(frames) => {
+                        permit.send(frames);
+                        full_since = None;
+                    }
                     None => stream.ready = false,
                 },
                 Err(_) => return Ok(()),
             },
             () = wake_at(deadline), if !stream.ready => stream.ready = true,
+            () = wake_at(stuck_at), if stuck_at.is_some() => {
+                if responses.capacity() == 0 {
+                    return Err(StreamEnd::Stuck.into());
+                }
+            }
             () = responses.closed() => return Ok(()),
         }
     }
@@ -154,6 +175,12 @@ struct Stream<'a> {
     /// Whether the state machine may have something to say.
     ready: bool,
     _connected: super::Connected,
+}
+
+impl Drop for Stream<'_> {
+    fn drop(&mut self) {
+        self.state.end(self.shared.now());
+    }
 }
 
 impl<'a> Stream<'a> {

@@ -207,7 +207,8 @@ impl Hand {
     }
 
     /// The same client on a new stream to the same server.
-    pub(crate) fn reconnect(self) -> Self {
+    pub(crate) fn reconnect(mut self) -> Self {
+        self.state.end(self.now);
         Self::with_memory(self.variant, self.only, self.world, self.memory, self.now)
     }
 

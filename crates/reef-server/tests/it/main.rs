@@ -10,5 +10,7 @@ mod harness;
 mod kit;
 mod over_tonic;
 mod reef;
-mod sim_client;
+mod sim;
+mod slow_reader;
 mod subscriptions;
+mod tonic_kit;

@@ -1,201 +1,16 @@
 //! A few tests over real sockets: the frames are what generated messages decode, streams end as they should.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use reef_server::metrics::ServerMetrics;
-use reef_server::protocol::Options;
-use reef_server::provider::{
-    NodeInfo, OpenSession, Peer, ProxySession, Refusal, ResourceProvider, ResourceView,
-    StreamReport,
-};
-use reef_server::service::DiscoveryServer;
-use reef_xds::ResourceType;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
-use tonic::{Code, Status, Streaming};
-use tonic_prost::ProstCodec;
+use reef_server::provider::StreamReport;
+use tonic::Code;
 use xds_api::envoy::config::core::v3::{ControlPlane, Node};
 use xds_api::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest,
 };
 
 use crate::kit::*;
-
-const ADS: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService";
-
-struct Scripted {
-    views: watch::Sender<Arc<dyn ResourceView>>,
-    reports: Arc<Mutex<Vec<StreamReport>>>,
-    opened: Mutex<Vec<(Arc<NodeInfo>, Peer)>>,
-}
-
-struct Session(
-    watch::Receiver<Arc<dyn ResourceView>>,
-    Arc<Mutex<Vec<StreamReport>>>,
-);
-
-impl ProxySession for Session {
-    fn views(&mut self) -> watch::Receiver<Arc<dyn ResourceView>> {
-        self.0.clone()
-    }
-
-    fn report(&self, event: StreamReport) {
-        self.1.lock().push(event);
-    }
-}
-
-impl ResourceProvider for Scripted {
-    fn open<'a>(&'a self, node: &'a Arc<NodeInfo>, peer: &'a Peer) -> OpenSession<'a> {
-        Box::pin(async move {
-            match node.id.as_str() {
-                "early" => {
-                    return Err(Refusal::NotReady {
-                        reason: "caches".into(),
-                    });
-                }
-                "foreign" => {
-                    return Err(Refusal::NotPermitted {
-                        reason: "other namespace".into(),
-                    });
-                }
-                "panic" => panic!("a defect in a provider"),
-                _ => {}
-            }
-            self.opened.lock().push((Arc::clone(node), peer.clone()));
-            Ok(
-                Box::new(Session(self.views.subscribe(), Arc::clone(&self.reports)))
-                    as Box<dyn ProxySession>,
-            )
-        })
-    }
-}
-
-struct Server {
-    provider: Arc<Scripted>,
-    server: DiscoveryServer,
-    address: SocketAddr,
-    metrics: ServerMetrics,
-    tasks: JoinSet<()>,
-}
-
-impl Server {
-    async fn start(world: &World) -> Self {
-        let provider = Arc::new(Scripted {
-            views: watch::Sender::new(world.view()),
-            reports: Arc::default(),
-            opened: Mutex::default(),
-        });
-        let metrics = ServerMetrics::new();
-        let server = DiscoveryServer::new(
-            provider.clone(),
-            "reef-test",
-            Options::default(),
-            metrics.clone(),
-        );
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut tasks = JoinSet::new();
-        let serving = server.clone();
-        tasks.spawn(async move {
-            serving
-                .serve(listener, std::future::pending())
-                .await
-                .unwrap();
-        });
-        Self {
-            provider,
-            server,
-            address,
-            metrics,
-            tasks,
-        }
-    }
-
-    fn metrics(&self) -> String {
-        let mut registry = prometheus_client::registry::Registry::default();
-        self.metrics.register(&mut registry);
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        text
-    }
-
-    async fn open<Q, R>(&self, path: &str) -> Client<Q, R>
-    where
-        Q: prost::Message + Default + 'static,
-        R: prost::Message + Default + 'static,
-    {
-        let channel = Channel::from_shared(format!("http://{}", self.address))
-            .unwrap()
-            .connect()
-            .await
-            .unwrap();
-        let mut grpc = tonic::client::Grpc::new(channel).max_decoding_message_size(64 << 20);
-        grpc.ready().await.unwrap();
-        let (send, receive) = mpsc::channel(16);
-        let response = grpc
-            .streaming(
-                tonic::Request::new(ReceiverStream::new(receive)),
-                path.parse().unwrap(),
-                ProstCodec::<Q, R>::default(),
-            )
-            .await
-            .unwrap();
-        Client {
-            send,
-            responses: response.into_inner(),
-        }
-    }
-
-    async fn delta(&self) -> Client<DeltaDiscoveryRequest, DeltaDiscoveryResponse> {
-        self.open(&format!("{ADS}/DeltaAggregatedResources")).await
-    }
-
-    async fn sotw(&self) -> Client<DiscoveryRequest, DiscoveryResponse> {
-        self.open(&format!("{ADS}/StreamAggregatedResources")).await
-    }
-}
-
-struct Client<Q, R> {
-    send: mpsc::Sender<Q>,
-    responses: Streaming<R>,
-}
-
-impl<Q, R> Client<Q, R> {
-    async fn send(&self, request: Q) {
-        self.send
-            .send(request)
-            .await
-            .unwrap_or_else(|_| panic!("the stream is open"));
-    }
-
-    async fn next(&mut self) -> Result<R, Status> {
-        tokio::time::timeout(Duration::from_secs(10), self.responses.message())
-            .await
-            .expect("an answer in time")
-            .map(|message| message.expect("the stream goes on"))
-    }
-}
-
-fn node(id: &str) -> Option<Node> {
-    Some(Node {
-        id: id.into(),
-        ..Node::default()
-    })
-}
-
-fn first(ty: ResourceType, names: &[&str]) -> DeltaDiscoveryRequest {
-    DeltaDiscoveryRequest {
-        node: node("n1"),
-        type_url: ty.type_url().into(),
-        resource_names_subscribe: strings(names),
-        ..DeltaDiscoveryRequest::default()
-    }
-}
+use crate::tonic_kit::{Client, Server, first, node};
 
 #[tokio::test]
 async fn delta_frames_decode_and_updates_arrive() {
@@ -221,6 +36,7 @@ async fn delta_frames_decode_and_updates_arrive() {
             let body = sent.resource.as_ref().unwrap();
             assert_eq!(body.type_url, Cluster.type_url());
             assert_eq!(sent.version.len(), 32);
+            assert_eq!((&sent.ttl, sent.aliases.len()), (&None, 0));
             if sent.name == "large" {
                 assert_eq!(body.value.len(), "large=".len() + large.len());
             }
