@@ -34,12 +34,18 @@ pub const APPLIED: &[&str] = &[
     "tcpKeepalive",
     "dnsRefreshRate",
     "enableTracing",
+    "accessLogFile",
+    "accessLogFormat",
+    "accessLogEncoding",
+    "disableEnvoyListenerLog",
+    "pathNormalization",
+    "defaultHttpRetryPolicy",
     "trustDomain",
     "discoverySelectors",
 ];
 
 /// As [`APPLIED`], for the fields of `defaultConfig` and of everything that is merged over it.
-pub const APPLIED_TO_PROXIES: &[&str] = &["interceptionMode"];
+pub const APPLIED_TO_PROXIES: &[&str] = &["interceptionMode", "proxyHeaders"];
 
 /// The mesh configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

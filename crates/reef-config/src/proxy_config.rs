@@ -202,6 +202,24 @@ impl MeshProxyConfig {
         }
     }
 
+    /// Share of requests that are traced, in hundredths of a percent; `None` if none or no share is
+    /// given.
+    #[must_use]
+    pub fn sampling(&self) -> Option<u32> {
+        let percent = self.tracing.as_ref()?.get("sampling")?.as_f64()?;
+        let share = percent > 0.0 && percent <= 100.0;
+        let text = share.then(|| format!("{:.0}", percent * 100.0))?;
+        text.parse().ok()
+    }
+
+    /// True if a tracer is configured.
+    #[must_use]
+    pub fn has_tracer(&self) -> bool {
+        self.tracing
+            .as_ref()
+            .is_some_and(|tracing| tracing.is_object())
+    }
+
     /// Lays `over` over this: what it sets wins, maps are merged by key, lists are joined.
     pub fn overlay(&mut self, over: &Self) {
         set!(self, over;

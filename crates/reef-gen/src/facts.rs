@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reef_mesh::{
-    Interception, IpMode, MeshSnapshot, ProxyIdentity, Registry, Resolution, Service, ServiceKey,
-    ServiceTarget, WorkloadCert,
+    HeaderPolicy, Interception, IpMode, MeshSnapshot, ProxyIdentity, Registry, Resolution, Service,
+    ServiceKey, ServiceTarget, WorkloadCert,
 };
 use reef_scope::{CaptureMode, IngressEndpoint, OutboundPolicy, Scope, ScopeId};
 
 use crate::names::{INBOUND_CAPTURE_PORT, OUTBOUND_CAPTURE_PORT};
+use crate::xds::trace::TraceTags;
 
 /// What generation reads of a proxy beyond its scope and its service targets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +57,12 @@ pub struct ProxyFacts {
     pub unprivileged: bool,
     /// Its `dns_domain`, only if some service in scope has aliases: they may be server names.
     pub alias_domain: Option<Arc<str>>,
+    /// What its listeners do with headers that tell of the proxy.
+    pub headers: Arc<HeaderPolicy>,
+    /// Hundredths of a percent of its requests that are traced.
+    pub sampling: u32,
+    /// What its spans say of it, only where a tracer is configured.
+    pub trace_tags: Option<Arc<TraceTags>>,
 }
 
 /// A service target by name, so that it outlives versions of the service.
@@ -138,6 +145,12 @@ pub struct ListenersKey {
     pub unprivileged: bool,
     /// As [`ProxyFacts::alias_domain`].
     pub alias_domain: Option<Arc<str>>,
+    /// As [`ProxyFacts::headers`].
+    pub headers: Arc<HeaderPolicy>,
+    /// As [`ProxyFacts::sampling`].
+    pub sampling: u32,
+    /// As [`ProxyFacts::trace_tags`].
+    pub trace_tags: Option<Arc<TraceTags>>,
 }
 
 /// What the route configurations of a proxy depend on.
@@ -159,6 +172,10 @@ pub struct RoutesKey {
     pub http_proxy_port: Option<u16>,
     /// As [`ProxyFacts::unprivileged`].
     pub unprivileged: bool,
+    /// Requests tell how often they were tried; from [`ProxyFacts::headers`].
+    pub attempt_count: bool,
+    /// Requests tell which host was asked for; from [`ProxyFacts::headers`].
+    pub forwarded_host: bool,
 }
 
 /// All keys of a proxy; proxies with equal keys are one class and share every resource.
@@ -193,6 +210,7 @@ impl ProxyKeys {
 pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> ProxyFacts {
     let services = || scope.services.iter().map(|scoped| &scoped.service);
     let networks = (!proxy.network_view.is_empty()).then(|| Arc::from(&*proxy.network_view));
+    let traced = snapshot.settings().proxies.tracing;
     let local_only = services().any(|service| service.local_traffic_only);
     ProxyFacts {
         ip_mode: proxy.ip_mode,
@@ -222,6 +240,24 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
         alias_domain: services()
             .any(|service| !service.aliases.is_empty())
             .then(|| proxy.dns_domain.clone()),
+        headers: proxy.settings.headers.clone(),
+        sampling: if traced { proxy.settings.sampling } else { 0 },
+        trace_tags: (traced && proxy.settings.has_tracer).then(|| Arc::new(trace_tags(proxy))),
+    }
+}
+
+/// What the spans of a workload say of it, with Istio's words for what is not known.
+fn trace_tags(proxy: &ProxyIdentity) -> TraceTags {
+    let or = |text: Option<&str>, otherwise: &str| {
+        Arc::from(text.filter(|text| !text.is_empty()).unwrap_or(otherwise))
+    };
+    let label = |name: &str| proxy.labels.get(name).map(|value| &**value);
+    TraceTags {
+        service: or(label("service.istio.io/canonical-name"), "unknown"),
+        revision: or(label("service.istio.io/canonical-revision"), "latest"),
+        namespace: or(Some(&proxy.namespace), "default"),
+        mesh: or(proxy.text("MESH_ID"), "unknown"),
+        cluster: or(proxy.text("CLUSTER_ID"), "unknown"),
     }
 }
 
@@ -284,6 +320,9 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
             balance_outbound: facts.balance_outbound,
             unprivileged: facts.unprivileged,
             alias_domain: facts.alias_domain.clone(),
+            headers: facts.headers.clone(),
+            sampling: facts.sampling,
+            trace_tags: facts.trace_tags.clone(),
         },
         routes: RoutesKey {
             scope: scope.id.clone(),
@@ -294,6 +333,8 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
             reserved_ports: facts.reserved_ports.clone(),
             http_proxy_port: facts.http_proxy_port,
             unprivileged: facts.unprivileged,
+            attempt_count: facts.headers.attempt_count,
+            forwarded_host: facts.headers.forwarded_host,
         },
     }
 }

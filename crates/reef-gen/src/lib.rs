@@ -36,3 +36,4 @@ pub use facts::{
 pub use input::{ClassInput, applied_kinds, problems};
 pub use listener::{ListenerKey, build_listener, listener_keys};
 pub use route::{RouteKey, build_route, route_keys};
+pub use xds::trace::TraceTags;

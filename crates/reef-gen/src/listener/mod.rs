@@ -14,12 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reef_config::Problem;
-use reef_mesh::{Cidr, Protocol};
+use reef_mesh::{AccessLog, Cidr, HeaderPolicy, PathNormalization, Protocol};
 use xds_api::envoy::config::listener::v3 as lds;
 
 use crate::input::ClassInput;
 use crate::names;
 use crate::xds::dynamic_dns::DnsCache;
+use crate::xds::trace::TraceSettings;
 
 pub(crate) use plan::{RouteSource, plan};
 
@@ -40,7 +41,13 @@ pub(crate) struct ListenerDefaults {
     /// How long to wait for a client's first bytes; zero waits for ever.
     pub detection_timeout: Duration,
     /// Traces requests.
-    pub tracing: bool,
+    pub tracing: Option<TraceSettings>,
+    /// Logs requests and connections.
+    pub access_log: Option<Arc<AccessLog>>,
+    /// Normalises paths.
+    pub normalization: PathNormalization,
+    /// What is done with headers that tell of the proxy.
+    pub headers: Arc<HeaderPolicy>,
     /// Idle timeout of HTTP and TCP proxies.
     pub idle_timeout: Option<Duration>,
     /// Accepts HTTP/1.0.

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::input::{ClassInput, fallback, has_cluster};
 use crate::xds::dynamic_dns::DnsCache;
+use crate::xds::trace::TraceSettings;
 use crate::{names, xds};
 
 /// Ports below this one need a privilege to be bound.
@@ -152,11 +153,17 @@ fn routes_of(listener: &ListenerKey) -> impl Iterator<Item = &Arc<str>> {
 }
 
 fn defaults(input: &ClassInput) -> ListenerDefaults {
-    let config = &input.snapshot.settings().config;
+    let mesh = &input.snapshot.settings().proxies;
     let resolves = input.scope.outbound_policy == OutboundPolicy::AllowAnyDynamicDns;
     ListenerDefaults {
-        detection_timeout: config.protocol_detection_timeout.0,
-        tracing: config.enable_tracing,
+        detection_timeout: mesh.detection_timeout,
+        tracing: mesh.tracing.then(|| TraceSettings {
+            sampling: input.proxy.sampling,
+            workload: input.proxy.trace_tags.clone(),
+        }),
+        access_log: mesh.access_log.clone(),
+        normalization: mesh.normalization,
+        headers: input.proxy.headers.clone(),
         idle_timeout: input.proxy.idle_timeout,
         http10: input.proxy.http10,
         balance_outbound: input.proxy.balance_outbound,

@@ -15,7 +15,7 @@ use crate::xds::hcm::{self, Manager, Side};
 use crate::xds::listener::{
     RAW_BUFFER, black_hole, http_inspector, original_dst, original_src, plaintext_http, tcp_proxy,
 };
-use crate::xds::{duration, socket, wildcard};
+use crate::xds::{duration, log, socket, wildcard};
 use reef_mesh::Protocol;
 
 pub(crate) fn build(key: &VirtualInbound) -> lds::Listener {
@@ -54,6 +54,13 @@ pub(crate) fn build(key: &VirtualInbound) -> lds::Listener {
         transparent: key.defaults.transparent.then_some(true),
         traffic_direction: core::TrafficDirection::Inbound.into(),
         max_connections_to_accept_per_socket_event: Some(1),
+        access_log: key
+            .defaults
+            .access_log
+            .as_deref()
+            .and_then(log::of_listener)
+            .into_iter()
+            .collect(),
         connection_balance_config: exact_balance(key.defaults.balance_inbound),
         ..Default::default()
     }

@@ -2,24 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
-use std::sync::LazyLock;
 
 use reef_config::Problem;
-use reef_mesh::Protocol;
-use xds_api::Any;
+use reef_mesh::{HeaderPolicy, Protocol};
 use xds_api::envoy::config::route::v3 as rds;
-use xds_api::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
 
 use rds::route_action::{ClusterSpecifier, MaxStreamDuration};
 
-use super::{Hosts, Rest, RouteKey, ServiceRoute, domains};
+use super::retry::Retries;
+use super::{Hosts, Rest, RouteKey, RoutePolicy, ServiceRoute, domains};
 use crate::names;
 use crate::xds::ZERO;
-
-/// Conditions of retries of routes that say nothing. No status code is listed, so a 503 answered
-/// by the application is not retried.
-const RETRY_ON: &str =
-    "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
 
 /// Name of everything that is about hosts whose names are resolved.
 const RESOLVED: &str = "allow_any_dynamic_dns";
@@ -28,7 +21,7 @@ const RESOLVED: &str = "allow_any_dynamic_dns";
 #[must_use]
 pub fn build_route(key: &RouteKey) -> (rds::RouteConfiguration, Vec<Problem>) {
     let virtual_hosts = match &key.hosts {
-        Hosts::Single(route) => vec![virtual_host(route, vec!["*".to_owned()])],
+        Hosts::Single(route) => vec![virtual_host(route, vec!["*".to_owned()], &key.policy)],
         Hosts::Shared {
             services,
             dns_domain,
@@ -54,7 +47,7 @@ pub fn build_route(key: &RouteKey) -> (rds::RouteConfiguration, Vec<Problem>) {
                     .into_iter()
                     .filter(|domain| seen.insert(domain.to_lowercase()))
                     .collect();
-                let host = virtual_host(route, mine);
+                let host = virtual_host(route, mine, &key.policy);
                 if !host.domains.is_empty() && names_seen.insert(host.name.clone()) {
                     hosts.push(host);
                 }
@@ -62,7 +55,7 @@ pub fn build_route(key: &RouteKey) -> (rds::RouteConfiguration, Vec<Problem>) {
             hosts.sort_by(|a, b| a.name.cmp(&b.name));
             // Only one virtual host may have the domain `*`.
             if seen.insert("*".to_owned()) {
-                hosts.push(catch_all(rest));
+                hosts.push(catch_all(rest, &key.policy));
             }
             hosts
         }
@@ -109,8 +102,13 @@ pub(crate) fn inbound_routes(
 
 /// Builds the inline route configuration of requests to hosts nobody declared, where their names
 /// are resolved.
-pub(crate) fn unknown_host_routes() -> rds::RouteConfiguration {
-    configuration(RESOLVED, vec![catch_all(&Rest::Resolve)])
+pub(crate) fn unknown_host_routes(headers: &HeaderPolicy) -> rds::RouteConfiguration {
+    let policy = RoutePolicy {
+        retries: None,
+        attempt_count: headers.attempt_count,
+        forwarded_host: headers.forwarded_host,
+    };
+    configuration(RESOLVED, vec![catch_all(&Rest::Resolve, &policy)])
 }
 
 fn configuration(name: &str, virtual_hosts: Vec<rds::VirtualHost>) -> rds::RouteConfiguration {
@@ -137,7 +135,11 @@ fn ported(domains: Vec<String>, port: u16) -> Vec<String> {
         .collect()
 }
 
-fn virtual_host(route: &ServiceRoute, domains: Vec<String>) -> rds::VirtualHost {
+fn virtual_host(
+    route: &ServiceRoute,
+    domains: Vec<String>,
+    policy: &RoutePolicy,
+) -> rds::VirtualHost {
     let host = &route.service.key.hostname;
     let name = if host.parse::<Ipv6Addr>().is_ok() {
         format!("[{host}]:{}", route.number)
@@ -147,32 +149,18 @@ fn virtual_host(route: &ServiceRoute, domains: Vec<String>) -> rds::VirtualHost 
     let operation = format!("{name}/*");
     let cluster = names::outbound_cluster(route.number, host);
     let action = rds::RouteAction {
-        retry_policy: Some(rds::RetryPolicy {
-            retry_on: RETRY_ON.to_owned(),
-            num_retries: Some(2),
-            host_selection_retry_max_attempts: 5,
-            retry_host_predicate: vec![rds::retry_policy::RetryHostPredicate {
-                name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
-                config_type: Some(
-                    rds::retry_policy::retry_host_predicate::ConfigType::TypedConfig(
-                        PREVIOUS_HOSTS.clone(),
-                    ),
-                ),
-            }],
-            ..Default::default()
-        }),
+        retry_policy: policy.retries.as_ref().map(Retries::message),
+        append_x_forwarded_host: policy.forwarded_host,
         ..to_cluster(&cluster)
     };
     rds::VirtualHost {
         name,
         domains,
         routes: vec![self::route("default", Some(operation), action)],
-        include_request_attempt_count: true,
+        include_request_attempt_count: policy.attempt_count,
         ..Default::default()
     }
 }
-
-static PREVIOUS_HOSTS: LazyLock<Any> = LazyLock::new(|| Any::pack(&PreviousHostsPredicate {}));
 
 /// To a cluster, without limit of time.
 fn to_cluster(cluster: &str) -> rds::RouteAction {
@@ -204,7 +192,7 @@ fn any_path() -> Option<rds::RouteMatch> {
     })
 }
 
-fn catch_all(rest: &Rest) -> rds::VirtualHost {
+fn catch_all(rest: &Rest, policy: &RoutePolicy) -> rds::VirtualHost {
     let (name, only) = match rest {
         Rest::Allow(cluster) => ("allow_any", route("allow_any", None, to_cluster(cluster))),
         Rest::Resolve => {
@@ -229,7 +217,7 @@ fn catch_all(rest: &Rest) -> rds::VirtualHost {
         name: name.to_owned(),
         domains: vec!["*".to_owned()],
         routes: vec![only],
-        include_request_attempt_count: true,
+        include_request_attempt_count: policy.attempt_count,
         ..Default::default()
     }
 }

@@ -2,6 +2,7 @@
 
 mod build;
 mod domains;
+mod retry;
 mod select;
 
 use std::hash::{Hash, Hasher};
@@ -14,6 +15,8 @@ pub(crate) use build::{inbound_routes, unknown_host_routes};
 pub(crate) use domains::short_forms;
 pub use select::route_keys;
 
+use retry::Retries;
+
 /// Everything one route configuration reads.
 ///
 /// Equality is by content, and cheap where the snapshot shares services by pointer. Hashing reads
@@ -22,6 +25,18 @@ pub use select::route_keys;
 pub struct RouteKey {
     pub(crate) name: Arc<str>,
     pub(crate) hosts: Hosts,
+    pub(crate) policy: Arc<RoutePolicy>,
+}
+
+/// What routes of all services share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RoutePolicy {
+    /// When requests are sent again.
+    pub retries: Option<Retries>,
+    /// Requests tell how often they were tried.
+    pub attempt_count: bool,
+    /// Requests tell which host was asked for.
+    pub forwarded_host: bool,
 }
 
 /// Which virtual hosts a route configuration has.

@@ -1,8 +1,11 @@
 //! Which route configurations a class has: those its listeners name, and no others.
 
+use std::sync::Arc;
+
 use reef_scope::OutboundPolicy;
 
-use super::{Hosts, Rest, RouteKey, ServiceRoute};
+use super::retry::Retries;
+use super::{Hosts, Rest, RouteKey, RoutePolicy, ServiceRoute};
 use crate::input::{ClassInput, fallback, has_cluster};
 use crate::listener::{RouteSource, plan};
 use crate::names;
@@ -18,6 +21,15 @@ pub fn route_keys(input: &ClassInput) -> Vec<RouteKey> {
     } else {
         Rest::Allow(cluster)
     };
+    let mesh = &input.snapshot.settings().config;
+    let policy = Arc::new(RoutePolicy {
+        retries: match &mesh.default_http_retry_policy {
+            Some(retries) => Retries::of(retries),
+            None => Some(Retries::by_default()),
+        },
+        attempt_count: input.proxy.headers.attempt_count,
+        forwarded_host: input.proxy.headers.forwarded_host,
+    });
     plan(input)
         .routes
         .into_iter()
@@ -31,7 +43,11 @@ pub fn route_keys(input: &ClassInput) -> Vec<RouteKey> {
                 }
                 RouteSource::AllPorts { egress } => shared(input, egress, None, rest.clone()),
             };
-            RouteKey { name, hosts }
+            RouteKey {
+                name,
+                hosts,
+                policy: policy.clone(),
+            }
         })
         .collect()
 }

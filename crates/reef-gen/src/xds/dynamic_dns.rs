@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use prost::{Message, Name};
 use xds_api::Any;
 use xds_api::envoy::config::listener::v3::{Filter, filter};
 use xds_api::envoy::extensions::common::dynamic_forward_proxy::v3::DnsCacheConfig;
@@ -14,6 +13,7 @@ use xds_api::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpFilter, http_filter,
 };
 
+use super::more::SniDynamicForwardProxy;
 use crate::cluster::dynamic::{ANY_CACHE, Lookup, cache, cache_name};
 
 /// A cache of resolved names.
@@ -21,27 +21,6 @@ use crate::cluster::dynamic::{ANY_CACHE, Lookup, cache, cache_name};
 pub(crate) struct DnsCache {
     name: Arc<str>,
     lookup: Lookup,
-}
-
-/// The message of `envoy.filters.network.sni_dynamic_forward_proxy`, which the generated crate has
-/// not.
-#[derive(Clone, PartialEq, Message)]
-struct SniFilter {
-    /// The cache.
-    #[prost(message, optional, tag = "1")]
-    dns_cache_config: Option<DnsCacheConfig>,
-    /// Port to connect to.
-    #[prost(uint32, tag = "2")]
-    port_value: u32,
-}
-
-impl Name for SniFilter {
-    const NAME: &'static str = "FilterConfig";
-    const PACKAGE: &'static str = "envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3";
-
-    fn type_url() -> String {
-        format!("type.googleapis.com/{}", Self::full_name())
-    }
 }
 
 impl DnsCache {
@@ -82,7 +61,7 @@ impl DnsCache {
 
     /// Resolves the server name of a TLS connection before it is proxied to such a cluster.
     pub(crate) fn sni_filter(&self, port: u16) -> Filter {
-        let config = SniFilter {
+        let config = SniDynamicForwardProxy {
             dns_cache_config: Some(self.config()),
             port_value: port.into(),
         };

@@ -1,22 +1,28 @@
 //! HTTP connection managers, outbound and inbound, and their filters.
 //!
 //! Extensions that exist only in Istio's build of Envoy (`istio.alpn`, `istio.metadata_exchange`,
-//! `istio.stats`) are never named: a plain Envoy rejects the listener that does. Tracing tags that
-//! name the workload are left out as well, so that equal workloads share their listeners.
+//! `istio.stats`) are never named: a plain Envoy rejects the listener that does.
 
 use std::sync::{Arc, LazyLock};
 
+use reef_config::proxy_config::ForwardClientCert;
+use reef_mesh::{CertDetails, PathNormalization, ServerName};
 use xds_api::Any;
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::config::listener::v3::{Filter, filter};
 use xds_api::envoy::config::route::v3::RouteConfiguration;
 use xds_api::envoy::extensions::filters::http;
 use xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
+use xds_api::envoy::extensions::http::header_formatters::preserve_case::v3::PreserveCaseFormatterConfig;
 use xds_api::envoy::extensions::request_id::uuid::v3::UuidRequestIdConfig;
-use xds_api::envoy::r#type::v3::Percent;
+
+use hcm::http_connection_manager::{
+    ForwardClientCertDetails, PathWithEscapedSlashesAction, ServerHeaderTransformation,
+    SetCurrentClientCertDetails,
+};
 
 use super::dynamic_dns::DnsCache;
-use super::{ZERO, ads, duration};
+use super::{ZERO, ads, duration, log, trace};
 use crate::listener::ListenerDefaults;
 
 /// Which side of a connection a manager is on, with what only that side has.
@@ -73,19 +79,56 @@ pub(crate) fn filter(manager: Manager<'_>) -> Filter {
         Side::Inbound { .. } => None,
         Side::Outbound { .. } | Side::OutboundInline { .. } => defaults.unknown_hosts.as_ref(),
     };
-    let http10 = defaults.http10;
-    let http1 = (http10 || absolute_url).then(|| core::Http1ProtocolOptions {
-        accept_http_10: http10,
-        allow_absolute_url: absolute_url.then_some(true),
-        ..Default::default()
+    let headers = &*defaults.headers;
+    let http1 = (defaults.http10 || absolute_url || headers.preserve_case).then(|| {
+        core::Http1ProtocolOptions {
+            accept_http_10: defaults.http10,
+            allow_absolute_url: absolute_url.then_some(true),
+            header_key_format: headers.preserve_case.then(as_received),
+            ..Default::default()
+        }
     });
+    let inbound = matches!(side, Side::Inbound { .. });
+    let (server_name, passed) = match &headers.server {
+        ServerName::Default if inbound => ("istio-envoy", false),
+        // Envoy's own name.
+        ServerName::Default => ("", false),
+        ServerName::Named(name) => (&**name, false),
+        ServerName::Passed => ("", true),
+    };
+    let transformation = if passed {
+        ServerHeaderTransformation::PassThrough
+    } else {
+        ServerHeaderTransformation::Overwrite
+    };
+    let (normalize, merge, escaped) = match defaults.normalization {
+        PathNormalization::Off => (false, false, false),
+        PathNormalization::Base => (true, false, false),
+        PathNormalization::MergeSlashes => (true, true, false),
+        PathNormalization::DecodeAndMergeSlashes => (true, true, true),
+    };
+    let escaped_slashes = if escaped {
+        PathWithEscapedSlashesAction::UnescapeAndForward
+    } else {
+        PathWithEscapedSlashesAction::KeepUnchanged
+    };
     let mut config = hcm::HttpConnectionManager {
         stat_prefix: format!("{stat_prefix};"),
-        http_filters: http_filters(grpc_web, caches.iter().chain(unknown_hosts)),
+        server_name: server_name.to_owned(),
+        server_header_transformation: transformation.into(),
+        http_filters: http_filters(grpc_web, caches.iter().chain(unknown_hosts), !headers.debug),
+        access_log: defaults
+            .access_log
+            .as_deref()
+            .map(log::of_requests)
+            .into_iter()
+            .collect(),
         use_remote_address: Some(false),
-        normalize_path: Some(true),
-        path_with_escaped_slashes_action:
-            hcm::http_connection_manager::PathWithEscapedSlashesAction::KeepUnchanged.into(),
+        normalize_path: Some(normalize),
+        merge_slashes: merge,
+        path_with_escaped_slashes_action: escaped_slashes.into(),
+        generate_request_id: (!headers.request_id).then_some(false),
+        append_x_forwarded_port: headers.forwarded_port,
         stream_idle_timeout: Some(ZERO),
         upgrade_configs: vec![hcm::http_connection_manager::UpgradeConfig {
             upgrade_type: "websocket".to_owned(),
@@ -95,7 +138,7 @@ pub(crate) fn filter(manager: Manager<'_>) -> Filter {
         request_id_extension: Some(hcm::RequestIdExtension {
             typed_config: Some(REQUEST_ID.clone()),
         }),
-        tracing: defaults.tracing.then(sampling),
+        tracing: defaults.tracing.as_ref().map(trace::tracing),
         http_protocol_options: http1,
         common_http_protocol_options: defaults.idle_timeout.map(|timeout| {
             core::HttpProtocolOptions {
@@ -120,16 +163,8 @@ pub(crate) fn filter(manager: Manager<'_>) -> Filter {
             );
         }
         Side::Inbound { routes, http2 } => {
-            config.server_name = "istio-envoy".to_owned();
-            config.forward_client_cert_details =
-                hcm::http_connection_manager::ForwardClientCertDetails::AppendForward.into();
-            config.set_current_client_cert_details =
-                Some(hcm::http_connection_manager::SetCurrentClientCertDetails {
-                    subject: Some(true),
-                    uri: true,
-                    dns: true,
-                    ..Default::default()
-                });
+            config.forward_client_cert_details = forwarding(headers.forward_client_cert).into();
+            config.set_current_client_cert_details = Some(cert_details(headers.cert_details));
             config.http2_protocol_options = http2.then(core::Http2ProtocolOptions::default);
             config.route_specifier = Some(
                 hcm::http_connection_manager::RouteSpecifier::RouteConfig(*routes),
@@ -170,16 +205,21 @@ static HTTP_FILTERS: LazyLock<Vec<hcm::HttpFilter>> = LazyLock::new(|| {
     ]
 });
 
-static ROUTER: LazyLock<hcm::HttpFilter> = LazyLock::new(|| {
-    http_filter(
-        "envoy.filters.http.router",
-        Any::pack(&http::router::v3::Router::default()),
-    )
-});
+static ROUTER: LazyLock<hcm::HttpFilter> = LazyLock::new(|| router(false));
+
+/// The router; a quiet one adds no `x-envoy-…` headers.
+fn router(quiet: bool) -> hcm::HttpFilter {
+    let config = http::router::v3::Router {
+        suppress_envoy_headers: quiet,
+        ..Default::default()
+    };
+    http_filter("envoy.filters.http.router", Any::pack(&config))
+}
 
 fn http_filters<'a>(
     grpc_web: bool,
     caches: impl Iterator<Item = &'a Arc<DnsCache>>,
+    quiet: bool,
 ) -> Vec<hcm::HttpFilter> {
     let web = grpc_web.then(|| {
         http_filter(
@@ -190,7 +230,7 @@ fn http_filters<'a>(
     web.into_iter()
         .chain(HTTP_FILTERS.iter().cloned())
         .chain(caches.map(|cache| cache.http_filter()))
-        .chain([ROUTER.clone()])
+        .chain([if quiet { router(true) } else { ROUTER.clone() }])
         .collect()
 }
 
@@ -202,11 +242,45 @@ fn http_filter(name: &str, config: Any) -> hcm::HttpFilter {
     }
 }
 
-fn sampling() -> hcm::http_connection_manager::Tracing {
-    hcm::http_connection_manager::Tracing {
-        client_sampling: Some(Percent { value: 100.0 }),
-        random_sampling: Some(Percent { value: 1.0 }),
-        overall_sampling: Some(Percent { value: 100.0 }),
+/// Headers keep the case they were received in.
+fn as_received() -> core::http1_protocol_options::HeaderKeyFormat {
+    use core::http1_protocol_options::{HeaderKeyFormat, header_key_format::HeaderFormat};
+    HeaderKeyFormat {
+        header_format: Some(HeaderFormat::StatefulFormatter(
+            core::TypedExtensionConfig {
+                name: "preserve_case".to_owned(),
+                typed_config: Some(Any::pack(&PreserveCaseFormatterConfig::default())),
+            },
+        )),
+    }
+}
+
+fn forwarding(details: ForwardClientCert) -> ForwardClientCertDetails {
+    match details {
+        ForwardClientCert::Undefined | ForwardClientCert::AppendForward => {
+            ForwardClientCertDetails::AppendForward
+        }
+        ForwardClientCert::Sanitize => ForwardClientCertDetails::Sanitize,
+        ForwardClientCert::ForwardOnly => ForwardClientCertDetails::ForwardOnly,
+        ForwardClientCert::SanitizeSet => ForwardClientCertDetails::SanitizeSet,
+        ForwardClientCert::AlwaysForwardOnly => ForwardClientCertDetails::AlwaysForwardOnly,
+    }
+}
+
+fn cert_details(details: Option<CertDetails>) -> SetCurrentClientCertDetails {
+    let details = details.unwrap_or(CertDetails {
+        subject: true,
+        cert: false,
+        chain: false,
+        dns: true,
+        uri: true,
+    });
+    SetCurrentClientCertDetails {
+        subject: details.subject.then_some(true),
+        cert: details.cert,
+        chain: details.chain,
+        dns: details.dns,
+        uri: details.uri,
         ..Default::default()
     }
 }

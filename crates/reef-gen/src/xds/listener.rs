@@ -2,7 +2,6 @@
 
 use std::sync::LazyLock;
 
-use prost::{Message, Name};
 use xds_api::Any;
 use xds_api::envoy::config::core::v3::CidrRange;
 use xds_api::envoy::config::listener::v3 as listener;
@@ -11,9 +10,10 @@ use xds_api::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
 use xds_api::envoy::r#type::v3::Int32Range;
 
 use listener::listener_filter_chain_match_predicate::{MatchSet, Rule};
-use reef_mesh::Cidr;
+use reef_mesh::{AccessLog, Cidr};
 
-use super::duration;
+use super::more::MongoProxy;
+use super::{duration, log};
 use crate::listener::ListenerDefaults;
 use crate::names;
 
@@ -22,9 +22,14 @@ pub(crate) const PLAINTEXT_HTTP: [&str; 2] = ["http/1.1", "h2c"];
 
 /// The TCP proxy to one cluster.
 pub(crate) fn tcp_proxy(cluster: &str, defaults: &ListenerDefaults) -> listener::Filter {
+    proxy(cluster, defaults, defaults.access_log.as_deref())
+}
+
+fn proxy(cluster: &str, defaults: &ListenerDefaults, log: Option<&AccessLog>) -> listener::Filter {
     let config = tcp::TcpProxy {
         stat_prefix: cluster.to_owned(),
         idle_timeout: defaults.idle_timeout.map(duration),
+        access_log: log.map(log::of_requests).into_iter().collect(),
         cluster_specifier: Some(tcp::tcp_proxy::ClusterSpecifier::Cluster(
             cluster.to_owned(),
         )),
@@ -35,23 +40,6 @@ pub(crate) fn tcp_proxy(cluster: &str, defaults: &ListenerDefaults) -> listener:
         config_type: Some(listener::filter::ConfigType::TypedConfig(Any::pack(
             &config,
         ))),
-    }
-}
-
-/// The message of `envoy.filters.network.mongo_proxy`, which the generated crate has not.
-#[derive(Clone, PartialEq, Message)]
-struct MongoProxy {
-    /// Prefix of its statistics.
-    #[prost(string, tag = "1")]
-    stat_prefix: String,
-}
-
-impl Name for MongoProxy {
-    const NAME: &'static str = "MongoProxy";
-    const PACKAGE: &'static str = "envoy.extensions.filters.network.mongo_proxy.v3";
-
-    fn type_url() -> String {
-        format!("type.googleapis.com/{}", Self::full_name())
     }
 }
 
@@ -68,9 +56,9 @@ pub(crate) fn mongo_proxy(cluster: &str) -> listener::Filter {
     }
 }
 
-/// Drops connections that were sent to the capture port itself.
+/// Drops connections that were sent to the capture port itself, without a word in the log.
 pub(crate) fn black_hole(defaults: &ListenerDefaults) -> listener::Filter {
-    tcp_proxy(names::BLACK_HOLE, defaults)
+    proxy(names::BLACK_HOLE, defaults, None)
 }
 
 /// A match of plaintext HTTP, as `http_inspector` detects it.

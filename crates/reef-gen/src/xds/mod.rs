@@ -5,6 +5,9 @@
 pub(crate) mod dynamic_dns;
 pub(crate) mod hcm;
 pub(crate) mod listener;
+pub(crate) mod log;
+pub(crate) mod more;
+pub(crate) mod trace;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -30,6 +30,10 @@ pub struct ProxySettings {
     pub trusted_proxies: u32,
     /// What its HTTP listeners do with headers.
     pub headers: Arc<HeaderPolicy>,
+    /// Hundredths of a percent of requests that are traced; 100, which is one percent.
+    pub sampling: u32,
+    /// A tracer is configured.
+    pub has_tracer: bool,
     /// Environment and metadata.
     pub metadata: Labels,
 }
@@ -118,6 +122,8 @@ impl ProxySettings {
                 .and_then(|topology| topology.num_trusted_proxies)
                 .unwrap_or(0),
             headers: Arc::new(HeaderPolicy::new(config)),
+            sampling: config.sampling().unwrap_or(100),
+            has_tracer: config.has_tracer(),
             metadata: metadata(&config.proxy_metadata),
         }
     }
