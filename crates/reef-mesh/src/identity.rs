@@ -156,7 +156,7 @@ pub fn identify(snapshot: &MeshSnapshot, node: &ProxyNode) -> ProxyIdentity {
         .or_else(|| pod.as_ref()?.node.clone());
     let cluster = node
         .text("CLUSTER_ID")
-        .map_or_else(ClusterId::default, ClusterId::from);
+        .map_or_else(|| snapshot.settings().cluster.clone(), ClusterId::from);
     let network: Arc<str> = node.text("NETWORK").map(Arc::from).unwrap_or_default();
     let labels = with_topology(
         &own_labels,

@@ -13,7 +13,7 @@ use reef_config::MeshConfig;
 use reef_config::access_log::LogValue;
 use reef_config::istio::{H2UpgradePolicy, LocalityLoadBalancerSetting};
 use reef_config::mesh_config::{AccessLogEncoding, InboundTrafficPolicyMode, NormalizationType};
-use reef_config::names::{Hostname, Namespace};
+use reef_config::names::{ClusterId, Hostname, Namespace};
 
 pub use discovery::Discovery;
 pub use proxy::{CertDetails, HeaderPolicy, ProxySettings, ServerName};
@@ -26,6 +26,13 @@ pub enum Unenforced {
     Deny,
     /// It is let through, and told.
     Allow,
+}
+
+impl Unenforced {
+    /// Code of the error-level problem that names a rule which is not enforced, whichever way its traffic goes.
+    ///
+    /// `reef check` counts it as "not applied" (exit code 2): the input is right, Reef lacks something.
+    pub const PROBLEM: &'static str = "unenforced-security";
 }
 
 /// Settings that hold for the whole mesh; replaced as a whole, only when they differ.
@@ -42,6 +49,8 @@ pub struct MeshSettings {
     /// What becomes of security rules that can't be enforced; a choice of the program, not of the
     /// mesh configuration.
     pub unenforced: Unenforced,
+    /// The cluster of Reef's own objects, and of proxies that name none; a choice of the program too.
+    pub cluster: ClusterId,
     /// The trust domain and its aliases, sorted: whose identities are accepted.
     pub trust_domains: Arc<[Arc<str>]>,
     /// Namespaces that are read.
@@ -232,6 +241,7 @@ impl MeshSettings {
             proxies: MeshDefaults::new(&config),
             cluster_local: ClusterLocal::new(&config, domain, &proxy.discovery_address),
             proxy,
+            cluster: ClusterId::default(),
             config,
         }
     }

@@ -14,7 +14,7 @@ mod services;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use reef_config::names::Namespace;
+use reef_config::names::{ClusterId, Namespace};
 use reef_config::{
     Change, ChangeBatch, Kind, MeshConfig, Object, ObjectKey, Problem, Severity, Spec,
 };
@@ -106,6 +106,19 @@ impl MeshIndex {
         self
     }
 
+    /// The same empty index, of another cluster than `Kubernetes`: objects are expected to belong to it, and proxies
+    /// that name no cluster are taken to be in it.
+    #[must_use]
+    pub fn with_cluster(mut self, cluster: ClusterId) -> Self {
+        let mut snapshot = (*self.snapshot).clone();
+        snapshot.settings = Arc::new(MeshSettings {
+            cluster,
+            ..(**snapshot.settings()).clone()
+        });
+        self.snapshot = Arc::new(snapshot);
+        self
+    }
+
     /// Applies a batch as one step and returns the new snapshot with what differs.
     ///
     /// `None` if nothing differs afterwards. If only problems differ the snapshot is the old one.
@@ -133,6 +146,7 @@ impl MeshIndex {
         if let Some(config) = mesh_config {
             let settings = MeshSettings {
                 unenforced: next.settings.unenforced,
+                cluster: next.settings.cluster.clone(),
                 ..MeshSettings::new(config, &self.domain)
             };
             if settings != *next.settings {
@@ -340,7 +354,10 @@ impl MeshIndex {
 
     fn link_pods(&mut self, next: &mut MeshSnapshot, marks: &mut Marks, report: &mut ChangeReport) {
         for id in &marks.pods {
-            let key = ObjectKey::new(Kind::Pod, id.0.clone(), id.1.clone());
+            let key = ObjectKey {
+                cluster: next.settings.cluster.clone(),
+                ..ObjectKey::new(Kind::Pod, id.0.clone(), id.1.clone())
+            };
             let new = self
                 .objects
                 .get(&key)
