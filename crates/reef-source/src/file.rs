@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use reef_config::parse::{self, Parsed};
-use reef_config::{Kind, Object, ObjectKey, Origin, Problem, Severity};
+use reef_config::{ClusterId, Kind, Object, ObjectKey, Origin, Problem, Severity};
 
 use crate::walk::Stamp;
 
@@ -82,7 +82,7 @@ pub(crate) struct Job<'s> {
 }
 
 /// Reads files and parses those of their documents that are new; a file that vanished meanwhile is left out.
-pub(crate) fn load(jobs: Vec<Job<'_>>) -> Vec<Loaded> {
+pub(crate) fn load(jobs: Vec<Job<'_>>, cluster: &ClusterId) -> Vec<Loaded> {
     let mut loaded = Vec::with_capacity(jobs.len());
     let mut group = Vec::new();
     let mut group_bytes = 0;
@@ -92,7 +92,7 @@ pub(crate) fn load(jobs: Vec<Job<'_>>) -> Vec<Loaded> {
                 group_bytes += bytes.len();
                 group.push((job, bytes));
                 if group_bytes >= GROUP_BYTES {
-                    load_group(&group, &mut loaded);
+                    load_group(&group, cluster, &mut loaded);
                     group.clear();
                     group_bytes = 0;
                 }
@@ -104,7 +104,7 @@ pub(crate) fn load(jobs: Vec<Job<'_>>) -> Vec<Loaded> {
             }
         }
     }
-    load_group(&group, &mut loaded);
+    load_group(&group, cluster, &mut loaded);
     loaded
 }
 
@@ -121,7 +121,7 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn load_group(group: &[(Job<'_>, Vec<u8>)], loaded: &mut Vec<Loaded>) {
+fn load_group(group: &[(Job<'_>, Vec<u8>)], cluster: &ClusterId, loaded: &mut Vec<Loaded>) {
     // Split and hash everything, then parse what is new on two threads.
     let mut split = Vec::new();
     let mut texts = Vec::new();
@@ -154,7 +154,7 @@ fn load_group(group: &[(Job<'_>, Vec<u8>)], loaded: &mut Vec<Loaded>) {
         }
         split.push((job, slots));
     }
-    let mut parsed = parse_all(&texts).into_iter();
+    let mut parsed = parse_all(&texts, cluster).into_iter();
     for (job, slots) in split {
         loaded.push(assemble(job, slots, &mut parsed));
     }
@@ -285,18 +285,30 @@ fn kept(job: &Job<'_>, mut problem: Problem) -> Loaded {
     }
 }
 
-fn parse_all(texts: &[(Arc<str>, u32, &str)]) -> Vec<Parsed> {
+/// Parses one document; what it holds belongs to `cluster`.
+pub(crate) fn parse(text: &str, origin: &Origin, cluster: &ClusterId) -> Parsed {
+    let mut parsed = parse::object(text, origin);
+    let objects = parsed.objects.iter_mut().map(|object| &mut object.key);
+    let named = parsed
+        .problems
+        .iter_mut()
+        .filter_map(|problem| problem.object.as_mut());
+    for key in objects.chain(named) {
+        key.cluster = cluster.clone();
+    }
+    parsed
+}
+
+fn parse_all(texts: &[(Arc<str>, u32, &str)], cluster: &ClusterId) -> Vec<Parsed> {
     let parse_some = |texts: &[(Arc<str>, u32, &str)]| -> Vec<Parsed> {
         texts
             .iter()
             .map(|(path, line, text)| {
-                parse::object(
-                    text,
-                    &Origin {
-                        path: Arc::clone(path),
-                        line: *line,
-                    },
-                )
+                let origin = Origin {
+                    path: Arc::clone(path),
+                    line: *line,
+                };
+                parse(text, &origin, cluster)
             })
             .collect()
     };

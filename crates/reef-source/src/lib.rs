@@ -11,10 +11,12 @@
 //! ```
 //!
 //! A file is read only when its name, size, inode or times differ, and of it only the documents whose hash
-//! differs are parsed. Per document the source keeps a hash, the keys and a line; the objects themselves
+//! differs are parsed. A file somebody is writing is left alone until it is closed; a version that lacks objects
+//! the last one had has to stay as it is for a moment before they are deleted. Per document the source keeps a hash, the keys and a line; the objects themselves
 //! belong to whoever receives them. This crate does not know the mesh, xDS or a Kubernetes client.
 
 mod claims;
+mod doubt;
 mod file;
 mod file_source;
 mod memory;
@@ -27,7 +29,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use reef_config::{Change, ChangeBatch, MeshConfig, Object, Problem};
+use reef_config::{Change, ChangeBatch, ClusterId, MeshConfig, Object, Problem};
 use tokio::sync::mpsc;
 
 pub use file_source::{FileOptions, FileSource};
@@ -50,9 +52,13 @@ pub fn load(
     dirs: &[PathBuf],
     mesh_config: Option<&Path>,
 ) -> (Vec<Arc<Object>>, Option<Arc<MeshConfig>>, Vec<Problem>) {
-    let mut tree = tree::Tree::new(dirs.to_vec(), mesh_config.map(Path::to_path_buf));
+    let mut tree = tree::Tree::new(
+        dirs.to_vec(),
+        mesh_config.map(Path::to_path_buf),
+        ClusterId::default(),
+    );
     let (mut objects, mut mesh, mut problems) = (Vec::new(), None, Vec::new());
-    for change in tree.refresh(None, &mut |_| {}) {
+    for change in tree.refresh(&tree::Look::at_once(), &mut |_| {}) {
         match change {
             Change::Apply(object) => objects.push(object),
             Change::MeshConfig(config) => mesh = Some(config),

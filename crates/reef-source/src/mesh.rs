@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use reef_config::{Change, Kind, MeshConfig, Object, ObjectKey, Origin, Problem, Spec, parse};
 
+use tokio::time::Instant;
+
+use crate::doubt::{Doubts, Settle, Suspicion};
 use crate::walk::{self, Stamp};
 
 /// Where Istio keeps its ConfigMap. The root namespace is a field of what is in it, so it can't decide.
@@ -33,13 +36,27 @@ impl MeshFile {
     }
 
     /// Reads the file if it differs; what it holds wins over the ConfigMap.
-    pub(crate) fn refresh(&mut self, changes: &mut Vec<Change>) {
+    pub(crate) fn refresh(
+        &mut self,
+        doubts: &mut Doubts,
+        settle: Option<(Instant, Settle)>,
+        changes: &mut Vec<Change>,
+    ) {
         let stamp = walk::stamp(&self.path);
+        let source: Arc<str> = self.path.to_string_lossy().into();
         if self.seen == Some(stamp) {
+            doubts.forget(&source);
             return;
         }
+        // Fewer fields are fewer rules, so a shorter file waits as long as one that lacks objects.
+        if let (Some(at), Some(Some(earlier))) = (settle, self.seen)
+            && stamp.is_none_or(|stamp| stamp.is_shorter_than(&earlier))
+            && !doubts.cleared(&source, stamp, Suspicion::Lacking, at)
+        {
+            return;
+        }
+        doubts.forget(&source);
         self.seen = Some(stamp);
-        let source: Arc<str> = self.path.to_string_lossy().into();
         let origin = Origin {
             path: Arc::clone(&source),
             line: 1,

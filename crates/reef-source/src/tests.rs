@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reef_config::{
-    Change, ChangeBatch, Kind, MeshConfig, Object, ObjectKey, Problem, Severity, Spec,
+    Change, ChangeBatch, ClusterId, Kind, MeshConfig, Object, ObjectKey, Problem, Severity, Spec,
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use crate::tree::Tree;
+use crate::tree::{Look, Tree};
 use crate::{FileOptions, FileSource, MemorySource, Source, load};
 
 /// A directory with a tree over it, and what a receiver of the changes holds.
@@ -29,7 +29,11 @@ impl Fixture {
         let dir = TempDir::new().unwrap();
         let root = dir.path().join("config");
         fs::create_dir(&root).unwrap();
-        let tree = Tree::new(vec![root], Some(dir.path().join("mesh.yaml")));
+        let tree = Tree::new(
+            vec![root],
+            Some(dir.path().join("mesh.yaml")),
+            ClusterId::default(),
+        );
         Self {
             dir,
             tree,
@@ -41,7 +45,7 @@ impl Fixture {
 
     fn without_mesh_file() -> Self {
         let mut fixture = Self::new();
-        fixture.tree = Tree::new(vec![fixture.path("")], None);
+        fixture.tree = Tree::new(vec![fixture.path("")], None, ClusterId::default());
         fixture
     }
 
@@ -65,15 +69,19 @@ impl Fixture {
 
     /// Refreshes, takes the changes over and returns those of objects in short form.
     fn refresh(&mut self) -> Vec<String> {
-        let changes = self.tree.refresh(None, &mut |_| {});
+        let changes = self.tree.refresh(&Look::at_once(), &mut |_| {});
         self.take(changes)
     }
 
     fn refresh_paths(&mut self, names: &[&str]) -> Vec<String> {
         let paths: BTreeSet<_> = names.iter().map(|name| self.path(name)).collect();
+        let look = Look {
+            touched: Some(&paths),
+            ..Look::at_once()
+        };
         let changes = self
             .tree
-            .refresh(Some(&paths), &mut |dir| panic!("walked {}", dir.display()));
+            .refresh(&look, &mut |dir| panic!("walked {}", dir.display()));
         self.take(changes)
     }
 
@@ -341,8 +349,12 @@ fn directory_that_vanishes_or_is_emptied_freezes() {
 
 #[test]
 fn directory_that_never_was_is_a_problem() {
-    let mut tree = Tree::new(vec![PathBuf::from("/nonexistent/reef")], None);
-    let changes = tree.refresh(None, &mut |_| {});
+    let mut tree = Tree::new(
+        vec![PathBuf::from("/nonexistent/reef")],
+        None,
+        ClusterId::default(),
+    );
+    let changes = tree.refresh(&Look::at_once(), &mut |_| {});
     assert!(
         matches!(&changes[..], [Change::Problems { problems, .. }] if problems[0].severity == Severity::Error)
     );
@@ -466,11 +478,36 @@ fn start(
     mpsc::Receiver<ChangeBatch>,
     impl Future<Output = ()> + use<>,
 ) {
+    start_with(dir, FileOptions::default())
+}
+
+fn start_with(
+    dir: &Path,
+    options: FileOptions,
+) -> (
+    mpsc::Receiver<ChangeBatch>,
+    impl Future<Output = ()> + use<>,
+) {
     let (sender, receiver) = mpsc::channel(4);
-    (
-        receiver,
-        FileSource::new(vec![dir.to_path_buf()], None, FileOptions::default()).run(sender),
-    )
+    let source = FileSource::new(vec![dir.to_path_buf()], None, options);
+    (receiver, source.run(sender))
+}
+
+fn deletes(batch: &ChangeBatch, name: &str) -> bool {
+    batch
+        .changes
+        .iter()
+        .any(|c| matches!(c, Change::Delete(key) if &*key.name == name))
+}
+
+/// Receives until an object named `name` is applied; nothing may be deleted until then.
+async fn applied_without_loss(batches: &mut mpsc::Receiver<ChangeBatch>, name: &str) {
+    receive_until(batches, |batch| {
+        let lost = batch.changes.iter().any(|c| matches!(c, Change::Delete(_)));
+        assert!(!lost, "lost something: {batch:?}");
+        applies(batch, name)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -503,6 +540,103 @@ async fn source_follows_edits_new_folders_and_bursts() {
         drop(batches);
     };
     let ((), ()) = tokio::join!(run, test);
+}
+
+#[tokio::test]
+async fn file_caught_half_written_deletes_nothing() {
+    use std::io::Write as _;
+    let f = Fixture::new();
+    let (first, second) = (entry("a", "a.io"), entry("b", "b.io"));
+    f.write("a.yaml", &two(&first, &second));
+    f.write("other.yaml", &entry("other", "o.io"));
+    let (mut batches, run) = start(&f.path(""));
+    let test = async {
+        receive_until(&mut batches, |b| applies(b, "b")).await;
+        // Truncated to a shorter, valid file, and left like that for longer than any other wait of the source.
+        let mut file = fs::File::create(f.path("a.yaml")).unwrap();
+        file.write_all(first.as_bytes()).unwrap();
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        // Another file shows that the source looked meanwhile.
+        f.write("other.yaml", &entry("other", "o2.io"));
+        applied_without_loss(&mut batches, "other").await;
+        file.write_all(format!("---\n{}", entry("b", "b2.io")).as_bytes())
+            .unwrap();
+        drop(file);
+        applied_without_loss(&mut batches, "b").await;
+        // In two goes, closed in between, but at once.
+        fs::write(f.path("a.yaml"), &first).unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        fs::write(f.path("a.yaml"), two(&first, &entry("b", "b3.io"))).unwrap();
+        applied_without_loss(&mut batches, "b").await;
+        // A version that stays is believed.
+        fs::write(f.path("a.yaml"), &first).unwrap();
+        receive_until(&mut batches, |b| deletes(b, "b")).await;
+        fs::remove_file(f.path("a.yaml")).unwrap();
+        receive_until(&mut batches, |b| deletes(b, "a")).await;
+        drop(batches);
+    };
+    let ((), ()) = tokio::join!(run, test);
+}
+
+#[tokio::test]
+async fn without_the_kernels_help_files_are_compared() {
+    let f = Fixture::new();
+    f.write("a.yaml", &two(&entry("a", "a.io"), &entry("b", "b.io")));
+    f.write("gone.yaml", &entry("gone", "g.io"));
+    let options = FileOptions {
+        watch: false,
+        compare_every: Duration::from_millis(50),
+        ..FileOptions::default()
+    };
+    let (mut batches, run) = start_with(&f.path(""), options);
+    let test = async {
+        receive_until(&mut batches, |b| applies(b, "a")).await;
+        f.write("a.yaml", &two(&entry("a", "a2.io"), &entry("b", "b.io")));
+        f.write("new/n.yaml", &entry("n", "n.io"));
+        let mut seen = BTreeSet::new();
+        receive_until(&mut batches, |b| {
+            seen.extend(["a", "n"].into_iter().filter(|name| applies(b, name)));
+            seen.len() == 2
+        })
+        .await;
+        fs::remove_file(f.path("gone.yaml")).unwrap();
+        receive_until(&mut batches, |b| deletes(b, "gone")).await;
+        // Seen half written by several comparisons.
+        fs::write(f.path("a.yaml"), entry("a", "a2.io")).unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        fs::write(
+            f.path("a.yaml"),
+            two(&entry("a", "a2.io"), &entry("b", "b2.io")),
+        )
+        .unwrap();
+        applied_without_loss(&mut batches, "b").await;
+        drop(batches);
+    };
+    let ((), ()) = tokio::join!(run, test);
+}
+
+#[test]
+fn objects_belong_to_the_cluster_they_are_read_for() {
+    let mut f = Fixture::without_mesh_file();
+    f.tree = Tree::new(vec![f.path("")], None, ClusterId::from("east"));
+    f.write("a.yaml", &entry("a", "a.io"));
+    f.write("b.yaml", &entry("a", "a.io"));
+    f.refresh();
+    assert!(f.objects.keys().all(|key| key.cluster == "east"));
+    assert_eq!(f.objects.len(), 1);
+    fs::remove_file(f.path("a.yaml")).unwrap();
+    assert_eq!(f.refresh(), ["+a"]);
+    assert!(f.objects.keys().all(|key| key.cluster == "east"));
+}
+
+#[test]
+fn scratch_files_of_editors_do_not_cause_a_walk() {
+    let mut f = Fixture::without_mesh_file();
+    f.write("a.yaml", &entry("a", "a.io"));
+    f.refresh();
+    f.write("a.yaml", &entry("a", "a2.io"));
+    let noise = ["a.yaml~", "4913", ".a.yaml.swp", "a.scratch", "a.yaml"];
+    assert_eq!(f.refresh_paths(&noise), ["+a"]);
 }
 
 #[tokio::test]

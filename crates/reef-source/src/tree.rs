@@ -1,22 +1,50 @@
 //! The state of the directories, and how it follows them: [`Tree::refresh`] tells what differs.
 //!
-//! No tokio here, and no watching: whoever calls decides when.
+//! No watching here, and no clock: whoever calls decides when.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use reef_config::{Change, Object, ObjectKey, Origin, Problem, parse};
+use reef_config::{Change, ClusterId, Object, ObjectKey, Origin, Problem, parse};
+use tokio::time::Instant;
 
 use crate::claims::Claims;
+use crate::doubt::{Doubts, Settle, Suspicion};
 use crate::file::{self, FileState, Job, Loaded};
 use crate::mesh::{self, MeshFile};
 use crate::walk::{self, Stamp};
+
+/// What to look at, and how sure the caller is of what is there.
+#[derive(Debug)]
+pub(crate) struct Look<'l> {
+    /// Only these paths, if they are all files in known folders; `None` compares all names.
+    pub(crate) touched: Option<&'l BTreeSet<PathBuf>>,
+    /// Files somebody is writing: they stay as they are.
+    pub(crate) writing: &'l BTreeSet<PathBuf>,
+    /// When, and how long a doubtful version has to stay; `None` takes everything as it is.
+    pub(crate) settle: Option<(Instant, Settle)>,
+}
+
+impl Look<'_> {
+    /// A look at everything, taken as it is.
+    pub(crate) const fn at_once() -> Self {
+        static NOBODY: BTreeSet<PathBuf> = BTreeSet::new();
+        Self {
+            touched: None,
+            writing: &NOBODY,
+            settle: None,
+        }
+    }
+}
 
 /// What is known of the directories.
 #[derive(Debug)]
 pub(crate) struct Tree {
     roots: Vec<PathBuf>,
+    /// The cluster all objects belong to.
+    cluster: ClusterId,
+    doubts: Doubts,
     mesh_file: Option<MeshFile>,
     /// Folders that were walked, of all roots.
     dirs: BTreeSet<PathBuf>,
@@ -45,9 +73,11 @@ struct Pending {
 }
 
 impl Tree {
-    pub(crate) fn new(roots: Vec<PathBuf>, mesh_file: Option<PathBuf>) -> Self {
+    pub(crate) fn new(roots: Vec<PathBuf>, mesh_file: Option<PathBuf>, cluster: ClusterId) -> Self {
         Self {
             roots,
+            cluster,
+            doubts: Doubts::default(),
             mesh_file: mesh_file.map(MeshFile::new),
             dirs: BTreeSet::new(),
             files: BTreeMap::new(),
@@ -68,33 +98,52 @@ impl Tree {
 
     /// Brings the state up to date and tells the differences, problems last.
     ///
-    /// With `touched` only these paths are looked at, if they are all files in known folders; otherwise all
-    /// names are compared. `on_dir` is called for each folder that is walked, before it is read.
+    /// `on_dir` is called for each folder that is walked, before it is read.
     pub(crate) fn refresh(
         &mut self,
-        touched: Option<&BTreeSet<PathBuf>>,
+        look: &Look<'_>,
         on_dir: &mut dyn FnMut(&Path),
     ) -> Vec<Change> {
         let mut changes = Vec::new();
-        if let Some(mesh_file) = &mut self.mesh_file {
-            mesh_file.refresh(&mut changes);
+        for path in look.writing {
+            self.doubts.forget(&name_of(path));
+        }
+        if let Some(mesh_file) = &mut self.mesh_file
+            && !look.writing.contains(mesh_file.path())
+        {
+            mesh_file.refresh(&mut self.doubts, look.settle, &mut changes);
         }
         let mut stale = BTreeSet::new();
         let mut pending = Pending::default();
-        let touched = touched.filter(|paths| paths.iter().all(|path| self.is_plain_file(path)));
+        let touched = look.touched.filter(|paths| {
+            let mut paths = paths.iter();
+            paths.all(|path| self.is_plain_file(path) || self.is_nothing(path))
+        });
         for root in self.roots.clone() {
             let next = match touched {
-                Some(paths) => {
-                    Ok(self.next_of(paths.iter().filter(|path| path.starts_with(&root))))
-                }
+                Some(paths) => Ok(self.next_of(
+                    paths
+                        .iter()
+                        .filter(|path| path.starts_with(&root) && self.is_plain_file(path)),
+                )),
                 None => walk::list(&root, on_dir).map(|listing| {
                     self.dirs.extend(listing.dirs);
                     self.next_of_listing(&root, listing.files)
                 }),
             };
             let frozen = match next {
-                Ok(next) => self.advance(&root, next, &mut stale, &mut pending),
-                Err(error) => Some(format!("can't be read: {error}")),
+                Ok(mut next) => {
+                    for path in look.writing {
+                        let name = name_of(path);
+                        next.present.remove(&name);
+                        next.gone.remove(&name);
+                    }
+                    self.advance(&root, next, look.settle, (&mut stale, &mut pending))
+                }
+                Err(error) => {
+                    self.doubts.clear();
+                    Some(format!("can't be read: {error}"))
+                }
             };
             self.tell_root(&root, frozen, &mut changes);
         }
@@ -106,6 +155,16 @@ impl Tree {
         changes
     }
 
+    /// When a version in doubt can count, if it is still there then.
+    pub(crate) fn doubt_due(&self) -> Option<Instant> {
+        self.doubts.due()
+    }
+
+    /// The files with a version in doubt.
+    pub(crate) fn in_doubt(&self) -> BTreeSet<PathBuf> {
+        self.doubts.files().collect()
+    }
+
     /// Whether the path is a file in a folder that was walked, so that it can be looked at alone.
     fn is_plain_file(&self, path: &Path) -> bool {
         walk::is_config(path)
@@ -113,6 +172,23 @@ impl Tree {
                 .parent()
                 .is_some_and(|parent| self.dirs.contains(parent))
             && !path.is_dir()
+    }
+
+    /// Whether a path that is not a plain file means nothing either: scratch files of editors, other files in the
+    /// folders, the mesh configuration. Names with two dots are how ConfigMaps are swapped.
+    fn is_nothing(&self, path: &Path) -> bool {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        if name.starts_with(b"..") {
+            return false;
+        }
+        let is_mesh = |file: &MeshFile| file.path() == path;
+        let known_folder = || {
+            path.parent()
+                .is_some_and(|parent| self.dirs.contains(parent))
+        };
+        self.mesh_file.as_ref().is_some_and(is_mesh)
+            || (known_folder() && name.starts_with(b"."))
+            || (known_folder() && !self.dirs.contains(path) && !path.is_dir())
     }
 
     fn next_of<'p>(&self, paths: impl Iterator<Item = &'p PathBuf>) -> Next {
@@ -157,8 +233,8 @@ impl Tree {
         &mut self,
         root: &Path,
         mut next: Next,
-        stale: &mut BTreeSet<Arc<str>>,
-        pending: &mut Pending,
+        settle: Option<(Instant, Settle)>,
+        (stale, pending): (&mut BTreeSet<Arc<str>>, &mut Pending),
     ) -> Option<String> {
         let jobs = next
             .present
@@ -174,17 +250,10 @@ impl Tree {
                 earlier: self.files.get(name),
             })
             .collect();
-        let loaded = file::load(jobs);
-        // A file that vanished between the look and the read is gone.
-        let vanished: Vec<_> = next
-            .present
-            .keys()
-            .filter(|name| !self.files.contains_key(*name))
-            .filter(|name| !loaded.iter().any(|l| l.path == **name))
-            .cloned()
-            .collect();
-        next.gone.extend(vanished);
-
+        let mut loaded = file::load(jobs, &self.cluster);
+        if let Some(at) = settle {
+            self.hold_back_doubtful(&mut next, &mut loaded, at);
+        }
         if self.would_be_empty(root, &next, &loaded) {
             return Some(format!(
                 "all objects vanished at once{}",
@@ -255,6 +324,56 @@ impl Tree {
         None
     }
 
+    /// Takes out what might be half written, and remembers it.
+    fn hold_back_doubtful(
+        &mut self,
+        next: &mut Next,
+        loaded: &mut Vec<Loaded>,
+        at: (Instant, Settle),
+    ) {
+        let (files, doubts) = (&self.files, &mut self.doubts);
+        doubts.retain(|file| {
+            let as_before = next.present.get(file).is_some_and(|stamp| {
+                files
+                    .get(file)
+                    .is_some_and(|earlier| earlier.stamp == *stamp)
+            });
+            !as_before
+        });
+        let arriving: BTreeSet<ObjectKey> = if next.gone.is_empty() {
+            BTreeSet::new()
+        } else {
+            let new = loaded.iter().filter(|l| !files.contains_key(&l.path));
+            new.flat_map(|l| l.state.keys().cloned()).collect()
+        };
+        loaded.retain(|Loaded { path, state, .. }| {
+            let Some(earlier) = files.get(path) else {
+                doubts.forget(path);
+                return true;
+            };
+            let here: BTreeSet<&ObjectKey> = state.keys().collect();
+            let suspicion = if earlier.keys().any(|key| !here.contains(key)) {
+                Suspicion::Lacking
+            } else if state.stamp.is_shorter_than(&earlier.stamp) {
+                Suspicion::Shorter
+            } else {
+                doubts.forget(path);
+                return true;
+            };
+            doubts.cleared(path, Some(state.stamp), suspicion, at)
+        });
+        next.gone.retain(|name| {
+            // All its objects are in files that are new: it was moved or split, and nothing is lost.
+            let moved = files
+                .get(name)
+                .is_none_or(|state| state.keys().all(|key| arriving.contains(key)));
+            if moved {
+                doubts.forget(name);
+            }
+            moved || doubts.cleared(name, None, Suspicion::Lacking, at)
+        });
+    }
+
     /// Whether the root had objects and would have none: rather a lost mount than an intention.
     fn would_be_empty(&self, root: &Path, next: &Next, loaded: &[Loaded]) -> bool {
         let has_keys = |state: &FileState| state.keys().next().is_some();
@@ -264,9 +383,10 @@ impl Tree {
         if !had {
             return false;
         }
+        let read: BTreeSet<&Arc<str>> = loaded.iter().map(|l| &l.path).collect();
         let stays = self.files_of(root).any(|name| {
             !next.gone.contains(name)
-                && !loaded.iter().any(|l| l.path == *name)
+                && !read.contains(name)
                 && self.files.get(name).is_some_and(has_keys)
         });
         !stays && !loaded.iter().any(|l| has_keys(&l.state))
@@ -301,7 +421,7 @@ impl Tree {
                     if same_winner && !outdated.contains(&key) {
                         None
                     } else {
-                        reload(&file, &key)
+                        reload(&file, &key, &self.cluster)
                     }
                 });
                 if let Some(object) = object {
@@ -383,7 +503,7 @@ impl Tree {
 }
 
 /// Reads one object again, because it takes over from another file.
-fn reload(file: &str, key: &ObjectKey) -> Option<Object> {
+fn reload(file: &str, key: &ObjectKey, cluster: &ClusterId) -> Option<Object> {
     let bytes = std::fs::read(file).ok()?;
     let path: Arc<str> = file.into();
     parse::documents(&bytes)
@@ -394,7 +514,7 @@ fn reload(file: &str, key: &ObjectKey) -> Option<Object> {
                 path: Arc::clone(&path),
                 line: document.line,
             };
-            parse::object(document.text, &origin)
+            file::parse(document.text, &origin, cluster)
                 .objects
                 .into_iter()
                 .find(|object| object.key == *key)

@@ -18,6 +18,13 @@ pub(crate) struct Stamp {
     changed: (i64, i64),
 }
 
+impl Stamp {
+    /// Whether the file is shorter than it was in `earlier`.
+    pub(crate) fn is_shorter_than(&self, earlier: &Self) -> bool {
+        self.bytes < earlier.bytes
+    }
+}
+
 /// The files of a tree by path, and the folders they are in.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
