@@ -12,16 +12,14 @@ use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::bail;
-use reef_config::{Change, ChangeBatch, Kind, Namespace, ObjectKey, Problem};
-use reef_mesh::{ChangeReport, Locality, MeshIndex, MeshSnapshot, ProxyNode};
+use reef_config::{Change, ChangeBatch, ClusterId, Kind, Namespace, ObjectKey, Problem};
+use reef_mesh::{ChangeReport, Locality, MeshSnapshot, ProxyNode};
 use reef_push::{PushEngine, PushOptions};
 
 use crate::ask::print_json;
 use crate::cli::{CheckArgs, Output};
+use crate::mesh::MeshOptions;
 use crate::serve::applied;
-
-/// Suffix of Service names.
-const DOMAIN: &str = "cluster.local";
 
 /// Validates directories and prints what is wrong; returns the exit code.
 ///
@@ -52,7 +50,7 @@ fn check(args: &CheckArgs) -> anyhow::Result<Checked> {
         }
     }
     let (objects, mesh_config, source_problems) =
-        reef_source::load(&args.dirs, args.mesh_config.as_deref());
+        reef_source::load(&args.dirs, args.mesh.mesh_config.as_deref());
     let pods: BTreeSet<ObjectKey> = objects
         .iter()
         .map(|object| &object.key)
@@ -69,7 +67,12 @@ fn check(args: &CheckArgs) -> anyhow::Result<Checked> {
         .map(Change::Apply)
         .chain(mesh_config.map(Change::MeshConfig))
         .collect();
-    let mut index = MeshIndex::new(DOMAIN);
+    let mut index = MeshOptions {
+        // The source reads for the default cluster; offline there is no other.
+        cluster: ClusterId::default(),
+        ..args.mesh.options()
+    }
+    .index();
     index.apply(ChangeBatch {
         changes,
         synced: true,
@@ -78,10 +81,13 @@ fn check(args: &CheckArgs) -> anyhow::Result<Checked> {
     let snapshot = Arc::clone(index.snapshot());
     let mut engine = PushEngine::new(PushOptions { idle_classes: 0 });
     engine.apply(Arc::clone(&snapshot), &ChangeReport::default());
+    let domain = args.mesh.domain.as_str();
     let imagined = namespaces
         .iter()
-        .map(|namespace| imagined_proxy(namespace, "reef-check", "192.0.2.1"));
-    let real = pods.iter().filter_map(|key| proxy_of_pod(&snapshot, key));
+        .map(|namespace| imagined_proxy(namespace, "reef-check", "192.0.2.1", domain));
+    let real = pods
+        .iter()
+        .filter_map(|key| proxy_of_pod(&snapshot, key, domain));
     for node in imagined.flatten().chain(real) {
         engine.connect(node);
     }
@@ -104,14 +110,14 @@ fn check(args: &CheckArgs) -> anyhow::Result<Checked> {
     })
 }
 
-fn proxy_of_pod(snapshot: &MeshSnapshot, key: &ObjectKey) -> Option<ProxyNode> {
+fn proxy_of_pod(snapshot: &MeshSnapshot, key: &ObjectKey, domain: &str) -> Option<ProxyNode> {
     let pod = snapshot.pod(&key.namespace, &key.name)?;
     let ip = pod.ips.first()?.to_string();
-    imagined_proxy(&key.namespace, &key.name, &ip)
+    imagined_proxy(&key.namespace, &key.name, &ip, domain)
 }
 
-fn imagined_proxy(namespace: &Namespace, pod: &str, ip: &str) -> Option<ProxyNode> {
-    let id = format!("sidecar~{ip}~{pod}.{namespace}~{namespace}.svc.{DOMAIN}");
+fn imagined_proxy(namespace: &Namespace, pod: &str, ip: &str, domain: &str) -> Option<ProxyNode> {
+    let id = format!("sidecar~{ip}~{pod}.{namespace}~{namespace}.svc.{domain}");
     // An odd namespace name makes no node id; the objects in it have their own problem.
     ProxyNode::parse(&id, BTreeMap::new(), Locality::default()).ok()
 }

@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use reef_config::ClusterId;
+use reef_mesh::Unenforced;
+
+use crate::mesh::MeshOptions;
 
 /// Reef, an xDS control plane for Istio sidecars.
 #[derive(Debug, Parser)]
@@ -52,7 +56,6 @@ pub enum LogFormat {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "one value per process")]
 pub enum Command {
     /// Serve proxies from a directory of Kubernetes and Istio YAML.
     Serve(ServeArgs),
@@ -95,6 +98,65 @@ pub struct OutputArgs {
     pub output: Output,
 }
 
+/// What the mesh is, beyond its objects; the same for serving, checking and rendering.
+#[derive(Debug, Clone, Args)]
+pub struct MeshArgs {
+    /// File with the MeshConfig; wins over the ConfigMap `istio`.
+    #[arg(long, env = "REEF_MESH_CONFIG", value_name = "FILE")]
+    pub mesh_config: Option<PathBuf>,
+    /// Suffix of Service names (istiod's `--domain`).
+    #[arg(
+        long,
+        visible_alias = "cluster-domain",
+        env = "REEF_DOMAIN",
+        default_value = "cluster.local",
+        value_parser = domain,
+        value_name = "NAME"
+    )]
+    pub domain: String,
+    /// Cluster the objects belong to, and proxies whose metadata names none (istiod's `--clusterID`).
+    #[arg(
+        long,
+        env = "REEF_CLUSTER_ID",
+        default_value = "Kubernetes",
+        value_parser = clap::builder::NonEmptyStringValueParser::new(),
+        value_name = "NAME"
+    )]
+    pub cluster_id: String,
+    /// Traffic to workloads selected by a security rule that Reef cannot enforce yet.
+    #[arg(
+        long,
+        env = "REEF_UNENFORCED_SECURITY",
+        default_value = "deny",
+        value_enum
+    )]
+    pub unenforced_security: UnenforcedArg,
+}
+
+/// What becomes of traffic whose security rules cannot be enforced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum UnenforcedArg {
+    /// It passes as if the rule were not there; the problem is reported.
+    Allow,
+    /// It is refused; the problem is reported.
+    Deny,
+}
+
+impl MeshArgs {
+    /// The same in the mesh's own terms.
+    #[must_use]
+    pub fn options(&self) -> MeshOptions {
+        MeshOptions {
+            domain: self.domain.clone(),
+            cluster: ClusterId::from(self.cluster_id.as_str()),
+            unenforced: match self.unenforced_security {
+                UnenforcedArg::Allow => Unenforced::Allow,
+                UnenforcedArg::Deny => Unenforced::Deny,
+            },
+        }
+    }
+}
+
 /// Settings of `reef serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
@@ -107,9 +169,9 @@ pub struct ServeArgs {
         value_name = "DIR"
     )]
     pub config_dir: Vec<PathBuf>,
-    /// File with the MeshConfig; wins over the ConfigMap `istio`.
-    #[arg(long, env = "REEF_MESH_CONFIG", value_name = "FILE")]
-    pub mesh_config: Option<PathBuf>,
+    /// What the mesh is.
+    #[command(flatten)]
+    pub mesh: MeshArgs,
     /// Address of the xDS port (plaintext gRPC).
     #[arg(
         long,
@@ -143,6 +205,10 @@ pub struct ServeArgs {
     /// Longest time a change waits however many follow it.
     #[arg(long, env = "REEF_DEBOUNCE_MAX", default_value = "100ms", value_parser = duration, value_name = "TIME")]
     pub debounce_max: Duration,
+    /// How often all files are compared by name, size and time, whatever the kernel told of changes; for file systems
+    /// that do not tell.
+    #[arg(long, env = "REEF_COMPARE_EVERY", default_value = "30s", value_parser = duration, value_name = "TIME")]
+    pub compare_every: Duration,
     /// How long open requests and streams may take to end on SIGTERM.
     #[arg(long, env = "REEF_DRAIN_DURATION", default_value = "5s", value_parser = duration, value_name = "TIME")]
     pub drain_duration: Duration,
@@ -154,9 +220,9 @@ pub struct CheckArgs {
     /// Directory of YAML or JSON objects; may be given several times.
     #[arg(required = true, value_name = "DIR")]
     pub dirs: Vec<PathBuf>,
-    /// File with the MeshConfig; wins over the ConfigMap `istio`.
-    #[arg(long, env = "REEF_MESH_CONFIG", value_name = "FILE")]
-    pub mesh_config: Option<PathBuf>,
+    /// What the mesh is.
+    #[command(flatten)]
+    pub mesh: MeshArgs,
     /// Form of the answer.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -199,6 +265,27 @@ pub struct WhyArgs {
     /// Form of the answer.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// Reads a DNS suffix: labels of letters, digits and dashes, in lower case, without a dot at either end.
+///
+/// # Errors
+/// If it is not one.
+pub fn domain(text: &str) -> Result<String, String> {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    if text.len() <= 253 && text.split('.').all(label) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is not a DNS name such as cluster.local"))
+    }
 }
 
 /// Reads a time as people write it: `250ms`, `1.5s`, `2m`, `1h`; a bare `0` is zero.

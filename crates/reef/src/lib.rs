@@ -18,6 +18,7 @@ pub mod check;
 pub mod cli;
 mod clock;
 mod log;
+pub mod mesh;
 mod run;
 pub mod serve;
 pub mod sidecar;

@@ -3,18 +3,23 @@
 use std::fmt::Write as _;
 
 use reef_config::{Problem, Severity};
+use reef_mesh::Unenforced;
 use serde_json::{Map, Value, json};
 
 use super::Checked;
 
 /// 1 if there is an error, 2 if something is not applied, else 0.
+///
+/// A security rule that is not enforced is told as an error, but it is Reef that lacks something, not the input.
 pub(super) fn exit_code(problems: &[Problem]) -> u8 {
     let not_applied = |problem: &Problem| {
-        problem.severity == Severity::Warning || problem.code == "not-yet-applied"
+        problem.severity == Severity::Warning
+            || problem.code == "not-yet-applied"
+            || problem.code == Unenforced::PROBLEM
     };
     if problems
         .iter()
-        .any(|problem| problem.severity == Severity::Error)
+        .any(|problem| problem.severity == Severity::Error && problem.code != Unenforced::PROBLEM)
     {
         1
     } else if problems.iter().any(not_applied) {

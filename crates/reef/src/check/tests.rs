@@ -22,6 +22,10 @@ fn the_exit_code_is_that_of_the_worst_problem() {
         2
     );
     assert_eq!(
+        report::exit_code(&[Problem::error("unenforced-security", "x")]),
+        2
+    );
+    assert_eq!(
         report::exit_code(&[info("not-yet-applied"), Problem::error("yaml", "x")]),
         1
     );

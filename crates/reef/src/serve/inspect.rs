@@ -10,7 +10,7 @@ use std::sync::Arc;
 use reef_admin::{
     BuildInfo, Inspect, InspectError, ProblemReport, ProxySummary, Readiness, TypeSync,
 };
-use reef_config::Hostname;
+use reef_config::{ClusterId, Hostname};
 use reef_identity::{Authorizer, Decision, Door, Request};
 use reef_mesh::{MeshSnapshot, ProxyIdentity, ServiceKey, identify};
 use reef_scope::{OutboundPolicy, Scope, Why, WhyNot};
@@ -79,6 +79,10 @@ impl Inspect for Pages {
             .as_ref()
             .map(|snapshot| snapshot.service_count())
             .unwrap_or_default();
+        let cluster = snapshot
+            .as_ref()
+            .map(|snapshot| snapshot.settings().cluster.clone())
+            .unwrap_or_default();
         // Proxies of a class share a scope; counting it once per class keeps this page linear in classes.
         let mut services_of: BTreeMap<u64, usize> = BTreeMap::new();
         let mut merged: BTreeMap<String, ProxySummary> = BTreeMap::new();
@@ -90,7 +94,7 @@ impl Inspect for Pages {
                     .entry(class)
                     .or_insert_with(|| scope(snapshot, &stream).1.services.len()),
             };
-            let row = summary(&stream, class, services, mesh_services);
+            let row = summary(&stream, class, services, mesh_services, &cluster);
             // A proxy with single-type streams is one row.
             match merged.get_mut(&row.id) {
                 Some(known) => known.types.extend(row.types),
@@ -221,7 +225,13 @@ fn endpoints(snapshot: &MeshSnapshot) -> usize {
         .sum()
 }
 
-fn summary(stream: &Stream, class: u64, services: usize, mesh_services: usize) -> ProxySummary {
+fn summary(
+    stream: &Stream,
+    class: u64,
+    services: usize,
+    mesh_services: usize,
+    cluster: &ClusterId,
+) -> ProxySummary {
     let node = &stream.node;
     let types = stream
         .types()
@@ -230,7 +240,7 @@ fn summary(stream: &Stream, class: u64, services: usize, mesh_services: usize) -
         .collect();
     ProxySummary {
         id: node.id.to_string(),
-        cluster_id: node.text("CLUSTER_ID").unwrap_or("Kubernetes").to_owned(),
+        cluster_id: node.text("CLUSTER_ID").unwrap_or(cluster).to_owned(),
         kind: node.id.split('~').next().unwrap_or_default().to_owned(),
         istio_version: node.text("ISTIO_VERSION").unwrap_or_default().to_owned(),
         delta: stream.delta,

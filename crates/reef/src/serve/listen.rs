@@ -23,15 +23,13 @@ use super::provider::Provider;
 use super::shared::Shared;
 use super::writer::{Inputs, Writer};
 use crate::cli::ServeArgs;
+use crate::mesh::MeshOptions;
 
 /// Seats asked for and not yet given. A storm of connects waits in its sockets, not here.
 const WAITING_CONNECTS: usize = 256;
 
 /// Batches read and not yet applied; the source merges what it cannot hand over.
 const WAITING_BATCHES: usize = 4;
-
-/// Suffix of Service names.
-const DOMAIN: &str = "cluster.local";
 
 /// Everything a server is started with.
 #[derive(Debug, Clone)]
@@ -40,6 +38,8 @@ pub struct Settings {
     pub config_dirs: Vec<PathBuf>,
     /// File with the MeshConfig.
     pub mesh_config: Option<PathBuf>,
+    /// Domain, cluster and the like.
+    pub mesh: MeshOptions,
     /// Address of the xDS port; port 0 takes a free one.
     pub grpc_addr: SocketAddr,
     /// Address of the HTTP port.
@@ -52,6 +52,8 @@ pub struct Settings {
     pub debounce_after: Duration,
     /// Longest wait of a change.
     pub debounce_max: Duration,
+    /// How often all files are compared, whatever the kernel told.
+    pub compare_every: Duration,
     /// How long streams may take to end.
     pub drain_duration: Duration,
 }
@@ -60,13 +62,15 @@ impl From<ServeArgs> for Settings {
     fn from(args: ServeArgs) -> Self {
         Self {
             config_dirs: args.config_dir,
-            mesh_config: args.mesh_config,
+            mesh: args.mesh.options(),
+            mesh_config: args.mesh.mesh_config,
             grpc_addr: args.grpc_addr,
             http_addr: args.http_addr,
             monitoring_addr: args.monitoring_addr,
             insecure_xds: args.insecure_xds,
             debounce_after: args.debounce_after,
             debounce_max: args.debounce_max,
+            compare_every: args.compare_every,
             drain_duration: args.drain_duration,
         }
     }
@@ -159,11 +163,20 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let source = FileSource::new(
         settings.config_dirs,
         settings.mesh_config,
-        FileOptions::default(),
+        FileOptions {
+            cluster: settings.mesh.cluster.clone(),
+            compare_every: settings.compare_every,
+            ..FileOptions::default()
+        },
     );
     let (emit, batches) = mpsc::channel(WAITING_BATCHES);
     let times = (settings.debounce_after, settings.debounce_max);
-    let writer = Writer::new(DOMAIN, times, Arc::clone(&shared), Arc::clone(&metrics));
+    let writer = Writer::new(
+        settings.mesh,
+        times,
+        Arc::clone(&shared),
+        Arc::clone(&metrics),
+    );
     let inputs = Inputs {
         batches,
         connects: connect_inputs,

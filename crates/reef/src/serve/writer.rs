@@ -23,9 +23,14 @@ use super::provider::{Connect, Departed, Seat, View};
 use super::registry::Stream;
 use super::shared::{Facts, Shared};
 use crate::clock;
+use crate::mesh::MeshOptions;
 
-/// How far pages may lag behind what is pushed.
-const FACTS_LAG: Duration = Duration::from_secs(1);
+/// Facts for pages follow each change, but take at most one part in this many of the writer's time: on a small mesh
+/// that is at once, on a very large one after some seconds of a storm.
+const FACTS_SHARE: u32 = 20;
+
+/// Facts this late are made before anything else is done.
+const FACTS_LATEST: Duration = Duration::from_secs(1);
 
 /// What comes in.
 #[derive(Debug)]
@@ -51,6 +56,8 @@ pub(super) struct Writer {
     synced: bool,
     /// When the facts for pages are made again.
     facts_due: Option<Instant>,
+    /// Before this they are not made again.
+    facts_rest: Instant,
     announced: BTreeSet<&'static str>,
     seats: BTreeMap<ProxyId, SeatState>,
     members: BTreeMap<ClassId, BTreeSet<ProxyId>>,
@@ -69,13 +76,13 @@ struct SeatState {
 impl Writer {
     /// A writer with an empty mesh.
     pub(super) fn new(
-        domain: &str,
+        mesh: MeshOptions,
         (after, max): (Duration, Duration),
         shared: Arc<Shared>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            index: MeshIndex::new(domain),
+            index: mesh.index(),
             engine: PushEngine::new(PushOptions::default()),
             debouncer: Debouncer::new(after, max),
             start: clock::now(),
@@ -83,6 +90,7 @@ impl Writer {
             waiting: None,
             synced: false,
             facts_due: None,
+            facts_rest: clock::now(),
             announced: BTreeSet::new(),
             seats: BTreeMap::new(),
             members: BTreeMap::new(),
@@ -110,6 +118,12 @@ impl Writer {
     async fn work(&mut self, inputs: &mut Inputs) {
         let departed = Arc::clone(&self.departed);
         loop {
+            if self
+                .facts_due
+                .is_some_and(|due| due + FACTS_LATEST < clock::now())
+            {
+                self.publish_facts();
+            }
             let push_due = self.debouncer.deadline().map(|at| self.start + at);
             tokio::select! {
                 // Leaving first, so that a reconnecting proxy does not hold two seats; changes before seats, so that
@@ -145,7 +159,7 @@ impl Writer {
             }
         } else if self.synced {
             // Problems may differ where the mesh does not.
-            self.facts_lag();
+            self.facts_differ();
         }
         if synced && !self.synced {
             self.synced = true;
@@ -187,7 +201,7 @@ impl Writer {
         let built = clock::now().duration_since(started);
         self.metrics
             .pushed(trigger(&report), started.duration_since(seen), &plan, built);
-        self.facts_lag();
+        self.facts_differ();
         info!(
             services = report.services.len(),
             endpoints = report.endpoints.len(),
@@ -256,7 +270,7 @@ impl Writer {
                 views,
             },
         );
-        self.facts_lag();
+        self.facts_differ();
         // A stream that ended meanwhile drops the seat, which comes back through `departed`.
         let _gone = reply.send(Seat {
             stream,
@@ -268,7 +282,7 @@ impl Writer {
     fn depart(&mut self) {
         for proxy in self.departed.take() {
             self.engine.disconnect(proxy);
-            self.facts_lag();
+            self.facts_differ();
             if let Some(seat) = self.seats.remove(&proxy)
                 && let Some(members) = self.members.get_mut(&seat.class)
             {
@@ -280,13 +294,15 @@ impl Writer {
         }
     }
 
-    fn facts_lag(&mut self) {
-        self.facts_due
-            .get_or_insert_with(|| clock::now() + FACTS_LAG);
+    /// Something that pages show may differ.
+    fn facts_differ(&mut self) {
+        let rest = self.facts_rest;
+        self.facts_due.get_or_insert_with(|| rest.max(clock::now()));
     }
 
     fn publish_facts(&mut self) {
         self.facts_due = None;
+        let started = clock::now();
         let objects = self.index.object_counts();
         let mut problems: Vec<Problem> = self.index.problems();
         problems.extend(self.engine.problems());
@@ -304,6 +320,8 @@ impl Writer {
             objects,
             sizes: self.engine.sizes(),
         }));
+        let ended = clock::now();
+        self.facts_rest = ended + (ended - started) * FACTS_SHARE;
     }
 }
 

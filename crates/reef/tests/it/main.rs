@@ -7,6 +7,9 @@
 )]
 
 mod commands;
+mod draining;
+mod following;
 mod mesh;
+mod options;
 mod pages;
 mod serving;

@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use reef::mesh::MeshOptions;
 use reef::serve::{Running, Settings, start};
 use reef_testkit::DeltaClient;
 use reef_testkit::{Code, Status};
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// Longer than a push takes on a loaded machine.
@@ -33,6 +35,14 @@ pub(crate) fn service(namespace: &str, name: &str, vip: &str, endpoints: &[&str]
         .unwrap();
     }
     yaml
+}
+
+/// A running pod.
+pub(crate) fn pod(namespace: &str, name: &str, ip: &str, labels: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: {namespace}, labels: {{{labels}}}}}\n\
+         spec: {{serviceAccountName: {name}-account}}\nstatus: {{podIP: {ip}, podIPs: [{{ip: {ip}}}], phase: Running}}\n"
+    )
 }
 
 /// A Sidecar for a whole namespace.
@@ -66,21 +76,66 @@ pub(crate) fn directory(files: &[(&str, String)]) -> TempDir {
     dir
 }
 
-/// A server of a directory, on free ports.
-pub(crate) async fn serve(dir: &Path) -> Running {
+/// Settings over a directory, on free ports.
+pub(crate) fn settings(dir: &Path) -> Settings {
     let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let settings = Settings {
+    Settings {
         config_dirs: vec![dir.to_path_buf()],
         mesh_config: None,
+        mesh: MeshOptions::default(),
         grpc_addr: free,
         http_addr: free,
         monitoring_addr: free,
         insecure_xds: false,
         debounce_after: Duration::from_millis(10),
         debounce_max: Duration::from_millis(100),
+        compare_every: Duration::from_secs(30),
         drain_duration: Duration::from_millis(400),
-    };
-    start(settings).await.unwrap()
+    }
+}
+
+/// A server of a directory, on free ports.
+pub(crate) async fn serve(dir: &Path) -> Running {
+    start(settings(dir)).await.unwrap()
+}
+
+/// Asks the monitoring port for a page; the status code and the body.
+pub(crate) async fn page(server: &Running, path: &str) -> (u16, String) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(server.monitoring_addr())
+        .await
+        .unwrap();
+    let request = format!("GET {path} HTTP/1.0\r\nAccept: application/json\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, body.to_owned())
+}
+
+/// A page that is there, as JSON.
+pub(crate) async fn json(server: &Running, path: &str) -> Value {
+    let (status, body) = page(server, path).await;
+    assert_eq!(status, 200, "{path}: {body}");
+    serde_json::from_str(&body).unwrap()
+}
+
+/// Asks for a page until `done` holds for it.
+pub(crate) async fn json_until(
+    server: &Running,
+    path: &str,
+    done: impl Fn(&Value) -> bool,
+) -> Value {
+    let mut last = Value::Null;
+    for _ in 0..200 {
+        last = json(server, path).await;
+        if done(&last) {
+            return last;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{path} never came to that: {last}")
 }
 
 /// Connects as soon as the server is ready; until then it answers `Unavailable`, and nothing else.
