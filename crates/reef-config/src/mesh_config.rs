@@ -42,6 +42,9 @@ pub const APPLIED: &[&str] = &[
     "defaultHttpRetryPolicy",
     "trustDomain",
     "discoverySelectors",
+    "h2UpgradePolicy",
+    "localityLbSetting",
+    "serviceSettings",
 ];
 
 /// As [`APPLIED`], for the fields of `defaultConfig` and of everything that is merged over it.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use reef_config::ClusterId;
 use reef_mesh::{
     Address, Endpoint, Health, Locality, Resolution, Service, ServiceEndpoints, ServiceKey,
     Workload,
@@ -15,6 +16,7 @@ use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::config::endpoint::v3 as eds;
 
 use crate::input::{ClassInput, is_routable};
+use crate::locality::Preference;
 use crate::{names, xds};
 
 /// Everything the load assignment of one cluster reads.
@@ -36,6 +38,10 @@ pub(crate) struct Selection {
     pub node: Option<Option<Arc<str>>>,
     /// Only endpoints in these networks.
     pub networks: Option<Arc<[Arc<str>]>>,
+    /// Only endpoints of this cluster.
+    pub cluster: Option<ClusterId>,
+    /// Which of them are preferred.
+    pub prefer: Option<Arc<Preference>>,
 }
 
 impl EndpointKey {
@@ -117,37 +123,49 @@ pub(crate) fn assignment<'a>(
     endpoints: impl Iterator<Item = &'a Endpoint>,
     only: &Selection,
 ) -> eds::ClusterLoadAssignment {
-    let mut groups: Vec<(&Locality, u32, Vec<eds::LbEndpoint>)> = Vec::new();
+    let mut groups: Vec<((&Locality, u32), u32, Vec<eds::LbEndpoint>)> = Vec::new();
     for endpoint in endpoints.filter(|endpoint| only.admits(endpoint)) {
-        let locality: &Locality = &endpoint.locality;
+        let place = (&*endpoint.locality, only.priority(endpoint));
         let at = groups
             .iter()
-            .position(|(known, ..)| *known == locality)
+            .position(|(known, ..)| *known == place)
             .unwrap_or(groups.len());
         if at == groups.len() {
-            groups.push((locality, 0, Vec::new()));
+            groups.push((place, 0, Vec::new()));
         }
         if let Some((_, weight, members)) = groups.get_mut(at) {
             *weight = weight.saturating_add(endpoint.weight);
             members.push(lb_endpoint(endpoint));
         }
     }
-    groups.sort_by_cached_key(|(locality, ..)| locality.to_string());
-    eds::ClusterLoadAssignment {
-        cluster_name: name.to_owned(),
-        endpoints: groups
-            .into_iter()
-            .map(|(locality, weight, members)| eds::LocalityLbEndpoints {
+    groups.sort_by_cached_key(|((locality, priority), ..)| (locality.to_string(), *priority));
+    // Envoy takes priorities without gaps only.
+    let mut known: Vec<u32> = groups.iter().map(|((_, priority), ..)| *priority).collect();
+    known.sort_unstable();
+    known.dedup();
+    let rank = |priority| u32::try_from(known.partition_point(|p| *p < priority)).unwrap_or(0);
+    let mut groups: Vec<_> = groups
+        .into_iter()
+        .map(
+            |((locality, priority), weight, members)| eds::LocalityLbEndpoints {
                 locality: Some(core::Locality {
                     region: locality.region.to_string(),
                     zone: locality.zone.to_string(),
                     sub_zone: locality.subzone.to_string(),
                 }),
                 load_balancing_weight: Some(weight),
+                priority: rank(priority),
                 lb_endpoints: members,
                 ..Default::default()
-            })
-            .collect(),
+            },
+        )
+        .collect();
+    if let Some(prefer) = &only.prefer {
+        prefer.share(&mut groups);
+    }
+    eds::ClusterLoadAssignment {
+        cluster_name: name.to_owned(),
+        endpoints: groups,
         ..Default::default()
     }
 }
@@ -162,7 +180,17 @@ impl Selection {
             .networks
             .as_ref()
             .is_none_or(|view| view.contains(&endpoint.network));
-        on_node && in_view
+        let in_cluster = self
+            .cluster
+            .as_ref()
+            .is_none_or(|cluster| *cluster == endpoint.workload.cluster);
+        on_node && in_view && in_cluster
+    }
+
+    fn priority(&self, endpoint: &Endpoint) -> u32 {
+        self.prefer
+            .as_ref()
+            .map_or(0, |prefer| prefer.priority(endpoint))
     }
 }
 

@@ -10,12 +10,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use reef_config::ClusterId;
 use reef_mesh::{
     HeaderPolicy, Interception, IpMode, MeshSnapshot, ProxyIdentity, Registry, Resolution, Service,
     ServiceKey, ServiceTarget, WorkloadCert,
 };
 use reef_scope::{CaptureMode, IngressEndpoint, OutboundPolicy, Scope, ScopeId};
 
+use crate::locality::{Place, share_rule};
 use crate::names::{INBOUND_CAPTURE_PORT, OUTBOUND_CAPTURE_PORT};
 use crate::xds::trace::TraceTags;
 
@@ -35,6 +37,12 @@ pub struct ProxyFacts {
     pub node: Option<Option<Arc<str>>>,
     /// Networks it asked for, sorted; `None` means all.
     pub networks: Option<Arc<[Arc<str>]>>,
+    /// Its cluster, only if endpoints of some service in scope are used in their own cluster alone.
+    pub cluster: Option<ClusterId>,
+    /// Where it is, only if some service in scope prefers near endpoints.
+    pub place: Option<Arc<Place>>,
+    /// Index of the mesh's rule that shares traffic among localities for proxies like it.
+    pub shares: Option<usize>,
     /// Its own addresses that are endpoints of headless services in scope: no listener there.
     pub own_headless: Arc<[IpAddr]>,
     /// Its addresses, only if a `Sidecar` ingress listener names them: the first of each family.
@@ -97,6 +105,12 @@ pub struct ClustersKey {
     pub node: Option<Option<Arc<str>>>,
     /// As [`ProxyFacts::networks`].
     pub networks: Option<Arc<[Arc<str>]>>,
+    /// As [`ProxyFacts::cluster`].
+    pub cluster: Option<ClusterId>,
+    /// As [`ProxyFacts::place`].
+    pub place: Option<Arc<Place>>,
+    /// As [`ProxyFacts::shares`].
+    pub shares: Option<usize>,
 }
 
 /// What the load assignments of a proxy depend on.
@@ -108,6 +122,12 @@ pub struct EndpointsKey {
     pub node: Option<Option<Arc<str>>>,
     /// As [`ProxyFacts::networks`].
     pub networks: Option<Arc<[Arc<str>]>>,
+    /// As [`ProxyFacts::cluster`].
+    pub cluster: Option<ClusterId>,
+    /// As [`ProxyFacts::place`].
+    pub place: Option<Arc<Place>>,
+    /// As [`ProxyFacts::shares`].
+    pub shares: Option<usize>,
 }
 
 /// What the listeners of a proxy depend on.
@@ -210,7 +230,10 @@ impl ProxyKeys {
 pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> ProxyFacts {
     let services = || scope.services.iter().map(|scoped| &scoped.service);
     let networks = (!proxy.network_view.is_empty()).then(|| Arc::from(&*proxy.network_view));
-    let traced = snapshot.settings().proxies.tracing;
+    let settings = snapshot.settings();
+    let traced = settings.proxies.tracing;
+    let cluster_local =
+        services().any(|service| settings.cluster_local.contains(&service.key.hostname));
     let local_only = services().any(|service| service.local_traffic_only);
     ProxyFacts {
         ip_mode: proxy.ip_mode,
@@ -219,6 +242,9 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
         dns_domain: proxy.dns_domain.clone(),
         node: local_only.then(|| proxy.node_name.clone()),
         networks,
+        cluster: cluster_local.then(|| proxy.cluster.clone()),
+        place: Place::of(services(), proxy),
+        shares: share_rule(settings, &proxy.locality),
         own_headless: own_headless(snapshot, services(), proxy),
         ingress_ips: ingress_ips(scope, proxy),
         reserved_ports: reserved_ports(proxy),
@@ -297,11 +323,17 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
             dns_proxy: facts.dns_proxy,
             node: facts.node.clone(),
             networks: facts.networks.clone(),
+            cluster: facts.cluster.clone(),
+            place: facts.place.clone(),
+            shares: facts.shares,
         },
         endpoints: EndpointsKey {
             scope: scope.id.clone(),
             node: facts.node.clone(),
             networks: facts.networks.clone(),
+            cluster: facts.cluster.clone(),
+            place: facts.place.clone(),
+            shares: facts.shares,
         },
         listeners: ListenersKey {
             scope: scope.id.clone(),

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use reef_config::istio::H2UpgradePolicy;
 use reef_config::{Kind, Problem};
 use reef_mesh::{
     MeshSnapshot, Protocol, Resolution, Service, ServicePort, ServiceTarget, WorkloadCert,
 };
 use reef_scope::{OutboundPolicy, Scope};
 
+use crate::cluster::ClusterDefaults;
 use crate::cluster::dynamic::Lookup;
-use crate::cluster::{ClusterDefaults, Keepalive};
 use crate::endpoint::Selection;
 use crate::facts::ProxyFacts;
+use crate::locality::Preference;
 use crate::names;
 
 /// A class of proxies: whatever their resources are selected from.
@@ -77,24 +77,28 @@ pub fn problems(input: &ClassInput) -> Vec<Problem> {
 impl ClassInput {
     /// Mesh settings clusters read.
     pub(crate) fn cluster_defaults(&self) -> ClusterDefaults {
-        let config = &self.snapshot.settings().config;
+        let mesh = &self.snapshot.settings().proxies;
         ClusterDefaults {
-            connect_timeout: config.connect_timeout.0,
-            keepalive: config.tcp_keepalive.as_ref().map(|keepalive| Keepalive {
-                probes: keepalive.probes,
-                time: keepalive.time.map(|time| time.0),
-                interval: keepalive.interval.map(|interval| interval.0),
-            }),
-            dns_refresh: config.dns_refresh_rate.0,
-            h2_upgrade: config.h2_upgrade_policy == H2UpgradePolicy::Upgrade,
+            connect_timeout: mesh.connect_timeout,
+            keepalive: mesh.keepalive,
+            dns_refresh: mesh.dns_refresh,
+            h2_upgrade: mesh.h2_upgrade,
         }
+    }
+
+    /// Which endpoints of a service are preferred: as the service says, else as the mesh says.
+    fn preference(&self, service: &Service) -> Option<Preference> {
+        if let Some(distribution) = service.traffic_distribution {
+            return Some(self.proxy.place.as_ref()?.near(distribution));
+        }
+        crate::locality::shares(self.snapshot.settings(), self.proxy.shares?)
     }
 
     /// How declared names are resolved.
     pub(crate) fn lookup(&self) -> Lookup {
         Lookup {
             ip_mode: self.proxy.ip_mode,
-            refresh: self.snapshot.settings().config.dns_refresh_rate.0,
+            refresh: self.snapshot.settings().proxies.dns_refresh,
             resolver: None,
         }
     }
@@ -109,6 +113,7 @@ impl ClassInput {
 
     /// Which endpoints of a service this class may use.
     pub(crate) fn selection(&self, service: &Service) -> Selection {
+        let settings = self.snapshot.settings();
         Selection {
             node: if service.local_traffic_only {
                 Some(self.proxy.node.clone().unwrap_or_default())
@@ -116,6 +121,12 @@ impl ClassInput {
                 None
             },
             networks: self.proxy.networks.clone(),
+            cluster: self
+                .proxy
+                .cluster
+                .clone()
+                .filter(|_| settings.cluster_local.contains(&service.key.hostname)),
+            prefer: self.preference(service).map(Arc::new),
         }
     }
 }

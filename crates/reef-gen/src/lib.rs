@@ -21,6 +21,7 @@ mod endpoint;
 mod facts;
 mod input;
 mod listener;
+mod locality;
 pub mod names;
 mod route;
 mod xds;
@@ -35,5 +36,6 @@ pub use facts::{
 };
 pub use input::{ClassInput, applied_kinds, problems};
 pub use listener::{ListenerKey, build_listener, listener_keys};
+pub use locality::Place;
 pub use route::{RouteKey, build_route, route_keys};
 pub use xds::trace::TraceTags;

@@ -49,6 +49,30 @@ pub enum Resolution {
     Alias,
 }
 
+/// Which endpoints of a service are preferred by their place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TrafficDistribution {
+    /// Those of the client's network, region and zone (`PreferClose`, `PreferSameZone`).
+    SameZone,
+    /// And of its subzone and node (`PreferSameNode`).
+    SameNode,
+}
+
+impl TrafficDistribution {
+    /// Annotation of services, service entries and namespaces.
+    pub const ANNOTATION: &'static str = "networking.istio.io/traffic-distribution";
+
+    /// Reads the API's value; `None` for none and for unknown ones.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "PreferClose" | "PreferSameZone" => Some(Self::SameZone),
+            "PreferSameNode" => Some(Self::SameNode),
+            _ => None,
+        }
+    }
+}
+
 /// The port of the workload behind a service port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TargetPort {
@@ -108,6 +132,8 @@ pub struct Service {
     pub external_name: Option<Hostname>,
     /// `internalTrafficPolicy: Local`: only endpoints on the client's node.
     pub local_traffic_only: bool,
+    /// Which endpoints are preferred by place; `None` leaves it to the mesh.
+    pub traffic_distribution: Option<TrafficDistribution>,
     /// Not-ready addresses are published as ready.
     pub publish_not_ready: bool,
     /// Sessions stick to draining endpoints (label `istio.io/persistent-session`).

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reef_config::Problem;
-use reef_mesh::{IpMode, Protocol, Service, ServiceEndpoints};
+use reef_mesh::{IpMode, Keepalive, Protocol, Service, ServiceEndpoints};
 use xds_api::envoy::config::cluster::v3 as cds;
 
 use crate::endpoint::Selection;
@@ -50,17 +50,6 @@ pub(crate) struct ClusterDefaults {
     pub h2_upgrade: bool,
 }
 
-/// TCP keepalive; absent parts are the operating system's.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Keepalive {
-    /// Unanswered probes until the connection is dead.
-    pub probes: Option<u32>,
-    /// Idle time before the first probe.
-    pub time: Option<Duration>,
-    /// Time between probes.
-    pub interval: Option<Duration>,
-}
-
 /// Key of the cluster of a service port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboundCluster {
@@ -69,6 +58,8 @@ pub struct OutboundCluster {
     pub(crate) port: usize,
     /// Endpoints, only where they are part of the cluster, and which of them.
     pub(crate) inline: Option<(Arc<ServiceEndpoints>, Selection)>,
+    /// Localities have weights of their own.
+    pub(crate) weighted: bool,
     /// How names are resolved, only where they are.
     pub(crate) lookup: Option<Lookup>,
     pub(crate) defaults: Arc<ClusterDefaults>,

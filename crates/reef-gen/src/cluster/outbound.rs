@@ -34,6 +34,11 @@ pub(crate) fn build(key: &OutboundCluster) -> cds::Cluster {
         // Unhealthy endpoints are sent, and used only when nothing else is left.
         common_lb_config: Some(cds::cluster::CommonLbConfig {
             healthy_panic_threshold: Some(Percent { value: 0.0 }),
+            locality_config_specifier: key.weighted.then(|| {
+                cds::cluster::common_lb_config::LocalityConfigSpecifier::LocalityWeightedLbConfig(
+                    cds::cluster::common_lb_config::LocalityWeightedLbConfig::default(),
+                )
+            }),
             ..Default::default()
         }),
         lb_policy: LbPolicy::LeastRequest.into(),

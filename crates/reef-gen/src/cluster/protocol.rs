@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use reef_mesh::{IpMode, Protocol};
+use reef_mesh::{IpMode, Keepalive, Protocol};
 use xds_api::Any;
 use xds_api::envoy::config::cluster::v3 as cds;
 use xds_api::envoy::config::core::v3 as core;
@@ -15,7 +15,7 @@ use upstream::http_protocol_options::{
     ExplicitHttpConfig, UpstreamProtocolOptions, UseDownstreamHttpConfig, explicit_http_config,
 };
 
-use super::{ClusterDefaults, Keepalive};
+use super::ClusterDefaults;
 use crate::xds;
 
 /// `typed_extension_protocol_options` of a cluster.

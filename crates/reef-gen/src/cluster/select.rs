@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use reef_config::mesh_config::InboundTrafficPolicyMode;
 use reef_mesh::{Interception, Resolution};
 use reef_scope::{IngressEndpoint, IngressListener, OutboundPolicy};
 
@@ -50,6 +49,9 @@ fn outbound(input: &ClassInput, defaults: &Arc<ClusterDefaults>) -> Vec<ClusterK
             .then(|| input.snapshot.endpoints(&service.key).cloned())
             .flatten()
             .map(|endpoints| (endpoints, input.selection(service)));
+        let weighted = service.resolution != Resolution::Passthrough
+            && service.resolution != Resolution::DynamicDns
+            && input.selection(service).prefer.is_some();
         let resolves = inline.is_some() || service.resolution == Resolution::DynamicDns;
         let lookup = resolves.then(|| input.lookup());
         for (index, port) in service.ports.iter().enumerate() {
@@ -61,6 +63,7 @@ fn outbound(input: &ClassInput, defaults: &Arc<ClusterDefaults>) -> Vec<ClusterK
                 service: service.clone(),
                 port: index,
                 lookup,
+                weighted,
                 inline: inline.clone(),
                 defaults: defaults.clone(),
             }));
@@ -83,8 +86,7 @@ fn inbound(input: &ClassInput, defaults: &Arc<ClusterDefaults>) -> Vec<InboundCl
     if input.proxy.interception == Interception::None {
         return Vec::new();
     }
-    let localhost = input.snapshot.settings().config.inbound_traffic_policy.mode
-        == InboundTrafficPolicyMode::Localhost;
+    let localhost = input.snapshot.settings().proxies.inbound_to_localhost;
     let ports: BTreeSet<u16> = input
         .targets
         .iter()

@@ -38,6 +38,14 @@ metadata: {name: near, namespace: default}
 spec: {clusterIP: 10.96.0.3, internalTrafficPolicy: Local, selector: {app: near}, ports: [{name: http, port: 80}]}
 "#;
 
+const NEAR: &str = r#"
+---
+apiVersion: v1
+kind: Service
+metadata: {name: near, namespace: default, annotations: {networking.istio.io/traffic-distribution: PreferClose}}
+spec: {clusterIP: 10.96.0.3, selector: {app: near}, ports: [{name: http, port: 80}]}
+"#;
+
 const SIDECAR: &str = r#"
 ---
 apiVersion: networking.istio.io/v1
@@ -140,6 +148,27 @@ fn node_name_counts_only_where_a_service_stays_on_its_node() {
         "NODE_NAME: n2",
         "ce",
     );
+}
+
+#[test]
+fn place_counts_only_where_a_service_prefers_near_endpoints() {
+    let near = format!("{MESH}{NEAR}");
+    check(&near, "metadata:", "locality: eu/a\nmetadata:", "ce");
+    check(&near, "metadata:", "locality: //s\nmetadata:", "");
+    check(&near, "NETWORK: net1", "NETWORK: net2", "ce");
+    check(&near, "NODE_NAME: n1", "NODE_NAME: n2", "");
+    let node = near.replace("PreferClose", "PreferSameNode");
+    check(&node, "NODE_NAME: n1", "NODE_NAME: n2", "ce");
+    check(&node, "metadata:", "locality: //s\nmetadata:", "ce");
+}
+
+#[test]
+fn cluster_counts_only_where_a_service_stays_in_it() {
+    let local = format!("{MESH}{LOCAL}").replace(
+        "name: near, namespace: default",
+        "name: dns, namespace: kube-system",
+    );
+    check(&local, "CLUSTER_ID: Kubernetes", "CLUSTER_ID: other", "ce");
 }
 
 #[test]

@@ -9,7 +9,8 @@ use reef_config::{IntOrString, Labels, Object, Problem, istio, k8s, parse, proxy
 use crate::identity::{locality_label, overlaid};
 use crate::{
     Address, ExportTo, Interception, Locality, MeshSettings, NodeInfo, Pod, Protocol, Registry,
-    Resolution, Service, ServiceKey, ServicePort, TargetPort, TlsMode, Workload, WorkloadInstance,
+    Resolution, Service, ServiceKey, ServicePort, TargetPort, TlsMode, TrafficDistribution,
+    Workload, WorkloadInstance,
 };
 
 /// The label by which a pod tells that its proxy accepts mTLS.
@@ -73,6 +74,11 @@ pub(super) fn kubernetes_service(
         aliases: [].into(),
         external_name,
         local_traffic_only: spec.internal_traffic_policy.as_deref() == Some("Local"),
+        traffic_distribution: spec
+            .traffic_distribution
+            .as_deref()
+            .and_then(TrafficDistribution::parse)
+            .or_else(|| traffic_distribution(&object.meta.annotations)),
         publish_not_ready: spec.publish_not_ready_addresses,
         persistent_session: object
             .meta
@@ -83,6 +89,13 @@ pub(super) fn kubernetes_service(
         service_accounts: [].into(),
         all_endpoints_tls: false,
     }
+}
+
+/// What an annotation says of the preferred endpoints.
+pub(super) fn traffic_distribution(annotations: &Labels) -> Option<TrafficDistribution> {
+    annotations
+        .get(TrafficDistribution::ANNOTATION)
+        .and_then(|text| TrafficDistribution::parse(text))
 }
 
 fn kubernetes_port(port: &k8s::ServicePort) -> ServicePort {
@@ -165,6 +178,7 @@ pub(super) fn service_entry(
         aliases: [].into(),
         external_name: None,
         local_traffic_only: false,
+        traffic_distribution: traffic_distribution(&object.meta.annotations),
         publish_not_ready: false,
         persistent_session: object
             .meta

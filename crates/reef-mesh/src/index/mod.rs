@@ -163,7 +163,7 @@ impl MeshIndex {
         if marks.all {
             self.mark_all(&mut marks);
         }
-        self.link_namespaces(&mut next, &marks, &mut report);
+        self.link_namespaces(&mut next, &mut marks, &mut report);
         self.link_nodes(&mut next, &mut marks, &mut report);
         self.link_pods(&mut next, &mut marks, &mut report);
         self.link_entries(&mut next, &mut marks, &mut report);
@@ -305,7 +305,12 @@ impl MeshIndex {
         }
     }
 
-    fn link_namespaces(&self, next: &mut MeshSnapshot, marks: &Marks, report: &mut ChangeReport) {
+    fn link_namespaces(
+        &self,
+        next: &mut MeshSnapshot,
+        marks: &mut Marks,
+        report: &mut ChangeReport,
+    ) {
         for namespace in &marks.namespaces {
             let object = Kind::Namespace;
             let found = self.objects.of_kind(object, namespace);
@@ -322,6 +327,15 @@ impl MeshIndex {
                 continue;
             }
             report.namespaces.insert(namespace.clone());
+            let distribution = |info: Option<&Arc<NamespaceInfo>>| {
+                info.and_then(|info| convert::traffic_distribution(&info.annotations))
+            };
+            if distribution(info.as_ref()) != distribution(next.namespaces.get(namespace)) {
+                let services = next.services_of_namespace(namespace);
+                marks
+                    .services
+                    .extend(services.map(|service| service.key.clone()));
+            }
             match info {
                 Some(info) => next.namespaces.insert_mut(namespace.clone(), info),
                 None => {

@@ -121,7 +121,8 @@ impl MeshIndex {
             (Some(old), false) => Some((**old).clone()),
             _ => object
                 .as_ref()
-                .and_then(|object| declared_as(object, key, &next.settings)),
+                .and_then(|object| declared_as(object, key, &next.settings))
+                .map(|service| with_namespace(service, next)),
         };
         let (Some(object), Some(mut service)) = (object, base) else {
             self.objects.refer(key, BTreeSet::new());
@@ -216,6 +217,15 @@ fn declared_as(object: &Object, key: &ServiceKey, settings: &MeshSettings) -> Op
         )),
         _ => None,
     }
+}
+
+/// Adds what the namespace says where the service says nothing.
+fn with_namespace(mut service: Service, next: &MeshSnapshot) -> Service {
+    service.traffic_distribution = service.traffic_distribution.or_else(|| {
+        let namespace = next.namespaces.get(&service.key.namespace)?;
+        convert::traffic_distribution(&namespace.annotations)
+    });
+    service
 }
 
 /// Sets the facts that follow from endpoints.
