@@ -24,6 +24,13 @@ impl MeshSnapshot {
             .map(|(namespace, services)| (namespace, services.iter().collect()))
             .collect();
         section(out, "services by namespace", &namespaces);
+        map(out, "services by selector", &self.selecting);
+        let addressed: BTreeMap<_, Vec<_>> = self
+            .addressed
+            .iter()
+            .map(|(namespace, services)| (namespace, services.iter().collect()))
+            .collect();
+        section(out, "services by address", &addressed);
         map(out, "endpoints", &self.endpoints);
         map(out, "pods", &self.pods);
         map(out, "pods by ip", &self.pods_by_ip);

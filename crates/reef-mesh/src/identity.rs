@@ -121,6 +121,22 @@ impl ProxyIdentity {
         self.metadata.text(key)
     }
 
+    /// The first address others can route to, to which a `Sidecar`'s ingress listeners are bound
+    /// unless they name one.
+    #[must_use]
+    pub fn routable_ip(&self) -> Option<IpAddr> {
+        let routable = |ip: &&IpAddr| match ip {
+            IpAddr::V4(ip) => !ip.is_link_local() && !ip.is_broadcast(),
+            IpAddr::V6(ip) => !ip.is_unicast_link_local(),
+        };
+        let never = |ip: &IpAddr| ip.is_unspecified() || ip.is_loopback() || ip.is_multicast();
+        self.ips
+            .iter()
+            .filter(routable)
+            .find(|ip| !never(ip))
+            .copied()
+    }
+
     /// True if a metadata key is `true` or `"true"`.
     #[must_use]
     pub fn flag(&self, key: &str) -> bool {

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use reef_config::istio;
 use reef_config::names::{Hostname, Namespace};
+use reef_config::{Labels, istio};
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
 use crate::{
@@ -31,6 +31,9 @@ pub(crate) fn empty<K: Eq + std::hash::Hash, V>() -> Map<K, V> {
     HashTrieMapSync::new_with_hasher_and_degree_and_ptr_kind(FixedState::default(), TRIE_DEGREE)
 }
 
+/// Namespace and one label of a selector.
+pub(crate) type SelectorPlace = (Namespace, Arc<str>, Arc<str>);
+
 /// An immutable view of the mesh. Cloning it shares everything.
 #[derive(Debug, Clone)]
 pub struct MeshSnapshot {
@@ -38,6 +41,10 @@ pub struct MeshSnapshot {
     pub(crate) by_host: Map<Hostname, Arc<[Arc<Service>]>>,
     pub(crate) by_order: Ordered<ServiceOrder, Arc<Service>>,
     pub(crate) by_namespace: Map<Namespace, Ordered<ServiceOrder, Arc<Service>>>,
+    /// Kubernetes services with a selector, by namespace and one label of the selector.
+    pub(crate) selecting: Map<SelectorPlace, Arc<[Arc<Service>]>>,
+    /// Services that workloads serve by address: service entries, those without selector.
+    pub(crate) addressed: Map<Namespace, Ordered<ServiceOrder, Arc<Service>>>,
     pub(crate) endpoints: Map<ServiceKey, Arc<ServiceEndpoints>>,
     pub(crate) pods: Map<(Namespace, Arc<str>), Arc<Pod>>,
     pub(crate) pods_by_ip: Map<IpAddr, Arc<[Arc<Pod>]>>,
@@ -63,9 +70,9 @@ pub struct MeshSnapshot {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NamespaceInfo {
     /// Labels.
-    pub labels: reef_config::Labels,
+    pub labels: Labels,
     /// Annotations.
-    pub annotations: reef_config::Labels,
+    pub annotations: Labels,
 }
 
 impl Default for MeshSnapshot {
@@ -119,6 +126,8 @@ impl MeshSnapshot {
             by_host: empty(),
             by_order: Ordered::new_sync(),
             by_namespace: empty(),
+            selecting: empty(),
+            addressed: empty(),
             endpoints: empty(),
             pods: empty(),
             pods_by_ip: empty(),
@@ -219,6 +228,34 @@ impl MeshSnapshot {
     #[must_use]
     pub fn workload_entry_by_ip(&self, ip: IpAddr) -> Option<&Arc<WorkloadInstance>> {
         self.workload_entries.get(&ip).and_then(|list| list.first())
+    }
+
+    /// The `WorkloadEntry` object with this address, one of `namespace` if there are several.
+    pub(crate) fn workload_entry_at(
+        &self,
+        ip: IpAddr,
+        namespace: &Namespace,
+    ) -> Option<&Arc<WorkloadInstance>> {
+        let list = self.workload_entries.get(&ip)?;
+        list.iter()
+            .find(|entry| entry.namespace == *namespace)
+            .or_else(|| list.first())
+    }
+
+    /// Kubernetes services of a namespace whose selector is not empty and selects `labels`.
+    pub(crate) fn services_selecting(
+        &self,
+        namespace: &Namespace,
+        labels: &Labels,
+    ) -> impl Iterator<Item = &Arc<Service>> {
+        labels
+            .iter()
+            .filter_map(move |(key, value)| {
+                self.selecting
+                    .get(&(namespace.clone(), key.clone(), value.clone()))
+            })
+            .flat_map(|list| list.iter())
+            .filter(move |service| service.selector.selects(labels))
     }
 
     /// `VirtualService`s that clients in `namespace` may use and that are bound to `mesh`:

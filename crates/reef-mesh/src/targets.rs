@@ -8,7 +8,7 @@ use reef_config::Labels;
 
 use crate::{
     MeshSnapshot, Pod, Protocol, ProxyIdentity, Registry, Resolution, Service, ServicePort,
-    TargetPort,
+    TargetPort, WorkloadInstance,
 };
 
 /// One port of a service that a proxy's workload serves.
@@ -34,14 +34,19 @@ impl MeshSnapshot {
     /// Returns the service ports the proxy's workload serves, oldest service first, so that the
     /// oldest wins where two claim one port.
     ///
-    /// Readiness does not matter. Costs a walk over the services of the proxy's namespace.
+    /// Readiness does not matter. Costs a lookup per label, and a walk over the services of the
+    /// proxy's namespace that are found by address: entries and those without selector.
     #[must_use]
     pub fn service_targets(&self, proxy: &ProxyIdentity) -> Vec<ServiceTarget> {
-        let mut found = self.targets_by_workload_entry(proxy);
-        if found.is_empty() {
-            found = self.targets_by_selector(proxy);
-        }
-        if found.is_empty() {
+        let entry = proxy
+            .ips
+            .first()
+            .and_then(|ip| self.workload_entry_at(*ip, &proxy.namespace));
+        let mut found = match entry {
+            Some(entry) => self.targets_of_entry(entry),
+            None => self.targets_by_selector(proxy),
+        };
+        if entry.is_none() && found.is_empty() {
             found = self.targets_by_address(proxy, Registry::Kubernetes);
         }
         found.extend(self.targets_by_address(proxy, Registry::ServiceEntry));
@@ -60,23 +65,11 @@ impl MeshSnapshot {
         found
     }
 
-    /// Kubernetes services that select the workload entry at the proxy's first address.
-    fn targets_by_workload_entry(&self, proxy: &ProxyIdentity) -> Vec<ServiceTarget> {
-        let Some(entry) = proxy
-            .ips
-            .first()
-            .and_then(|ip| self.workload_entry_by_ip(*ip))
-        else {
-            return Vec::new();
-        };
+    /// Kubernetes services that select a workload entry.
+    fn targets_of_entry(&self, entry: &WorkloadInstance) -> Vec<ServiceTarget> {
         let services = self
-            .services_of_namespace(&entry.namespace)
-            .filter(|service| {
-                service.registry == Registry::Kubernetes
-                    && service.resolution == Resolution::ClientSide
-                    && !service.selector.is_empty()
-                    && service.selector.selects(&entry.labels)
-            });
+            .services_selecting(&entry.namespace, &entry.labels)
+            .filter(|service| service.resolution == Resolution::ClientSide);
         let mut found = Vec::new();
         for service in services {
             push_ports(&mut found, service, false, |port| {
@@ -95,12 +88,9 @@ impl MeshSnapshot {
         let pod = proxy.pod.as_deref();
         let labels: &Labels = pod.map_or(&proxy.labels, |pod| &pod.labels);
         let namespace = pod.map_or(&proxy.namespace, |pod| &pod.namespace);
-        let services = self.services_of_namespace(namespace).filter(|service| {
-            service.registry == Registry::Kubernetes
-                && !service.selector.is_empty()
-                && service.resolution != Resolution::Alias
-                && service.selector.selects(labels)
-        });
+        let services = self
+            .services_selecting(namespace, labels)
+            .filter(|service| service.resolution != Resolution::Alias);
         let mut found = Vec::new();
         for service in services {
             push_ports(&mut found, service, true, |port| match &port.target {
@@ -119,12 +109,11 @@ impl MeshSnapshot {
             return Vec::new();
         };
         let services = self
-            .services_of_namespace(&proxy.namespace)
-            .filter(|service| {
-                service.registry == registry
-                    && (registry == Registry::ServiceEntry
-                        || (service.selector.is_empty() && service.resolution != Resolution::Alias))
-            });
+            .addressed
+            .get(&proxy.namespace)
+            .into_iter()
+            .flat_map(|services| services.values())
+            .filter(|service| service.registry == registry);
         let mut found = Vec::new();
         for service in services {
             let Some(endpoints) = self.endpoints(&service.key) else {

@@ -83,6 +83,9 @@ api_structs! {
         /// Service account.
         #[serde(deserialize_with = "interned_option")]
         pub service_account: Option<Arc<str>>,
+        /// Condition `Healthy` of its own `status`, if there.
+        #[serde(skip)]
+        pub healthy: Option<bool>,
     }
 
     /// A `WorkloadGroup`.

@@ -234,7 +234,11 @@ impl<'a> Content<'a> {
                     .map(|s| *s);
                 Spec::ServiceEntry(entry)
             }
-            Kind::WorkloadEntry => Spec::WorkloadEntry(self.inner("spec")?),
+            Kind::WorkloadEntry => {
+                let mut entry: Box<crate::istio::WorkloadEntry> = self.inner("spec")?;
+                entry.healthy = self.condition("Healthy");
+                Spec::WorkloadEntry(entry)
+            }
             Kind::WorkloadGroup => Spec::WorkloadGroup(self.inner("spec")?),
             Kind::Sidecar => Spec::Sidecar(self.inner("spec")?),
             Kind::VirtualService => Spec::VirtualService(self.inner("spec")?),
@@ -247,6 +251,18 @@ impl<'a> Content<'a> {
             Kind::Telemetry => Spec::Telemetry(self.inner("spec")?),
             Kind::ProxyConfig => Spec::ProxyConfig(self.inner("spec")?),
         })
+    }
+
+    /// Whether a condition of the object's status is `True`, if it is there.
+    fn condition(&self, name: &str) -> Option<bool> {
+        let Node::List(conditions) = self.root.field("status")?.field("conditions")? else {
+            return None;
+        };
+        let text = |node: &'a Node<'a>, key| node.field(key).and_then(Node::text);
+        let found = conditions
+            .iter()
+            .find(|condition| text(condition, "type") == Some(name))?;
+        Some(text(found, "status") == Some("True"))
     }
 
     /// The whole object as one struct, as Kubernetes kinds are.

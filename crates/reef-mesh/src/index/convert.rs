@@ -15,10 +15,12 @@ use crate::{
 
 /// The label by which a pod tells that its proxy accepts mTLS.
 const TLS_MODE_LABEL: &str = "security.istio.io/tlsMode";
+/// The annotation of workload entries whose health an agent tells.
+const HEALTH_CHECK_ANNOTATION: &str = "proxy.istio.io/health-checks-enabled";
 /// The annotation by which a pod tells how traffic gets into its proxy.
 const INTERCEPTION_ANNOTATION: &str = "sidecar.istio.io/interceptionMode";
 /// The label that names a workload's network.
-const NETWORK_LABEL: &str = "topology.istio.io/network";
+pub(crate) const NETWORK_LABEL: &str = "topology.istio.io/network";
 
 /// The service a Kubernetes `Service` declares, without derived facts.
 pub(super) fn kubernetes_service(
@@ -204,11 +206,12 @@ fn entry_port(port: &istio::ServiceEntryPort) -> ServicePort {
     }
 }
 
-/// A pod; `node` is the one it runs on, if known.
+/// A pod; `node` is the one it runs on, if known, `network` that of pods that name none.
 pub(super) fn pod(
     object: &Object,
     pod: &k8s::Pod,
     node: Option<&NodeInfo>,
+    network: &Arc<str>,
     settings: &MeshSettings,
 ) -> Pod {
     let labels = &object.meta.labels;
@@ -244,7 +247,7 @@ pub(super) fn pod(
         node: pod.spec.node_name.clone(),
         service_account: Arc::from(account),
         locality,
-        network: labels.get(NETWORK_LABEL).cloned().unwrap_or_default(),
+        network: labels.get(NETWORK_LABEL).unwrap_or(network).clone(),
         tls_mode: tls_mode(labels).unwrap_or(TlsMode::Disabled),
         ports: ports.collect(),
         finished: matches!(
@@ -382,6 +385,16 @@ pub(super) fn entry_account(
     account
         .map(|account| settings.spiffe_id(namespace, account).into())
         .unwrap_or_default()
+}
+
+/// True if a workload entry may be used: one whose health is checked must be healthy.
+pub(super) fn is_usable(object: &Object, entry: &istio::WorkloadEntry) -> bool {
+    let checked = object
+        .meta
+        .annotations
+        .get(HEALTH_CHECK_ANNOTATION)
+        .is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    !checked || entry.healthy == Some(true)
 }
 
 /// A `WorkloadEntry` object.

@@ -27,6 +27,8 @@ pub(super) struct Linked {
 pub(super) struct Shared {
     localities: HashMap<Arc<str>, Arc<Locality>, foldhash::fast::FixedState>,
     empty: Arc<Locality>,
+    /// Network of Kubernetes endpoints that name none.
+    pub(super) network: Arc<str>,
 }
 
 impl Shared {
@@ -148,7 +150,7 @@ fn of_kubernetes(
                     tls_mode: TlsMode::Disabled,
                     locality: shared.empty.clone(),
                     node: at.node.clone(),
-                    network: Arc::default(),
+                    network: shared.network.clone(),
                     workload: plain.clone(),
                 },
             });

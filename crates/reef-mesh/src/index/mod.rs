@@ -164,6 +164,7 @@ impl MeshIndex {
             self.mark_all(&mut marks);
         }
         self.link_namespaces(&mut next, &mut marks, &mut report);
+        self.link_network(&next, &mut marks);
         self.link_nodes(&mut next, &mut marks, &mut report);
         self.link_pods(&mut next, &mut marks, &mut report);
         self.link_entries(&mut next, &mut marks, &mut report);
@@ -345,6 +346,20 @@ impl MeshIndex {
         }
     }
 
+    /// Finds the network of endpoints that name none: the one the root namespace's label names.
+    fn link_network(&mut self, next: &MeshSnapshot, marks: &mut Marks) {
+        let root = next.namespaces.get(&next.settings.root_namespace);
+        let network = root.and_then(|info| info.labels.get(convert::NETWORK_LABEL));
+        let network = network.cloned().unwrap_or_default();
+        if network == self.shared.network {
+            return;
+        }
+        self.shared.network = network;
+        let pods = self.objects.keys_of_kind(Kind::Pod).into_iter();
+        marks.pods.extend(pods.map(|key| (key.namespace, key.name)));
+        marks.endpoints.extend(self.objects.claimed());
+    }
+
     fn link_nodes(&self, next: &mut MeshSnapshot, marks: &mut Marks, report: &mut ChangeReport) {
         for name in &marks.nodes {
             let found = self.objects.of_kind(Kind::Node, &Namespace::default());
@@ -383,7 +398,9 @@ impl MeshIndex {
                             .as_ref()
                             .and_then(|name| next.nodes.get(name));
                         let node = node.map(|node| &**node);
-                        Some(Arc::new(convert::pod(object, spec, node, next.settings())))
+                        let network = &self.shared.network;
+                        let pod = convert::pod(object, spec, node, network, next.settings());
+                        Some(Arc::new(pod))
                     }
                     _ => None,
                 });
@@ -430,11 +447,9 @@ impl MeshIndex {
     ) {
         for key in &marks.entries {
             let new = self.objects.get(key).and_then(|object| match &object.spec {
-                Spec::WorkloadEntry(entry) => Some(Arc::new(convert::workload_entry(
-                    object,
-                    entry,
-                    next.settings(),
-                ))),
+                Spec::WorkloadEntry(entry) if convert::is_usable(object, entry) => Some(Arc::new(
+                    convert::workload_entry(object, entry, next.settings()),
+                )),
                 _ => None,
             });
             let old = self.objects.entry(key).cloned();

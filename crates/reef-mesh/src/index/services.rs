@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use reef_config::names::Hostname;
+use reef_config::names::{Hostname, Namespace};
 use reef_config::{Object, Spec};
 
 use super::{Marks, MeshIndex, convert, link, lost_claim, replace};
-use crate::snapshot::{Ordered, empty};
+use crate::snapshot::{Map, Ordered, SelectorPlace, empty};
 use crate::{
     ChangeReport, MeshSettings, MeshSnapshot, Registry, Resolution, Service, ServiceEndpoints,
-    ServiceKey, TlsMode,
+    ServiceKey, ServiceOrder, TlsMode,
 };
 
 impl MeshIndex {
@@ -286,6 +286,49 @@ fn mark_targets(
     }
 }
 
+/// Where a service is found by the labels it selects: by the label with the longest value, because
+/// names of applications tell more apart than names of tools.
+fn selector_place(service: &Service) -> Option<SelectorPlace> {
+    if service.registry != Registry::Kubernetes {
+        return None;
+    }
+    let labels = service.selector.iter();
+    let (key, value) = labels.max_by_key(|(_, value)| value.len())?;
+    Some((service.key.namespace.clone(), key.clone(), value.clone()))
+}
+
+fn is_addressed(service: &Service) -> bool {
+    service.registry == Registry::ServiceEntry
+        || (service.selector.is_empty() && service.resolution != Resolution::Alias)
+}
+
+type ByNamespace = Map<Namespace, Ordered<ServiceOrder, Arc<Service>>>;
+
+fn insert_in(map: &mut ByNamespace, service: Arc<Service>) {
+    let (order, namespace) = (service.order(), service.key.namespace.clone());
+    match map.get_mut(&namespace) {
+        Some(services) => {
+            services.insert_mut(order, service);
+        }
+        None => {
+            let mut services = Ordered::new_sync();
+            services.insert_mut(order, service);
+            map.insert_mut(namespace, services);
+        }
+    }
+}
+
+fn remove_from(map: &mut ByNamespace, service: &Service) {
+    let namespace = &service.key.namespace;
+    let emptied = map.get_mut(namespace).is_some_and(|services| {
+        services.remove_mut(&service.order());
+        services.is_empty()
+    });
+    if emptied {
+        map.remove_mut(namespace);
+    }
+}
+
 fn insert(next: &mut MeshSnapshot, service: Arc<Service>) {
     let order = service.order();
     let host = &service.key.hostname;
@@ -293,19 +336,18 @@ fn insert(next: &mut MeshSnapshot, service: Arc<Service>) {
     list.push(service.clone());
     list.sort_by(|a, b| a.key.cmp(&b.key));
     next.by_host.insert_mut(host.clone(), list.into());
-    next.by_order.insert_mut(order.clone(), service.clone());
-    let namespace = &service.key.namespace;
-    match next.by_namespace.get_mut(namespace) {
-        Some(services) => {
-            services.insert_mut(order, service);
-        }
-        None => {
-            let mut services = Ordered::new_sync();
-            let namespace = namespace.clone();
-            services.insert_mut(order, service);
-            next.by_namespace.insert_mut(namespace, services);
-        }
+    next.by_order.insert_mut(order, service.clone());
+    if let Some(place) = selector_place(&service) {
+        let list = next.selecting.get(&place);
+        let mut list = list.map(|list| list.to_vec()).unwrap_or_default();
+        list.push(service.clone());
+        list.sort_by(|a, b| a.key.cmp(&b.key));
+        next.selecting.insert_mut(place, list.into());
     }
+    if is_addressed(&service) {
+        insert_in(&mut next.addressed, service.clone());
+    }
+    insert_in(&mut next.by_namespace, service);
 }
 
 fn remove_service(next: &mut MeshSnapshot, old: &Service) {
@@ -322,17 +364,20 @@ fn remove_service(next: &mut MeshSnapshot, old: &Service) {
         next.by_host.insert_mut(host.clone(), rest.into());
     }
     next.by_order.remove_mut(&order);
-    let namespace = &old.key.namespace;
-    let emptied = next
-        .by_namespace
-        .get_mut(namespace)
-        .is_some_and(|services| {
-            services.remove_mut(&order);
-            services.is_empty()
-        });
-    if emptied {
-        next.by_namespace.remove_mut(namespace);
+    if let Some(place) = selector_place(old) {
+        let list = next.selecting.get(&place).into_iter();
+        let list = list.flat_map(|list| list.iter());
+        let rest: Vec<Arc<Service>> = list.filter(|s| s.key != old.key).cloned().collect();
+        if rest.is_empty() {
+            next.selecting.remove_mut(&place);
+        } else {
+            next.selecting.insert_mut(place, rest.into());
+        }
     }
+    if is_addressed(old) {
+        remove_from(&mut next.addressed, old);
+    }
+    remove_from(&mut next.by_namespace, old);
     if next.by_host.is_empty() {
         // Gives the memory of a mesh that is gone back.
         next.by_host = empty();

@@ -48,7 +48,12 @@ pub(crate) fn resolve<'a>(
                 .http
                 .iter()
                 .for_each(|inner| collect_http(inner, &mut reached));
-            destinations.extend(reached);
+            let clients = source_namespaces(route);
+            destinations.extend(
+                reached
+                    .into_iter()
+                    .filter_map(|to| narrowed(to, clients.as_deref())),
+            );
         }
         delegates.push(key);
     }
@@ -140,7 +145,8 @@ fn qualify_gateways(gateways: &mut [String], own: &Namespace) {
     }
 }
 
-fn collect_http(route: &HttpRoute, into: &mut BTreeSet<Destination>) {
+/// The client namespaces a route is for, if every condition of it names one.
+fn source_namespaces(route: &HttpRoute) -> Option<Box<[Namespace]>> {
     let sources: Option<BTreeSet<Namespace>> = route
         .matches
         .iter()
@@ -151,9 +157,32 @@ fn collect_http(route: &HttpRoute, into: &mut BTreeSet<Destination>) {
                 .map(Namespace::from)
         })
         .collect();
-    let only_from: Option<Box<[Namespace]>> = sources
+    sources
         .filter(|all| !all.is_empty())
-        .map(|all| all.into_iter().collect());
+        .map(|all| all.into_iter().collect())
+}
+
+/// A destination of a delegate, for the clients the root's route is for; `None` if no client may
+/// be meant by both.
+fn narrowed(mut to: Destination, clients: Option<&[Namespace]>) -> Option<Destination> {
+    let Some(clients) = clients else {
+        return Some(to);
+    };
+    let both: Box<[Namespace]> = match &to.only_from {
+        None => clients.into(),
+        Some(theirs) => theirs
+            .iter()
+            .filter(|ns| clients.contains(ns))
+            .cloned()
+            .collect(),
+    };
+    let meant = !both.is_empty();
+    to.only_from = Some(both);
+    meant.then_some(to)
+}
+
+fn collect_http(route: &HttpRoute, into: &mut BTreeSet<Destination>) {
+    let only_from = source_namespaces(route);
     let all = route
         .route
         .iter()

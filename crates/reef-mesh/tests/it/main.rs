@@ -1,9 +1,12 @@
 //! Integration tests of the mesh index: YAML in, snapshots out.
 #![allow(missing_docs, reason = "test code")]
 
+mod identity;
 mod index;
 mod prop_order;
+mod protocols;
 mod proxy;
 mod security;
 mod settings;
 mod support;
+mod targets;
