@@ -141,6 +141,8 @@ impl FromStr for Locality {
 pub enum InterceptionMode {
     /// By iptables REDIRECT.
     Redirect,
+    /// By iptables TPROXY.
+    Tproxy,
     /// Not at all: applications address the proxy's ports.
     None,
 }
@@ -149,6 +151,7 @@ impl InterceptionMode {
     fn as_str(self) -> &'static str {
         match self {
             Self::Redirect => "REDIRECT",
+            Self::Tproxy => "TPROXY",
             Self::None => "NONE",
         }
     }

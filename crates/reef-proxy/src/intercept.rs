@@ -2,10 +2,12 @@
 //!
 //! What to write is a pure function of [`InterceptOptions`] and of what is there already
 //! ([`install_input`], [`remove_input`]); [`install`] and [`remove`] only run the programs. Rules
-//! live in chains of our own, four of them in the `nat` table, and nothing else is touched.
+//! live in chains of our own, four of them in the `nat` table and, for TPROXY, two in `mangle`; with
+//! TPROXY a routing rule and a routing table are ours too. Nothing else is touched.
 
 mod annotations;
 mod rules;
+mod transparent;
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -14,10 +16,13 @@ use std::process::{Command, Stdio};
 use std::str::FromStr;
 
 pub use rules::{install_input, remove_input};
+pub use transparent::route_commands;
 
 /// What to lead through the proxy and what not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InterceptOptions {
+    /// By which means inbound connections are taken.
+    pub mode: InterceptMode,
     /// Port that takes what the application sends; default 15001.
     pub outbound_port: u16,
     /// Port that takes what is sent to the application; default 15006.
@@ -43,6 +48,7 @@ pub struct InterceptOptions {
 impl Default for InterceptOptions {
     fn default() -> Self {
         Self {
+            mode: InterceptMode::Redirect,
             outbound_port: 15001,
             inbound_port: 15006,
             proxy: ProxySockets::Owner {
@@ -58,6 +64,16 @@ impl Default for InterceptOptions {
             exclude_interfaces: BTreeSet::new(),
         }
     }
+}
+
+/// By which means inbound connections are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InterceptMode {
+    /// REDIRECT: the application sees connections from loopback.
+    Redirect,
+    /// TPROXY: the application sees the client's address. Envoy needs `CAP_NET_ADMIN`, and a mark
+    /// in [`ProxySockets::Mark`] must be another than 1337, which TPROXY itself uses.
+    Tproxy,
 }
 
 /// How the proxy's own connections are told from the application's.
@@ -190,6 +206,10 @@ pub fn install(options: &InterceptOptions, families: &[Family]) -> Result<(), In
     for family in families {
         let present = save(*family)?;
         restore(*family, &install_input(options, *family, &present))?;
+        forget_routes(*family);
+        for command in route_commands(options, *family) {
+            ip(&command)?;
+        }
     }
     Ok(())
 }
@@ -202,15 +222,36 @@ pub fn remove(families: &[Family]) -> Result<(), InterceptError> {
     for family in families {
         let present = save(*family)?;
         restore(*family, &remove_input(&present))?;
+        forget_routes(*family);
     }
     Ok(())
 }
 
-/// Reads the rules of the `nat` table.
+/// Removes routes of TPROXY. Where there are none, or no `ip` either, that is as well.
+fn forget_routes(family: Family) {
+    for command in transparent::route_removals(family) {
+        ip(&command).unwrap_or_default();
+    }
+}
+
+fn ip(arguments: &[String]) -> Result<(), InterceptError> {
+    let program = format!("ip {}", arguments.join(" "));
+    let output = Command::new("ip").args(arguments).output();
+    let output = output.map_err(|source| InterceptError::Run {
+        program: program.clone(),
+        source,
+    })?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(InterceptError::Refused { program, stderr });
+    }
+    Ok(())
+}
+
+/// Reads the rules of all tables.
 fn save(family: Family) -> Result<String, InterceptError> {
     let program = family.program("save");
     let output = Command::new(&program)
-        .args(["-t", "nat"])
         .output()
         .map_err(|source| InterceptError::Run {
             program: program.clone(),

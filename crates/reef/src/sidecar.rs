@@ -11,7 +11,7 @@ use reef_proxy::bootstrap::{
     BootstrapOptions, DiscoveryAddress, InterceptionMode, Locality, PodPort, WorkloadCert, build,
 };
 use reef_proxy::intercept::{
-    Family, InterceptOptions, ProxySockets, install, install_input, remove,
+    Family, InterceptOptions, ProxySockets, install, install_input, remove, route_commands,
 };
 
 /// Settings of `reef bootstrap`.
@@ -92,6 +92,8 @@ pub struct BootstrapArgs {
 pub enum InterceptionArg {
     /// By iptables REDIRECT.
     Redirect,
+    /// By iptables TPROXY.
+    Tproxy,
     /// Not at all.
     None,
 }
@@ -169,6 +171,7 @@ pub fn bootstrap(args: &BootstrapArgs, out: &mut dyn Write) -> anyhow::Result<()
         locality: args.locality.clone().unwrap_or_default(),
         interception: match args.interception {
             InterceptionArg::Redirect => InterceptionMode::Redirect,
+            InterceptionArg::Tproxy => InterceptionMode::Tproxy,
             InterceptionArg::None => InterceptionMode::None,
         },
         workload_cert: match &args.sds_socket {
@@ -219,6 +222,9 @@ pub fn intercept(args: &InterceptArgs, out: &mut dyn Write) -> anyhow::Result<()
             if args.dry_run {
                 for family in families {
                     out.write_all(install_input(&options, *family, "").as_bytes())?;
+                    for command in route_commands(&options, *family) {
+                        writeln!(out, "# ip {}", command.join(" "))?;
+                    }
                 }
                 return Ok(());
             }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Cidr, InterceptError, InterceptOptions, Ports, Ranges};
+use super::{Cidr, InterceptError, InterceptMode, InterceptOptions, Ports, Ranges};
 
 const MODE: &str = "sidecar.istio.io/interceptionMode";
 const INCLUDE_RANGES: &str = "traffic.sidecar.istio.io/includeOutboundIPRanges";
@@ -17,20 +17,23 @@ impl InterceptOptions {
     /// Reads the annotations of a pod over the defaults. `None`: the pod wants no interception.
     ///
     /// # Errors
-    /// [`InterceptError::Annotation`] and [`InterceptError::Cidr`] for values that cannot be read,
-    /// and for interception mode `TPROXY`, which is not there yet.
+    /// [`InterceptError::Annotation`] and [`InterceptError::Cidr`] for values that cannot be read.
     pub fn from_annotations(
         annotations: &BTreeMap<String, String>,
     ) -> Result<Option<Self>, InterceptError> {
         let text = |name: &str| annotations.get(name).map(|value| value.trim());
-        match text(MODE) {
-            None | Some("" | "REDIRECT") => {}
+        let mode = match text(MODE) {
+            None | Some("" | "REDIRECT") => InterceptMode::Redirect,
+            Some("TPROXY") => InterceptMode::Tproxy,
             Some("NONE") => return Ok(None),
             Some(other) => {
-                return Err(bad(MODE, other, "is not REDIRECT or NONE"));
+                return Err(bad(MODE, other, "is not REDIRECT, TPROXY or NONE"));
             }
-        }
-        let mut options = Self::default();
+        };
+        let mut options = Self {
+            mode,
+            ..Self::default()
+        };
         match text(INCLUDE_RANGES) {
             None | Some("*") => {}
             Some(list) => options.include_outbound = Ranges::Only(ranges(list)?),

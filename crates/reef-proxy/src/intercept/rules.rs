@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::{Cidr, Family, InterceptOptions, Ports, ProxySockets, Ranges};
+use super::{
+    Cidr, Family, InterceptMode, InterceptOptions, Ports, ProxySockets, Ranges, transparent,
+};
 
 const INBOUND: &str = "REEF_INBOUND";
 const IN_REDIRECT: &str = "REEF_IN_REDIRECT";
@@ -18,55 +20,41 @@ const JUMPS: [&str; 2] = [
 ];
 
 /// Ports of the proxy itself, never led through it: health, readiness, Prometheus.
-const PROXY_PORTS: [u16; 3] = [15020, 15021, 15090];
+pub(super) const PROXY_PORTS: [u16; 3] = [15020, 15021, 15090];
 
 /// Tunnelled traffic has its own port and arrives there directly.
-const HBONE_PORT: u16 = 15008;
+pub(super) const HBONE_PORT: u16 = 15008;
 
 /// Builds the input that installs the rules. `present`: what `iptables-save` prints now, so that
 /// installing twice gives the same rules as installing once.
 pub fn install_input(options: &InterceptOptions, family: Family, present: &str) -> String {
-    let mut input = Input::new();
-    for chain in CHAINS {
-        // With --noflush a declared chain is emptied, or made.
-        input.line(&format!(":{chain} - [0:0]"));
-    }
-    input.remove_jumps(present);
+    let mut input = Input::new("nat");
+    input.make_chains(&CHAINS);
+    input.remove_jumps(&JUMPS, present);
     for interface in &options.exclude_interfaces {
         input.rule(INBOUND, &format!("-i {interface} -j RETURN"));
         input.rule(OUTPUT, &format!("-o {interface} -j RETURN"));
     }
     inbound(&mut input, options);
     outbound(&mut input, options, family);
-    for jump in JUMPS {
-        input.line(&format!("-A {jump}"));
-    }
-    input.end()
+    input.add_jumps(&JUMPS);
+    input.end() + &transparent::install_input(options, present)
 }
 
 /// Builds the input that removes whatever [`install_input`] made and `present` still has.
 pub fn remove_input(present: &str) -> String {
-    let mut input = Input::new();
-    input.remove_jumps(present);
-    let here: Vec<&str> = CHAINS
-        .into_iter()
-        .filter(|chain| {
-            let head = format!(":{chain} ");
-            present.lines().any(|line| line.starts_with(&head))
-        })
-        .collect();
-    for chain in &here {
-        input.line(&format!("-F {chain}"));
-    }
-    for chain in &here {
-        input.line(&format!("-X {chain}"));
-    }
-    input.end()
+    let mut input = Input::new("nat");
+    input.remove_jumps(&JUMPS, present);
+    input.remove_chains(&CHAINS, present);
+    input.end() + &transparent::remove_input(present)
 }
 
 fn inbound(input: &mut Input, options: &InterceptOptions) {
     let to = options.inbound_port;
     input.rule(IN_REDIRECT, &format!("-p tcp -j REDIRECT --to-ports {to}"));
+    if options.mode == InterceptMode::Tproxy {
+        return;
+    }
     input.rule(INBOUND, &port_rule(HBONE_PORT, "RETURN"));
     let mut excluded: BTreeSet<u16> = PROXY_PORTS.into();
     excluded.extend(&options.exclude_inbound_ports);
@@ -91,7 +79,16 @@ fn outbound(input: &mut Input, options: &InterceptOptions, family: Family) {
     };
     let to = options.outbound_port;
     input.rule(REDIRECT, &format!("-p tcp -j REDIRECT --to-ports {to}"));
-    input.rule(OUTPUT, &format!("-s {delivery} -o lo -j RETURN"));
+    match options.mode {
+        InterceptMode::Redirect => {
+            input.rule(OUTPUT, &format!("-s {delivery} -o lo -j RETURN"));
+        }
+        // What Envoy hands to its own application has the client's address, and a mark.
+        InterceptMode::Tproxy => {
+            let mark = transparent::MARK;
+            input.rule(OUTPUT, &format!("-o lo -m mark --mark {mark} -j RETURN"));
+        }
+    }
     for (proxy, other) in matches(&options.proxy) {
         // The proxy calls its own pod by the pod's address: the application must see that as
         // inbound traffic.
@@ -158,31 +155,55 @@ fn matches(proxy: &ProxySockets) -> Vec<(String, Option<String>)> {
     }
 }
 
-fn port_rule(port: u16, target: &str) -> String {
+pub(super) fn port_rule(port: u16, target: &str) -> String {
     format!("-p tcp -m tcp --dport {port} -j {target}")
 }
 
-/// Text under construction.
+/// Text under construction: the part of one table.
 #[derive(Debug)]
-struct Input(String);
+pub(super) struct Input {
+    table: &'static str,
+    text: String,
+}
 
 impl Input {
-    fn new() -> Self {
-        Self("*nat\n".to_owned())
+    pub(super) fn new(table: &'static str) -> Self {
+        Self {
+            table,
+            text: String::new(),
+        }
+    }
+
+    /// Whether nothing is to be done.
+    pub(super) fn is_empty(&self) -> bool {
+        self.text.is_empty()
     }
 
     fn line(&mut self, line: &str) {
-        self.0.push_str(line);
-        self.0.push('\n');
+        self.text.push_str(line);
+        self.text.push('\n');
     }
 
-    fn rule(&mut self, chain: &str, rule: &str) {
+    pub(super) fn rule(&mut self, chain: &str, rule: &str) {
         // Writing to a string cannot fail.
-        writeln!(self.0, "-A {chain} {rule}").unwrap_or_default();
+        writeln!(self.text, "-A {chain} {rule}").unwrap_or_default();
     }
 
-    fn remove_jumps(&mut self, present: &str) {
-        for jump in JUMPS {
+    /// With `--noflush` a declared chain is emptied, or made.
+    pub(super) fn make_chains(&mut self, chains: &[&str]) {
+        for chain in chains {
+            self.line(&format!(":{chain} - [0:0]"));
+        }
+    }
+
+    pub(super) fn add_jumps(&mut self, jumps: &[&str]) {
+        for jump in jumps {
+            self.line(&format!("-A {jump}"));
+        }
+    }
+
+    pub(super) fn remove_jumps(&mut self, jumps: &[&str], present: &str) {
+        for jump in jumps {
             let line = format!("-A {jump}");
             for _ in present.lines().filter(|present| present.trim() == line) {
                 self.line(&format!("-D {jump}"));
@@ -190,8 +211,20 @@ impl Input {
         }
     }
 
-    fn end(mut self) -> String {
-        self.line("COMMIT");
-        self.0
+    pub(super) fn remove_chains(&mut self, chains: &[&str], present: &str) {
+        let is_here = |chain: &&&str| {
+            let head = format!(":{chain} ");
+            present.lines().any(|line| line.starts_with(&head))
+        };
+        let here: Vec<&str> = chains.iter().filter(is_here).copied().collect();
+        for action in ["-F", "-X"] {
+            for chain in &here {
+                self.line(&format!("{action} {chain}"));
+            }
+        }
+    }
+
+    pub(super) fn end(self) -> String {
+        format!("*{}\n{}COMMIT\n", self.table, self.text)
     }
 }

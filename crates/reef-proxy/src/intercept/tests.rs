@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Cidr, Family, InterceptError, InterceptOptions, Ports, ProxySockets, Ranges, install_input,
-    remove_input,
+    remove_input, route_commands,
 };
 
 fn rules_of(options: &InterceptOptions, family: Family, chain: &str) -> Vec<String> {
@@ -121,8 +121,8 @@ fn no_interception_is_an_answer_and_an_unreadable_value_is_an_error() {
     let mode = "sidecar.istio.io/interceptionMode";
     assert_eq!(annotated(&[(mode, "NONE")]).unwrap(), None);
     assert_eq!(
-        annotated(&[(mode, "TPROXY")]).unwrap_err().to_string(),
-        "annotation sidecar.istio.io/interceptionMode: \"TPROXY\" is not REDIRECT or NONE"
+        annotated(&[(mode, "OTHER")]).unwrap_err().to_string(),
+        "annotation sidecar.istio.io/interceptionMode: \"OTHER\" is not REDIRECT, TPROXY or NONE"
     );
     let port = "traffic.sidecar.istio.io/excludeInboundPorts";
     assert!(annotated(&[(port, "80,http")]).is_err());
@@ -141,4 +141,35 @@ fn a_marked_proxy_is_told_by_its_mark() {
     assert!(rules.contains(&"-m mark --mark 1337 -j RETURN".to_owned()));
     assert!(rules.contains(&"-o lo -m mark ! --mark 1337 -j RETURN".to_owned()));
     assert!(!rules.iter().any(|rule| rule.contains("owner")));
+}
+
+#[test]
+fn tproxy_takes_inbound_connections_in_mangle_and_leaves_the_rest_as_it_is() {
+    let options = annotated(&[
+        ("sidecar.istio.io/interceptionMode", "TPROXY"),
+        ("traffic.sidecar.istio.io/excludeInboundPorts", "9000"),
+    ])
+    .unwrap()
+    .unwrap();
+    assert_eq!(rules_of(&options, Family::V4, "REEF_INBOUND"), [""; 0]);
+    let inbound = rules_of(&options, Family::V4, "REEF_TPROXY_IN");
+    assert!(inbound.contains(&"-p tcp -m tcp --dport 9000 -j RETURN".to_owned()));
+    assert_eq!(
+        inbound.last().unwrap(),
+        "-p tcp -j TPROXY --on-port 15006 --tproxy-mark 1337"
+    );
+    let output = rules_of(&options, Family::V4, "REEF_OUTPUT");
+    assert_eq!(output.last().unwrap(), "-j REEF_REDIRECT");
+    assert_eq!(
+        route_commands(&options, Family::V6)[0].join(" "),
+        "-6 rule add fwmark 1337 lookup 133"
+    );
+    assert!(route_commands(&InterceptOptions::default(), Family::V4).is_empty());
+    let present = "*mangle\n:REEF_TPROXY_IN - [0:0]\n\
+                   -A PREROUTING -p tcp -j REEF_TPROXY_IN\nCOMMIT\n";
+    assert_eq!(
+        remove_input(present),
+        "*nat\nCOMMIT\n*mangle\n-D PREROUTING -p tcp -j REEF_TPROXY_IN\n\
+         -F REEF_TPROXY_IN\n-X REEF_TPROXY_IN\nCOMMIT\n"
+    );
 }
