@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,8 +19,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 
 use crate::control;
@@ -28,16 +30,18 @@ use crate::control;
 pub struct AppOptions {
     /// What it calls itself.
     pub name: String,
-    /// Ports with HTTP.
-    pub http: Vec<u16>,
-    /// Ports with lines over TCP.
-    pub tcp: Vec<u16>,
+    /// Where HTTP is: a port, `address:port`, or a path.
+    pub http: Vec<String>,
+    /// Where lines over TCP are.
+    pub tcp: Vec<String>,
+    /// Where lines are after a greeting: the server speaks first.
+    pub banner: Vec<String>,
     /// Unix socket by which a test makes it call others.
     pub control: Option<PathBuf>,
 }
 
 impl AppOptions {
-    /// Reads `--name N --http PORT --tcp PORT --control PATH`.
+    /// Reads `--name N --http WHERE --tcp WHERE --banner WHERE --control PATH`.
     ///
     /// # Errors
     /// For anything else.
@@ -48,8 +52,9 @@ impl AppOptions {
             let value = args.next().with_context(|| format!("{flag}: no value"))?;
             match flag.as_str() {
                 "--name" => value.clone_into(&mut options.name),
-                "--http" => options.http.push(value.parse()?),
-                "--tcp" => options.tcp.push(value.parse()?),
+                "--http" => options.http.push(value.clone()),
+                "--tcp" => options.tcp.push(value.clone()),
+                "--banner" => options.banner.push(value.clone()),
                 "--control" => options.control = Some(value.into()),
                 other => anyhow::bail!("unknown flag {other}"),
             }
@@ -65,13 +70,17 @@ impl AppOptions {
 pub async fn run(options: AppOptions) -> Result<()> {
     let name: Arc<str> = options.name.into();
     let mut servers = JoinSet::new();
-    for port in options.http {
-        let listener = listen(port).await?;
+    for place in options.http {
+        let listener = Listener::open(&place).await?;
         servers.spawn(serve(listener, Arc::clone(&name), http_connection));
     }
-    for port in options.tcp {
-        let listener = listen(port).await?;
+    for place in options.tcp {
+        let listener = Listener::open(&place).await?;
         servers.spawn(serve(listener, Arc::clone(&name), tcp_connection));
+    }
+    for place in options.banner {
+        let listener = Listener::open(&place).await?;
+        servers.spawn(serve(listener, Arc::clone(&name), banner_connection));
     }
     if let Some(path) = options.control {
         servers.spawn(control::serve(path));
@@ -82,27 +91,74 @@ pub async fn run(options: AppOptions) -> Result<()> {
     Ok(())
 }
 
-async fn listen(port: u16) -> Result<TcpListener> {
-    TcpListener::bind(("0.0.0.0", port))
-        .await
-        .with_context(|| format!("cannot listen on port {port}"))
+/// A stream of either kind, and who is at its other end.
+struct Accepted {
+    stream: Box<dyn Stream>,
+    peer: String,
 }
 
-async fn serve<F, W>(listener: TcpListener, name: Arc<str>, connection: F) -> Result<()>
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    async fn open(place: &str) -> Result<Self> {
+        let context = || format!("cannot listen on {place}");
+        if place.starts_with('/') {
+            let listener = UnixListener::bind(place).with_context(context)?;
+            // The proxy is another user.
+            std::fs::set_permissions(place, Permissions::from_mode(0o777))?;
+            return Ok(Self::Unix(listener));
+        }
+        let bound = match place.parse::<u16>() {
+            // Both families, where the machine has both.
+            Ok(port) => match TcpListener::bind(("::", port)).await {
+                Ok(listener) => Ok(listener),
+                Err(_) => TcpListener::bind(("0.0.0.0", port)).await,
+            },
+            Err(_) => TcpListener::bind(place).await,
+        };
+        Ok(Self::Tcp(bound.with_context(context)?))
+    }
+
+    async fn accept(&self) -> Result<Accepted> {
+        Ok(match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Accepted {
+                    stream: Box::new(stream),
+                    peer: peer.ip().to_canonical().to_string(),
+                }
+            }
+            Self::Unix(listener) => Accepted {
+                stream: Box::new(listener.accept().await?.0),
+                peer: "unix".to_owned(),
+            },
+        })
+    }
+}
+
+async fn serve<F, W>(listener: Listener, name: Arc<str>, connection: F) -> Result<()>
 where
-    F: Fn(TcpStream, Arc<str>) -> W,
+    F: Fn(Accepted, Arc<str>) -> W,
     W: Future<Output = ()> + Send + 'static,
 {
     let mut open = JoinSet::new();
     loop {
-        let (stream, _) = listener.accept().await?;
-        open.spawn(connection(stream, Arc::clone(&name)));
+        let accepted = listener.accept().await?;
+        open.spawn(connection(accepted, Arc::clone(&name)));
         while open.try_join_next().is_some() {}
     }
 }
 
-async fn http_connection(stream: TcpStream, name: Arc<str>) {
-    let service = service_fn(move |request| answer(request, Arc::clone(&name)));
+async fn http_connection(accepted: Accepted, name: Arc<str>) {
+    let Accepted { stream, peer } = accepted;
+    let peer: Arc<str> = peer.into();
+    let service = service_fn(move |request| answer(request, Arc::clone(&name), Arc::clone(&peer)));
     // A broken connection is the client's to see.
     auto::Builder::new(TokioExecutor::new())
         .serve_connection(TokioIo::new(stream), service)
@@ -113,6 +169,7 @@ async fn http_connection(stream: TcpStream, name: Arc<str>) {
 async fn answer(
     request: Request<Incoming>,
     name: Arc<str>,
+    peer: Arc<str>,
 ) -> Result<Response<BoxBody<Bytes, Infallible>>, Infallible> {
     let headers: BTreeMap<&str, String> = request
         .headers()
@@ -130,6 +187,7 @@ async fn answer(
     let authority = request.uri().authority().map(ToString::to_string);
     let text = json!({
         "app": &*name,
+        "peer": &*peer,
         "host": authority.or_else(|| headers.get("host").cloned()),
         "path": request.uri().path(),
         "version": format!("{:?}", request.version()),
@@ -167,13 +225,25 @@ fn grpc_body(text: &str) -> BoxBody<Bytes, Infallible> {
         .boxed()
 }
 
-async fn tcp_connection(stream: TcpStream, name: Arc<str>) {
-    let (read, mut write) = stream.into_split();
-    let mut lines = BufReader::new(read).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        let text = format!("{name} {line}\n");
-        if write.write_all(text.as_bytes()).await.is_err() {
-            return;
-        }
+async fn tcp_connection(accepted: Accepted, name: Arc<str>) {
+    lines(accepted, name).await.unwrap_or_default();
+}
+
+/// Speaks first, as databases and mail servers do.
+async fn banner_connection(mut accepted: Accepted, name: Arc<str>) {
+    let text = format!("{name} is here\n");
+    if accepted.stream.write_all(text.as_bytes()).await.is_ok() {
+        lines(accepted, name).await.unwrap_or_default();
     }
+}
+
+async fn lines(accepted: Accepted, name: Arc<str>) -> std::io::Result<()> {
+    let Accepted { stream, peer } = accepted;
+    let (read, mut write) = tokio::io::split(stream);
+    let mut lines = BufReader::new(read).lines();
+    while let Some(line) = lines.next_line().await? {
+        let text = format!("{name} {line} from {peer}\n");
+        write.write_all(text.as_bytes()).await?;
+    }
+    Ok(())
 }

@@ -26,6 +26,8 @@ pub enum Protocol {
     Grpc,
     /// One line there, lines back.
     Tcp,
+    /// TCP where the server speaks first: waits for its line and says nothing.
+    Banner,
 }
 
 /// One call.
@@ -61,7 +63,7 @@ pub struct Answer {
 pub async fn perform(call: &Call) -> Result<Answer> {
     let work = async {
         match call.protocol {
-            Protocol::Tcp => tcp(call).await,
+            Protocol::Tcp | Protocol::Banner => tcp(call).await,
             Protocol::Http1 | Protocol::Http2 | Protocol::Grpc => http(call).await,
         }
     };
@@ -102,9 +104,10 @@ pub fn page(address: &str, path: &str) -> Result<String> {
 
 async fn tcp(call: &Call) -> Result<Answer> {
     let mut stream = TcpStream::connect(&call.address).await?;
-    stream
-        .write_all(format!("{}\n", call.path).as_bytes())
-        .await?;
+    if call.protocol == Protocol::Tcp {
+        let line = format!("{}\n", call.path);
+        stream.write_all(line.as_bytes()).await?;
+    }
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).await?;
     if line.is_empty() {

@@ -24,6 +24,8 @@ use crate::namespace::{self, Lifeline};
 
 /// Where the halves meet: logs, sockets, and the copy of the manifests that the demo edits.
 const WORK: &str = "REEF_DEMO_WORK";
+/// Below it: exists as soon as the mesh stays up only because of `--keep`.
+const KEPT: &str = "kept";
 /// The manifests, in the repository.
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/examples/demo");
 
@@ -79,13 +81,24 @@ async fn outside(keep: bool) -> Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let mut ended = tokio::task::spawn_blocking(move || child.wait());
     let status = tokio::select! {
-        status = &mut ended => status??,
-        _ = tokio::signal::ctrl_c() => stop(&mut lifeline, ended).await?,
-        _ = terminate.recv() => stop(&mut lifeline, ended).await?,
+        status = &mut ended => Some(status??),
+        _ = tokio::signal::ctrl_c() => None,
+        _ = terminate.recv() => None,
     };
-    drop(work);
-    if !status.success() {
+    if status.is_none() {
+        stop(&mut lifeline, ended).await?;
+    }
+    // Ending a mesh that was to be kept until now is no failure.
+    let done = match status {
+        Some(status) => status.success(),
+        None => work.path().join(KEPT).exists(),
+    };
+    work.close().context("cannot remove the work folder")?;
+    if !done {
         bail!("the demo ended early; everything it made is gone");
+    }
+    if status.is_none() {
+        eprintln!("everything the demo made is gone");
     }
     Ok(())
 }

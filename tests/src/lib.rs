@@ -12,6 +12,7 @@ pub mod app;
 pub mod call;
 pub mod control;
 pub mod demo;
+pub mod dns;
 pub mod manifest;
 pub mod mesh;
 pub mod namespace;

@@ -3,7 +3,7 @@
 //! Reads only what is needed to start processes; what the objects mean is Reef's to know.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -18,6 +18,8 @@ pub struct PodSpec {
     pub namespace: String,
     /// Its address.
     pub ip: Ipv4Addr,
+    /// Its second address, of the other family.
+    pub v6: Option<Ipv6Addr>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// Its annotations.
@@ -136,6 +138,7 @@ fn pod(object: &Value) -> Option<PodSpec> {
         name: text(&meta["name"]),
         namespace: text(&meta["namespace"]),
         ip,
+        v6: items(&object["status"]["podIPs"]).find_map(|item| text(&item["ip"]).parse().ok()),
         labels: strings(&meta["labels"]),
         annotations: strings(&meta["annotations"]),
         service_account: if account.is_empty() {

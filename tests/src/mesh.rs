@@ -7,22 +7,27 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use reef_proxy::bootstrap::{self, BootstrapOptions, PodPort};
-use reef_proxy::intercept::{InterceptOptions, ProxySockets};
 use serde_json::Value;
 
 use crate::call::{self, Answer, Call, Protocol};
 use crate::control;
 use crate::manifest::{Manifests, PodSpec};
-use crate::namespace::{Power, shell};
+use crate::namespace::{Power, run, shell};
 use crate::net::{HOST, PodNet, Running, make_bridge};
 
 /// Port of Reef's xDS.
 const XDS_PORT: u16 = 15010;
 /// Reef's monitoring address, inside the namespace.
 pub const MONITORING: &str = "127.0.0.1:15014";
-/// Mark of Envoy's sockets where there is no second user; also the user's id where there is.
+/// Envoy's user, where there is more than one.
 const PROXY_ID: u32 = 1337;
+/// Mark of Envoy's sockets where there is not; another than TPROXY's.
+const PROXY_MARK: u32 = 1339;
+
+/// Pod annotation of the tests: arguments of the app.
+const LISTEN: &str = "reef-testapp/listen";
+/// Istio's pod annotation for how connections get into the proxy.
+const INTERCEPTION: &str = "sidecar.istio.io/interceptionMode";
 
 /// One pod: its network, its app and, in the mesh, its Envoy.
 #[derive(Debug)]
@@ -44,6 +49,7 @@ pub struct Mesh {
     reef_arguments: Vec<String>,
     reef: Option<Running>,
     pods: BTreeMap<String, Pod>,
+    others: Vec<Running>,
 }
 
 impl Mesh {
@@ -63,6 +69,7 @@ impl Mesh {
             reef_arguments: Vec::new(),
             reef: None,
             pods: BTreeMap::new(),
+            others: Vec::new(),
         };
         mesh.start_reef()?;
         Ok(mesh)
@@ -122,13 +129,12 @@ impl Mesh {
     /// When its network or a process cannot be made.
     pub fn start_pod(&mut self, spec: &PodSpec) -> Result<()> {
         let net = PodNet::make(&spec.name, spec.ip)?;
-        let mut intercept =
-            InterceptOptions::from_annotations(&spec.annotations)?.unwrap_or_default();
-        if self.power == Power::User {
-            intercept.proxy = ProxySockets::Mark(PROXY_ID);
+        if let Some(v6) = spec.v6 {
+            net.add_v6(v6)?;
         }
-        net.intercept(&intercept)?;
-        let (app, control) = self.start_app(&net, &spec.name, &spec.name, &spec.ports)?;
+        self.intercept(&net, spec)?;
+        let listen = listen_arguments(spec, &self.work);
+        let (app, control) = self.start_app(&net, &spec.name, &spec.name, &listen)?;
         let envoy = self.start_envoy(&net, spec)?;
         let pod = Pod {
             net,
@@ -147,8 +153,11 @@ impl Mesh {
     /// When its network or the process cannot be made.
     pub fn start_outside(&mut self, name: &str, ip: Ipv4Addr, ports: &[u16]) -> Result<()> {
         let net = PodNet::make(name, ip)?;
-        let ports: Vec<(String, u16)> = ports.iter().map(|p| ("http".to_owned(), *p)).collect();
-        let (app, control) = self.start_app(&net, name, name, &ports)?;
+        let listen: Vec<String> = ports
+            .iter()
+            .flat_map(|port| ["--http".to_owned(), port.to_string()])
+            .collect();
+        let (app, control) = self.start_app(&net, name, name, &listen)?;
         let pod = Pod {
             net,
             ip,
@@ -165,46 +174,67 @@ impl Mesh {
         net: &PodNet,
         file: &str,
         name: &str,
-        ports: &[(String, u16)],
+        listen: &[String],
     ) -> Result<(Running, PathBuf)> {
         let control = self.work.join(format!("{file}.sock"));
         let testapp = program("reef-testapp", "REEF_TESTAPP_BIN")?;
         let mut command = net.command(&testapp.to_string_lossy());
         command.args(["--name", name, "--control"]).arg(&control);
-        for (port_name, port) in ports {
-            let kind = if port_name.starts_with("tcp") {
-                "--tcp"
-            } else {
-                "--http"
-            };
-            command.args([kind, &port.to_string()]);
-        }
+        command.args(listen);
         let app = Running::start(&mut command, self.work.join(format!("{file}.app.log")))?;
         Ok((app, control))
     }
 
-    fn start_envoy(&self, net: &PodNet, spec: &PodSpec) -> Result<Running> {
-        let discovery = format!("{HOST}:{XDS_PORT}").parse()?;
-        let mut options =
-            BootstrapOptions::new(&spec.name, &spec.namespace, spec.ip.into(), discovery);
-        options.labels.clone_from(&spec.labels);
-        options.annotations.clone_from(&spec.annotations);
-        options.service_account.clone_from(&spec.service_account);
-        options.node_name.clone_from(&spec.node);
-        options.pod_ports = spec
-            .ports
-            .iter()
-            .map(|(name, port)| PodPort {
-                name: Some(name.clone()),
-                container_port: *port,
-                protocol: "TCP".to_owned(),
-            })
-            .collect();
-        if self.power == Power::User {
-            options.socket_mark = Some(PROXY_ID);
+    /// Installs the rules the pod's annotations ask for, by the command a person would use.
+    fn intercept(&self, net: &PodNet, spec: &PodSpec) -> Result<()> {
+        let mut command = net.command(&program("reef", "REEF_BIN")?.to_string_lossy());
+        command.args(["intercept", "install"]);
+        for (key, value) in &spec.annotations {
+            command.args(["--annotation", &format!("{key}={value}")]);
         }
+        if self.power == Power::User {
+            command.args(["--mark", &PROXY_MARK.to_string()]);
+        }
+        run(&mut command).with_context(|| format!("pod {}", spec.name))
+    }
+
+    /// Writes the bootstrap by the command a person would use; returns where it is.
+    fn bootstrap(&self, spec: &PodSpec, mode: &str) -> Result<PathBuf> {
         let file = self.work.join(format!("{}.bootstrap.json", spec.name));
-        std::fs::write(&file, bootstrap::build(&options)?.to_string())?;
+        let ips: Vec<String> = std::iter::once(spec.ip.to_string())
+            .chain(spec.v6.map(|v6| v6.to_string()))
+            .collect();
+        let mut command = Command::new(program("reef", "REEF_BIN")?);
+        command
+            .args(["bootstrap", "--pod", &spec.name])
+            .args(["--namespace", &spec.namespace, "--ip", &ips.join(",")])
+            .args(["--discovery", &format!("{HOST}:{XDS_PORT}")])
+            .args(["--service-account", &spec.service_account])
+            .args(["--interception", &mode.to_lowercase(), "--file"])
+            .arg(&file);
+        for (key, value) in &spec.labels {
+            command.args(["--label", &format!("{key}={value}")]);
+        }
+        for (key, value) in &spec.annotations {
+            command.args(["--annotation", &format!("{key}={value}")]);
+        }
+        for (name, port) in &spec.ports {
+            command.args(["--pod-port", &format!("{name}:{port}")]);
+        }
+        if let Some(node) = &spec.node {
+            command.args(["--node-name", node]);
+        }
+        if self.power == Power::User {
+            command.args(["--socket-mark", &PROXY_MARK.to_string()]);
+        }
+        run(&mut command).with_context(|| format!("pod {}", spec.name))?;
+        Ok(file)
+    }
+
+    fn start_envoy(&self, net: &PodNet, spec: &PodSpec) -> Result<Running> {
+        let mode = spec.annotations.get(INTERCEPTION);
+        let mode = mode.map_or("REDIRECT", String::as_str);
+        let file = self.bootstrap(spec, mode)?;
         let binary = self.envoy_binary.to_string_lossy();
         let id = PROXY_ID.to_string();
         let mut command = match self.power {
@@ -212,6 +242,11 @@ impl Mesh {
             Power::Root => {
                 let mut command = net.command("setpriv");
                 command.args(["--reuid", &id, "--regid", &id, "--clear-groups"]);
+                if mode == "TPROXY" {
+                    // For the addresses and marks of others.
+                    let admin = "+net_admin";
+                    command.args(["--inh-caps", admin, "--ambient-caps", admin]);
+                }
                 command.arg(&*binary);
                 command
             }
@@ -225,6 +260,18 @@ impl Mesh {
             &mut command,
             self.work.join(format!("{}.envoy.log", spec.name)),
         )
+    }
+
+    /// Starts a process in a pod's network; it ends with the mesh.
+    ///
+    /// # Errors
+    /// When there is no such pod or the program cannot be started.
+    pub fn start_in(&mut self, pod: &str, program: &str, arguments: &[&str]) -> Result<()> {
+        let mut command = self.command_in(pod, program)?;
+        let log = self.work.join(format!("{pod}.{}.log", self.others.len()));
+        self.others
+            .push(Running::start(command.args(arguments), log)?);
+        Ok(())
     }
 
     /// Names of the pods that have a sidecar, sorted.
@@ -373,6 +420,27 @@ impl Mesh {
     pub fn command_in(&self, pod: &str, program: &str) -> Result<Command> {
         Ok(self.pod(pod)?.net.command(program))
     }
+}
+
+/// What the app of a pod listens on: what an annotation says, else its container ports, each with
+/// the protocol its name begins with. `WORK` in the annotation is the folder of this mesh.
+fn listen_arguments(spec: &PodSpec, work: &Path) -> Vec<String> {
+    if let Some(arguments) = spec.annotations.get(LISTEN) {
+        let work = work.to_string_lossy();
+        return arguments
+            .split_whitespace()
+            .map(|word| word.replace("WORK", &work))
+            .collect();
+    }
+    let of_port = |(name, port): &(String, u16)| {
+        let kind = if name.starts_with("tcp") {
+            "--tcp"
+        } else {
+            "--http"
+        };
+        [kind.to_owned(), port.to_string()]
+    };
+    spec.ports.iter().flat_map(of_port).collect()
 }
 
 /// Waits for a condition, asking every 50 ms. `false` if it did not come true in time.

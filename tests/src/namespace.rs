@@ -6,6 +6,7 @@
 
 use std::ffi::OsStr;
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -20,6 +21,15 @@ pub enum Power {
     Root,
     /// Root of a user namespace: our own user is the only one.
     User,
+}
+
+impl Power {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::User => "user",
+        }
+    }
 }
 
 /// Tells whether this process is inside already, and with which power.
@@ -41,40 +51,81 @@ pub fn command(program: impl AsRef<OsStr>) -> Result<Command> {
         .arg("-u")
         .output()
         .context("cannot run id")?;
-    let root = String::from_utf8_lossy(&id.stdout).trim() == "0" && !wants_user_namespace();
+    let is_root = String::from_utf8_lossy(&id.stdout).trim() == "0";
+    // Root of a container may lack the right to make namespaces, but not to make one of users.
+    let ways: &[Power] = match is_root && !wants_user_namespace() {
+        true => &[Power::Root, Power::User],
+        false => &[Power::User],
+    };
+    let mut refusals = Vec::new();
+    for power in ways {
+        match probe(*power)? {
+            None => {
+                let mut command = Command::new("unshare");
+                command
+                    .args(flags(*power))
+                    .arg("--")
+                    .arg(program)
+                    .env(INSIDE, power.name())
+                    .stdin(Stdio::piped());
+                return Ok(command);
+            }
+            Some(refusal) => refusals.push(refusal),
+        }
+    }
+    bail!(
+        "this machine does not let us make network namespaces ({}); {}",
+        refusals.join("; "),
+        advice(Path::new("/proc/sys"), is_root)
+    )
+}
+
+fn flags(power: Power) -> Vec<&'static str> {
     let mut flags = vec!["--net", "--mount", "--pid", "--fork", "--kill-child"];
-    if !root {
+    if power == Power::User {
         flags.extend(["--user", "--map-root-user"]);
     }
+    flags
+}
+
+/// Tries it; returns what was said against it.
+fn probe(power: Power) -> Result<Option<String>> {
     let probe = Command::new("unshare")
-        .args(&flags)
-        .args([
-            "--",
-            "sh",
-            "-c",
-            "mount -t tmpfs none /run && ip link set lo up",
-        ])
+        .args(flags(power))
+        .args(["--", "sh", "-c"])
+        .arg("mount -t tmpfs none /run && ip link set lo up && ip link add reef0 type bridge")
+        .stdin(Stdio::null())
         .output()
         .context("cannot run unshare (Debian package util-linux)")?;
-    if !probe.status.success() {
-        let stderr = String::from_utf8_lossy(&probe.stderr).trim().to_owned();
-        let advice = if root {
-            "run in a container with --privileged, or on the machine itself"
-        } else {
-            "allow it: sudo sysctl -w kernel.unprivileged_userns_clone=1 \
-             kernel.apparmor_restrict_unprivileged_userns=0 (where the name exists), \
-             or run as root"
-        };
-        bail!("this machine does not let us make network namespaces ({stderr}); {advice}");
+    if probe.status.success() {
+        return Ok(None);
     }
-    let mut command = Command::new("unshare");
-    command
-        .args(&flags)
-        .arg("--")
-        .arg(program)
-        .env(INSIDE, if root { "root" } else { "user" })
-        .stdin(Stdio::piped());
-    Ok(command)
+    let stderr = String::from_utf8_lossy(&probe.stderr);
+    Ok(Some(stderr.trim().to_owned()))
+}
+
+/// The command that allows it, as far as the kernel's settings (`/proc/sys`) tell what forbids it.
+fn advice(settings: &Path, is_root: bool) -> String {
+    let wanted = [
+        ("user/max_user_namespaces", "0", "15000"),
+        ("user/max_net_namespaces", "0", "15000"),
+        ("kernel/unprivileged_userns_clone", "0", "1"),
+        ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
+    ];
+    let mut changes = String::new();
+    for (name, bad, good) in wanted {
+        let now = std::fs::read_to_string(settings.join(name)).unwrap_or_default();
+        if now.trim() == bad {
+            changes.push_str(&format!(" {}={good}", name.replace('/', ".")));
+        }
+    }
+    match (changes.as_str(), is_root) {
+        ("", true) => "this root may not: start its container with `docker run --privileged`, or \
+                       run on the machine itself"
+            .to_owned(),
+        ("", false) => "run it as root: sudo -E cargo xtask demo".to_owned(),
+        (changes, _) => format!("allow it: sudo sysctl -w{changes}"),
+    }
 }
 
 /// Even as root, for testing what others get.
@@ -160,3 +211,6 @@ pub fn run(command: &mut Command) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

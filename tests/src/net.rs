@@ -3,18 +3,19 @@
 //! ```text
 //!  pod 10.244.1.10 ─┐
 //!  pod 10.244.1.11 ─┼─ bridge reef0: 10.244.0.1/16, 192.0.2.1/24 (Reef, this process)
-//!  app 192.0.2.10  ─┘        10.96.0.0/12 refuses connections: nobody has a virtual address
+//!  app 192.0.2.10  ─┘        10.96.0.0/12 and fd00:96::/64 refuse connections: nobody has a
+//!                           virtual address
 //! ```
 
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use reef_proxy::intercept::{Family, InterceptOptions, install_input};
+use reef_proxy::intercept::{Family, InterceptOptions, install_input, route_commands};
 
-use crate::namespace::shell;
+use crate::namespace::{run, shell};
 
 /// Address of the machine as pods see it.
 pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
@@ -30,7 +31,12 @@ pub fn make_bridge() -> Result<()> {
          ip addr add 192.0.2.1/24 dev reef0\n\
          ip link set reef0 up\n\
          ip route add local 10.96.0.0/12 dev lo",
+    )?;
+    // A kernel without IPv6 can do all but the tests of two families.
+    shell(
+        "ip -6 addr add fd00:244::1/64 dev reef0 nodad; ip -6 route add local fd00:96::/64 dev lo",
     )
+    .or(Ok(()))
 }
 
 /// The network namespace of one pod, or of one host outside the mesh.
@@ -40,6 +46,19 @@ pub struct PodNet {
 }
 
 impl PodNet {
+    /// Adds a second address, of `fd00:244::/64`.
+    ///
+    /// # Errors
+    /// When `ip` refuses.
+    pub fn add_v6(&self, address: Ipv6Addr) -> Result<()> {
+        let name = &self.name;
+        shell(&format!(
+            "ip -n {name} -6 addr add {address}/64 dev eth0 nodad\n\
+             ip -n {name} -6 route add default via fd00:244::1"
+        ))
+        .with_context(|| format!("pod {name}"))
+    }
+
     /// Makes the namespace, its interface and its address. `name` is unique in the mesh.
     ///
     /// # Errors
@@ -107,6 +126,9 @@ impl PodNet {
             if !output.status.success() {
                 let stderr = String::from_utf8_lossy(&output.stderr);
                 bail!("pod {}: {program}: {}", self.name, stderr.trim());
+            }
+            for arguments in route_commands(options, family) {
+                run(Command::new("ip").args(["-n", &self.name]).args(arguments))?;
             }
         }
         Ok(())

@@ -1,9 +1,15 @@
 //! Tests against real kernels, Envoys and Reef; each in a namespace of its own.
 
+#[path = "e2e/capture.rs"]
+mod capture;
 #[path = "e2e/demo_mesh.rs"]
 mod demo_mesh;
 #[path = "e2e/interception.rs"]
 mod interception;
+#[path = "e2e/kinds.rs"]
+mod kinds;
+#[path = "e2e/pods.rs"]
+mod pods;
 #[path = "e2e/restart.rs"]
 mod restart;
 #[path = "e2e/support.rs"]

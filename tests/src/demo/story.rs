@@ -112,7 +112,9 @@ pub(super) fn tell(power: Power, work: &Path, keep: bool) -> Result<()> {
     }
     if keep {
         let url = std::fs::read_to_string(work.join("admin.url"))?;
-        println!("\nThe mesh stays up until Ctrl-C.\n  admin:  {url}");
+        std::fs::write(work.join(super::KEPT), "")?;
+        println!("\nThe mesh stays up until Ctrl-C here, which takes all of it down.");
+        println!("  admin:  {url}");
         println!("  files:  {} (edit one and look again)", config.display());
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
