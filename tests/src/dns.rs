@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use parking_lot::Mutex;
 
 use crate::namespace::shell;
 use crate::net::HOST;
@@ -46,8 +47,7 @@ impl NameServer {
 
     /// Gives a name an address from now on.
     pub fn set(&self, name: &str, address: Ipv4Addr) {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        names.insert(name.to_ascii_lowercase(), address);
+        self.names.lock().insert(name.to_ascii_lowercase(), address);
     }
 
     fn serve(&self, socket: &UdpSocket) {
@@ -64,8 +64,7 @@ impl NameServer {
     fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
         let (name, end) = question(query)?;
         let kind = query.get(end..end.checked_add(2)?)?;
-        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let address = names.get(&name).copied();
+        let address = self.names.lock().get(&name).copied();
         let is_a = kind == [0, 1];
         let mut answer = query.get(..2)?.to_vec();
         // A response, recursion available; 3: no such name.
