@@ -4,3 +4,4 @@
 mod prop_widening;
 mod rules;
 mod support;
+mod traffic;
