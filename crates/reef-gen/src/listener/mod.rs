@@ -2,6 +2,7 @@
 //! explicit HTTP proxy.
 
 mod chain;
+mod egress;
 mod inbound;
 mod outbound;
 mod place;

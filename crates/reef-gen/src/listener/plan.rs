@@ -4,28 +4,22 @@
 //! by an egress listener of a `Sidecar` with a port of its own is closed to the one without.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use reef_config::Problem;
-use reef_mesh::{
-    Address, Interception, IpMode, Protocol, Registry, Resolution, Service, ServicePort,
-};
-use reef_scope::{CaptureMode, EgressListener, OutboundPolicy};
+use reef_mesh::{Interception, IpMode, Service};
+use reef_scope::OutboundPolicy;
 
-use super::chain::Incoming;
+use super::egress::Planner;
 use super::place::Drafts;
 use super::{
     Bind, Chain, ChainMatch, ListenerDefaults, ListenerKey, OutboundListener, Target,
     VirtualInbound, VirtualOutbound, inbound,
 };
-use crate::input::{ClassInput, fallback, has_cluster};
+use crate::input::{ClassInput, fallback};
 use crate::xds::dynamic_dns::DnsCache;
 use crate::xds::trace::TraceSettings;
 use crate::{names, xds};
-
-/// Ports below this one need a privilege to be bound.
-const FIRST_UNPRIVILEGED: u16 = 1024;
 
 /// The listeners of a class, and the route configurations they ask for.
 #[derive(Debug)]
@@ -56,23 +50,6 @@ pub(crate) enum RouteSource {
         /// Number of its port.
         number: u16,
     },
-}
-
-/// One egress listener while its services are placed.
-struct Egress<'a> {
-    index: usize,
-    own: &'a EgressListener,
-    /// Binds real sockets.
-    real: bool,
-    /// Where all its services meet, if not at addresses of their own.
-    bind: Option<Bind>,
-    /// The first family's address was chosen for it, so the second family's is added.
-    both_loopbacks: bool,
-}
-
-struct Planner<'a> {
-    input: &'a ClassInput,
-    drafts: Drafts,
 }
 
 /// Plans the listeners of a class.
@@ -173,215 +150,6 @@ fn defaults(input: &ClassInput) -> ListenerDefaults {
         dual: input.proxy.ip_mode == IpMode::Dual,
         unknown_hosts: resolves.then(|| Arc::new(DnsCache::of_unknown_hosts(input.any_lookup()))),
     }
-}
-
-impl Planner<'_> {
-    fn ipv4(&self) -> bool {
-        self.input.proxy.ip_mode != IpMode::V6
-    }
-
-    fn dual(&self) -> bool {
-        self.input.proxy.ip_mode == IpMode::Dual
-    }
-
-    fn add_egress(&mut self, index: usize, own: &EgressListener) {
-        let declared = match self.declared_bind(index, own) {
-            Ok(declared) => declared,
-            Err(problem) => return self.drafts.problems.push(problem),
-        };
-        let real = own.capture_mode == CaptureMode::None
-            || self.input.proxy.interception == Interception::None
-            || matches!(declared, Some(Bind::Pipe(_)));
-        if own.port.is_none() {
-            // What earlier listeners made stays as it is.
-            self.drafts.lock();
-        }
-        let egress = Egress {
-            index,
-            own,
-            real,
-            both_loopbacks: declared.is_none() && real,
-            bind: declared.or_else(|| real.then(|| Bind::Ip(xds::loopback(self.ipv4())))),
-        };
-        for service in &own.services {
-            for port in &service.ports {
-                if !has_cluster(service, port) {
-                    continue;
-                }
-                let (number, protocol) = match &own.port {
-                    None => (port.number, port.protocol),
-                    Some(own) if own.protocol == Protocol::HttpProxy || own.number == 0 => {
-                        (own.number, own.protocol)
-                    }
-                    Some(own) if own.number == port.number => (own.number, own.protocol),
-                    Some(_) => continue,
-                };
-                self.add_port(&egress, service, port, (number, protocol));
-            }
-        }
-    }
-
-    /// The address an egress listener names.
-    fn declared_bind(&self, index: usize, own: &EgressListener) -> Result<Option<Bind>, Problem> {
-        let Some(text) = own.bind.as_deref().filter(|text| !text.is_empty()) else {
-            return Ok(None);
-        };
-        match Address::parse(text) {
-            Address::Ip(ip) => Ok(Some(Bind::Ip(ip))),
-            Address::Pipe(path) => Ok(Some(Bind::Pipe(path))),
-            Address::Cidr(_) | Address::Host(_) => {
-                let reason = format!(
-                    "`{text}` is neither an address nor a socket, so the listener is left out"
-                );
-                let problem = Problem::error("sidecar-egress", reason)
-                    .field(format!("spec.egress[{index}].bind"));
-                Err(match &self.input.scope.sidecar {
-                    Some(sidecar) => problem.of(&sidecar.object),
-                    None => problem,
-                })
-            }
-        }
-    }
-
-    /// Places one service port on the listener of the egress listener's address, or of each of its
-    /// own.
-    fn add_port(
-        &mut self,
-        egress: &Egress<'_>,
-        service: &Arc<Service>,
-        port: &ServicePort,
-        (number, protocol): (u16, Protocol),
-    ) {
-        if self.is_skipped(egress, number, protocol) {
-            return;
-        }
-        for (bind, extra, address) in self.places(egress, service, port, protocol) {
-            let incoming = Incoming {
-                service,
-                port,
-                protocol,
-                bind,
-                extra,
-                number,
-                address,
-                real: egress.real,
-                all_ports: egress
-                    .own
-                    .port
-                    .as_ref()
-                    .is_some_and(|own| own.number == 0 || own.protocol == Protocol::HttpProxy),
-                egress: egress.index,
-                input: self.input,
-            };
-            self.drafts.place(incoming);
-        }
-    }
-
-    /// Ports the proxy itself listens on, and ports it may not bind.
-    fn is_skipped(&self, egress: &Egress<'_>, number: u16, protocol: Protocol) -> bool {
-        let proxy = &self.input.proxy;
-        if egress.real && proxy.unprivileged && (1..FIRST_UNPRIVILEGED).contains(&number) {
-            return true;
-        }
-        let for_all = match &egress.bind {
-            Some(bind) => bind.is_wildcard(),
-            None => protocol.is_http(),
-        };
-        for_all && proxy.reserved_ports.binary_search(&number).is_ok()
-    }
-
-    /// Where a service port listens: addresses of a listener and the service's address behind it.
-    fn places(
-        &self,
-        egress: &Egress<'_>,
-        service: &Service,
-        port: &ServicePort,
-        protocol: Protocol,
-    ) -> Vec<(Bind, Vec<IpAddr>, Option<Address>)> {
-        let second = |wanted: bool| Vec::from_iter((wanted && self.dual()).then(second_of));
-        let addresses = self.virtual_addresses(service);
-        if let Some(bind) = &egress.bind {
-            let extra = if egress.both_loopbacks && self.dual() {
-                vec![xds::loopback(false)]
-            } else {
-                Vec::new()
-            };
-            let ip = addresses.into_iter().find(|it| it.ip().is_some());
-            return vec![(bind.clone(), extra, ip)];
-        }
-        let wildcard = Bind::Ip(xds::wildcard(self.ipv4()));
-        let everywhere = || vec![(wildcard.clone(), second(true), None)];
-        if protocol.is_http() {
-            return everywhere();
-        }
-        if addresses.is_empty() {
-            if service.resolution == Resolution::Passthrough && !self.stands_for_all(service, port)
-            {
-                let ips = self.endpoint_ips(service, port).into_iter();
-                return ips
-                    .map(|ip| (Bind::Ip(ip), Vec::new(), Some(Address::Ip(ip))))
-                    .collect();
-            }
-            return everywhere();
-        }
-        if service.registry == Registry::Kubernetes {
-            let mut ips = addresses.iter().filter_map(Address::ip);
-            let first = ips.next().map(|ip| (Bind::Ip(ip), Some(Address::Ip(ip))));
-            return first
-                .map(|(bind, address)| (bind, ips.collect(), address))
-                .into_iter()
-                .collect();
-        }
-        let place = |address: Address| match address.ip() {
-            Some(ip) => (Bind::Ip(ip), Vec::new(), Some(address)),
-            None => (wildcard.clone(), second(true), Some(address)),
-        };
-        addresses.into_iter().map(place).collect()
-    }
-
-    /// Addresses of the proxy's families.
-    fn virtual_addresses(&self, service: &Service) -> Vec<Address> {
-        let fits = |ip: &IpAddr| match self.input.proxy.ip_mode {
-            IpMode::V4 => ip.is_ipv4(),
-            IpMode::V6 => ip.is_ipv6(),
-            IpMode::Dual => true,
-        };
-        let usable = |address: &&Address| match address {
-            Address::Ip(ip) => !ip.is_unspecified() && fits(ip),
-            Address::Cidr(cidr) => fits(&cidr.ip),
-            Address::Host(_) | Address::Pipe(_) => false,
-        };
-        service.addresses.iter().filter(usable).cloned().collect()
-    }
-
-    /// True for a `NONE` service entry that names no workloads: any address may be meant.
-    fn stands_for_all(&self, service: &Service, port: &ServicePort) -> bool {
-        service.registry == Registry::ServiceEntry
-            && service.selector.is_empty()
-            && self
-                .input
-                .snapshot
-                .endpoints(&service.key)
-                .is_none_or(|endpoints| endpoints.of_port(&port.name).is_empty())
-    }
-
-    /// Addresses behind a headless service, ready or not, without the proxy's own.
-    fn endpoint_ips(&self, service: &Service, port: &ServicePort) -> BTreeSet<IpAddr> {
-        let families = self.input.proxy.ip_mode;
-        let endpoints = self.input.snapshot.endpoints(&service.key);
-        endpoints
-            .into_iter()
-            .flat_map(|endpoints| endpoints.of_port(&port.name))
-            .filter_map(|endpoint| endpoint.address.ip())
-            .filter(|ip| families == IpMode::Dual || ip.is_ipv4() == (families == IpMode::V4))
-            .filter(|ip| !self.input.proxy.own_headless.contains(ip))
-            .collect()
-    }
-}
-
-/// The wildcard address of the second family of a proxy that has both.
-fn second_of() -> IpAddr {
-    xds::second_wildcard(true)
 }
 
 /// The egress listener for all ports; beyond all if there is none.

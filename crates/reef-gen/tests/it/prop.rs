@@ -183,7 +183,10 @@ fn assert_closed(out: &Output) {
         wanted_endpoints, endpoints,
         "exactly the assignments that clusters name are sent"
     );
-    assert!(!wanted.is_empty(), "listeners refer to clusters");
+    assert!(
+        out.listeners.is_empty() || !wanted.is_empty(),
+        "listeners refer to clusters"
+    );
 }
 
 /// Keys of several classes: equal keys must give equal bytes.
