@@ -10,13 +10,14 @@ use std::sync::Arc;
 use reef_config::ClusterId;
 use reef_mesh::{
     Address, Endpoint, Health, Locality, Resolution, Service, ServiceEndpoints, ServiceKey,
-    Workload,
+    TlsMode, Workload,
 };
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::config::endpoint::v3 as eds;
 
 use crate::input::{ClassInput, is_routable};
 use crate::locality::Preference;
+use crate::security::plaintext_endpoints;
 use crate::{names, xds};
 
 /// Everything the load assignment of one cluster reads.
@@ -29,6 +30,8 @@ pub struct EndpointKey {
     pub(crate) port: Arc<str>,
     pub(crate) endpoints: Option<Arc<ServiceEndpoints>>,
     pub(crate) only: Selection,
+    /// Indexes of endpoints that get plaintext by policy, although they could do mTLS.
+    pub(crate) plaintext: Arc<[u32]>,
 }
 
 /// Which endpoints of a service a proxy may use.
@@ -97,6 +100,9 @@ fn of_service(input: &ClassInput, service: &Arc<Service>) -> Vec<EndpointKey> {
         .map(|port| EndpointKey {
             name: names::outbound_cluster(port.number, &service.key.hostname),
             port: port.name.clone(),
+            plaintext: endpoints.map_or_else(Arc::default, |all| {
+                plaintext_endpoints(&input.snapshot, all.of_port(&port.name))
+            }),
             endpoints: endpoints.cloned(),
             only: only.clone(),
         })
@@ -112,19 +118,24 @@ pub fn build_endpoints(key: &EndpointKey) -> eds::ClusterLoadAssignment {
         .map_or(&[][..], |all| all.of_port(&key.port));
     assignment(
         &key.name,
-        endpoints.iter().filter(|endpoint| is_direct(endpoint)),
+        (0u32..)
+            .zip(endpoints)
+            .filter(|(_, endpoint)| is_direct(endpoint)),
         &key.only,
+        &key.plaintext,
     )
 }
 
-/// Groups endpoints by locality, sorted by the locality's text; their own order is kept.
+/// Groups endpoints by locality, sorted by the locality's text; their own order is kept. `plaintext`
+/// has the indexes, ascending, of those that get no mTLS.
 pub(crate) fn assignment<'a>(
     name: &str,
-    endpoints: impl Iterator<Item = &'a Endpoint>,
+    endpoints: impl Iterator<Item = (u32, &'a Endpoint)>,
     only: &Selection,
+    plaintext: &[u32],
 ) -> eds::ClusterLoadAssignment {
     let mut groups: Vec<((&Locality, u32), u32, Vec<eds::LbEndpoint>)> = Vec::new();
-    for endpoint in endpoints.filter(|endpoint| only.admits(endpoint)) {
+    for (index, endpoint) in endpoints.filter(|(_, endpoint)| only.admits(endpoint)) {
         let place = (&*endpoint.locality, only.priority(endpoint));
         let at = groups
             .iter()
@@ -135,7 +146,9 @@ pub(crate) fn assignment<'a>(
         }
         if let Some((_, weight, members)) = groups.get_mut(at) {
             *weight = weight.saturating_add(endpoint.weight);
-            members.push(lb_endpoint(endpoint));
+            let mtls =
+                endpoint.tls_mode == TlsMode::Istio && plaintext.binary_search(&index).is_err();
+            members.push(lb_endpoint(endpoint, mtls));
         }
     }
     groups.sort_by_cached_key(|((locality, priority), ..)| (locality.to_string(), *priority));
@@ -199,7 +212,7 @@ fn is_direct(endpoint: &Endpoint) -> bool {
     matches!(endpoint.address, Address::Ip(_) | Address::Pipe(_))
 }
 
-fn lb_endpoint(endpoint: &Endpoint) -> eds::LbEndpoint {
+fn lb_endpoint(endpoint: &Endpoint, mtls: bool) -> eds::LbEndpoint {
     let address = match &endpoint.address {
         Address::Pipe(path) => xds::pipe(&**path),
         Address::Ip(ip) => xds::socket(ip.to_string(), endpoint.port),
@@ -213,7 +226,7 @@ fn lb_endpoint(endpoint: &Endpoint) -> eds::LbEndpoint {
     };
     eds::LbEndpoint {
         health_status: health.into(),
-        metadata: Some(workload_metadata(&endpoint.workload)),
+        metadata: Some(metadata(&endpoint.workload, mtls)),
         load_balancing_weight: Some(endpoint.weight),
         host_identifier: Some(eds::lb_endpoint::HostIdentifier::Endpoint(eds::Endpoint {
             address: Some(address),
@@ -222,8 +235,9 @@ fn lb_endpoint(endpoint: &Endpoint) -> eds::LbEndpoint {
     }
 }
 
-/// `workload;namespace;canonical-service;revision;cluster`, which telemetry splits again.
-fn workload_metadata(workload: &Workload) -> core::Metadata {
+/// `workload;namespace;canonical-service;revision;cluster`, which telemetry splits again, and whether
+/// connections use mesh TLS, by which the cluster picks a transport socket.
+fn metadata(workload: &Workload, mtls: bool) -> core::Metadata {
     let Workload {
         name,
         namespace,
@@ -233,5 +247,13 @@ fn workload_metadata(workload: &Workload) -> core::Metadata {
         ..
     } = workload;
     let text = format!("{name};{namespace};{canonical_service};{revision};{cluster}");
-    xds::istio_metadata(BTreeMap::from([("workload".to_owned(), xds::text(text))]))
+    let mut metadata =
+        xds::istio_metadata(BTreeMap::from([("workload".to_owned(), xds::text(text))]));
+    if mtls {
+        metadata.filter_metadata.insert(
+            "envoy.transport_socket_match".to_owned(),
+            xds::map([("tlsMode", xds::text("istio"))]),
+        );
+    }
+    metadata
 }

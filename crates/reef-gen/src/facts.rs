@@ -19,6 +19,7 @@ use reef_scope::{CaptureMode, IngressEndpoint, OutboundPolicy, Scope, ScopeId};
 
 use crate::locality::{Place, share_rule};
 use crate::names::{INBOUND_CAPTURE_PORT, OUTBOUND_CAPTURE_PORT};
+use crate::security::{self, InboundSecurity};
 use crate::xds::trace::TraceTags;
 
 /// What generation reads of a proxy beyond its scope and its service targets.
@@ -47,6 +48,8 @@ pub struct ProxyFacts {
     pub own_headless: Arc<[IpAddr]>,
     /// Its addresses, only if a `Sidecar` ingress listener names them: the first of each family.
     pub ingress_ips: Arc<[IpAddr]>,
+    /// How its ports are secured.
+    pub security: InboundSecurity,
     /// Ports its own listeners use, sorted.
     pub reserved_ports: Arc<[u16]>,
     /// Idle timeout of its HTTP and TCP proxies.
@@ -141,6 +144,8 @@ pub struct ListenersKey {
     pub interception: Interception,
     /// Certificate source.
     pub workload_cert: WorkloadCert,
+    /// As [`ProxyFacts::security`].
+    pub security: InboundSecurity,
     /// Service targets, only if they decide the inbound chains.
     pub targets: Arc<[TargetKey]>,
     /// As [`ProxyFacts::own_headless`].
@@ -247,6 +252,7 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
         shares: share_rule(settings, &proxy.locality),
         own_headless: own_headless(snapshot, services(), proxy),
         ingress_ips: ingress_ips(scope, proxy),
+        security: security::inbound(snapshot, proxy),
         reserved_ports: reserved_ports(proxy),
         idle_timeout: proxy
             .text("IDLE_TIMEOUT")
@@ -340,6 +346,7 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
             ip_mode: facts.ip_mode,
             interception: facts.interception,
             workload_cert: facts.workload_cert,
+            security: facts.security.clone(),
             targets,
             own_headless: facts.own_headless.clone(),
             ingress_ips: facts.ingress_ips.clone(),

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use reef_config::{Kind, Problem};
-use reef_mesh::{
-    MeshSnapshot, Protocol, Resolution, Service, ServicePort, ServiceTarget, WorkloadCert,
-};
+use reef_mesh::{MeshSnapshot, Protocol, Resolution, Service, ServicePort, ServiceTarget};
 use reef_scope::{OutboundPolicy, Scope};
 
 use crate::cluster::ClusterDefaults;
@@ -14,6 +12,7 @@ use crate::endpoint::Selection;
 use crate::facts::ProxyFacts;
 use crate::locality::Preference;
 use crate::names;
+use crate::security;
 
 /// A class of proxies: whatever their resources are selected from.
 ///
@@ -47,6 +46,7 @@ pub fn applied_kinds() -> &'static [Kind] {
         Kind::ServiceEntry,
         Kind::WorkloadEntry,
         Kind::Sidecar,
+        Kind::PeerAuthentication,
     ]
 }
 
@@ -56,12 +56,7 @@ pub fn applied_kinds() -> &'static [Kind] {
 #[must_use]
 pub fn problems(input: &ClassInput) -> Vec<Problem> {
     let mut found = crate::listener::plan(input).problems;
-    if input.proxy.workload_cert == WorkloadCert::SdsGrpc {
-        found.push(Problem::warning(
-            "workload-certificate",
-            "workload certificates are not used yet: traffic is plaintext",
-        ));
-    }
+    found.extend(security::problems(input));
     let (_, policy) = fallback(input);
     found.extend(policy);
     for scoped in &input.scope.services {

@@ -32,3 +32,9 @@ pub fn outbound_cluster(port: u16, host: &str) -> Arc<str> {
 pub fn inbound_cluster(port: u16) -> Arc<str> {
     Arc::from(format!("inbound|{port}||"))
 }
+
+/// `outbound_.<port>_._.<host>`, by which TLS clients name the cluster they mean.
+#[must_use]
+pub fn sni(port: u16, host: &str) -> String {
+    format!("outbound_.{port}_._.{host}")
+}

@@ -199,6 +199,24 @@ impl MeshSnapshot {
         self.endpoints.get(key)
     }
 
+    /// All `AuthorizationPolicy`s, in no order.
+    pub fn every_authorization_policy(
+        &self,
+    ) -> impl Iterator<Item = &Arc<Rule<istio::AuthorizationPolicy>>> {
+        self.authorization_policies
+            .values()
+            .flat_map(|list| list.iter())
+    }
+
+    /// All `RequestAuthentication`s, in no order.
+    pub fn every_request_authentication(
+        &self,
+    ) -> impl Iterator<Item = &Arc<Rule<istio::RequestAuthentication>>> {
+        self.request_authentications
+            .values()
+            .flat_map(|list| list.iter())
+    }
+
     /// The pod of this name.
     #[must_use]
     pub fn pod(&self, namespace: &Namespace, name: &str) -> Option<&Arc<Pod>> {

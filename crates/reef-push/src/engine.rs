@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use reef_config::Problem;
+use reef_config::names::Namespace;
+use reef_config::{Kind, Problem};
 use reef_mesh::{ChangeReport, MeshSnapshot, ProxyIdentity, ProxyNode, ServiceKey, identify};
 use reef_scope::Scope;
 
@@ -133,11 +134,12 @@ impl PushEngine {
         if !report.services.is_empty() {
             remake.extend(self.classes.serving(&report.services));
         }
+        remake.extend(self.connecting_otherwise(report));
         // A class made just now may share a part that this push has yet to make again; parts made already are not
         // made twice.
         remake.extend(moved.iter().map(|(_, class)| *class));
         stats.classes_remade = remake.len();
-        if !remake.is_empty() || resolved > 0 {
+        if !remake.is_empty() || resolved > 0 || report.settings || !report.rules.is_empty() {
             self.problems = None;
         }
         for id in &remake {
@@ -210,6 +212,7 @@ impl PushEngine {
         let mut all: BTreeSet<Problem> = scopes
             .iter()
             .flat_map(|used| used.scope.problems.iter().cloned())
+            .chain(reef_gen::policy_problems(snapshot))
             .collect();
         self.classes.collect_problems(
             snapshot,
@@ -259,6 +262,35 @@ impl PushEngine {
             check.extend(&class.proxies);
         }
         check
+    }
+
+    /// Classes that import a service of a namespace whose `PeerAuthentication`s changed: these decide how clients
+    /// connect, cluster by cluster and endpoint by endpoint.
+    fn connecting_otherwise(&self, report: &ChangeReport) -> BTreeSet<ClassId> {
+        let namespaces: BTreeSet<&Namespace> = report
+            .rules
+            .iter()
+            .filter(|key| key.kind == Kind::PeerAuthentication)
+            .map(|key| &key.namespace)
+            .collect();
+        if namespaces.contains(&self.snapshot.settings().root_namespace) {
+            return self
+                .scopes
+                .iter()
+                .flat_map(|used| used.classes.clone())
+                .collect();
+        }
+        let services = namespaces
+            .into_iter()
+            .flat_map(|namespace| self.snapshot.services_of_namespace(namespace))
+            .map(|service| &service.key);
+        self.scopes
+            .importers(services)
+            .into_iter()
+            .flat_map(|(_, scopes)| scopes)
+            .filter_map(|no| self.scopes.get(no))
+            .flat_map(|used| used.classes.clone())
+            .collect()
     }
 
     /// Computes the keys of a proxy again and moves it if they differ; returns its new class then.

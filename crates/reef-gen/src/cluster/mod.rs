@@ -18,6 +18,7 @@ use xds_api::envoy::config::cluster::v3 as cds;
 
 use crate::endpoint::Selection;
 use crate::names;
+use crate::security::UpstreamTls;
 use dynamic::Lookup;
 
 pub use select::cluster_keys;
@@ -62,6 +63,10 @@ pub struct OutboundCluster {
     pub(crate) weighted: bool,
     /// How names are resolved, only where they are.
     pub(crate) lookup: Option<Lookup>,
+    /// Indexes of inline endpoints that get plaintext by policy.
+    pub(crate) plaintext: Arc<[u32]>,
+    /// Mesh TLS, if the cluster uses it.
+    pub(crate) tls: Option<UpstreamTls>,
     pub(crate) defaults: Arc<ClusterDefaults>,
 }
 

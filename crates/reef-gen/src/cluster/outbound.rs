@@ -17,6 +17,7 @@ use super::dynamic::{cache_name, cluster_type, family, resolver};
 use super::inbound::service_value;
 use super::protocol::{base, discovery, options};
 use crate::endpoint::assignment;
+use crate::security::transport_sockets;
 use crate::xds;
 
 /// Spreads the resolution of many names that were first asked for together.
@@ -67,6 +68,9 @@ pub(crate) fn build(key: &OutboundCluster) -> cds::Cluster {
             });
         }
     }
+    if let Some(tls) = &key.tls {
+        transport_sockets(&mut cluster, tls, service, (port.number, port.protocol));
+    }
     cluster
 }
 
@@ -95,8 +99,8 @@ fn inline(cluster: &mut cds::Cluster, key: &OutboundCluster, port: &Arc<str>) {
     cluster.dns_jitter = Some(xds::duration(DNS_JITTER));
     cluster.typed_dns_resolver_config = Some(resolver(None));
     if let Some((endpoints, only)) = &key.inline {
-        let some = endpoints.of_port(port).iter().take(most);
-        cluster.load_assignment = Some(assignment(&key.name, some, only));
+        let some = (0u32..).zip(endpoints.of_port(port)).take(most);
+        cluster.load_assignment = Some(assignment(&key.name, some, only, &key.plaintext));
     }
 }
 

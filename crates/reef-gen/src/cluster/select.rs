@@ -13,6 +13,7 @@ use super::{
 };
 use crate::facts::identity;
 use crate::input::{ClassInput, has_cluster, is_unresolvable};
+use crate::security::{plaintext_endpoints, tls_of};
 use crate::{names, xds};
 
 /// Selects the clusters of a class: outbound in scope order, fixed, inbound by port.
@@ -54,6 +55,7 @@ fn outbound(input: &ClassInput, defaults: &Arc<ClusterDefaults>) -> Vec<ClusterK
             && input.selection(service).prefer.is_some();
         let resolves = inline.is_some() || service.resolution == Resolution::DynamicDns;
         let lookup = resolves.then(|| input.lookup());
+        let tls = tls_of(&input.snapshot, service, input.proxy.workload_cert);
         for (index, port) in service.ports.iter().enumerate() {
             if !has_cluster(service, port) || is_unresolvable(input, service, port) {
                 continue;
@@ -64,7 +66,11 @@ fn outbound(input: &ClassInput, defaults: &Arc<ClusterDefaults>) -> Vec<ClusterK
                 port: index,
                 lookup,
                 weighted,
+                plaintext: inline.as_ref().map_or_else(Arc::default, |(endpoints, _)| {
+                    plaintext_endpoints(&input.snapshot, endpoints.of_port(&port.name))
+                }),
                 inline: inline.clone(),
+                tls: tls.clone(),
                 defaults: defaults.clone(),
             }));
         }

@@ -20,6 +20,7 @@ use xds_api::envoy::config::listener::v3 as lds;
 
 use crate::input::ClassInput;
 use crate::names;
+use crate::security::{InboundTls, PortSecurity};
 use crate::xds::dynamic_dns::DnsCache;
 use crate::xds::trace::TraceSettings;
 
@@ -34,6 +35,8 @@ pub enum ListenerKey {
     VirtualOutbound(VirtualOutbound),
     /// The listener that takes redirected inbound connections.
     VirtualInbound(VirtualInbound),
+    /// The listener of a declared port of the workload that binds a socket.
+    Inbound(InboundListener),
 }
 
 /// Settings of the mesh and the class that listeners read.
@@ -154,8 +157,25 @@ pub struct VirtualOutbound {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct VirtualInbound {
     pub(crate) port: u16,
+    /// How ports nobody declares are secured.
+    pub(crate) rest: PortSecurity,
+    /// Ports nobody declares that are secured otherwise, ascending.
+    pub(crate) undeclared: Box<[(u16, PortSecurity)]>,
     /// Ports with chains of their own, ascending.
     pub(crate) ports: Box<[InboundPort]>,
+    /// What mesh TLS is terminated with; only if some chain does.
+    pub(crate) tls: Option<Arc<InboundTls>>,
+    pub(crate) defaults: Arc<ListenerDefaults>,
+}
+
+/// Key of an inbound listener that binds a socket.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct InboundListener {
+    pub(crate) name: Arc<str>,
+    pub(crate) bind: Bind,
+    pub(crate) port: InboundPort,
+    /// What mesh TLS is terminated with; only if some chain does.
+    pub(crate) tls: Option<Arc<InboundTls>>,
     pub(crate) defaults: Arc<ListenerDefaults>,
 }
 
@@ -171,6 +191,7 @@ pub(crate) struct InboundPort {
     /// Host and port that name the operation in traces.
     pub host: Arc<str>,
     pub service_port: u16,
+    pub security: PortSecurity,
 }
 
 impl ListenerKey {
@@ -181,6 +202,7 @@ impl ListenerKey {
             Self::Outbound(key) => key.name.clone(),
             Self::VirtualOutbound(_) => Arc::from(names::VIRTUAL_OUTBOUND),
             Self::VirtualInbound(_) => Arc::from(names::VIRTUAL_INBOUND),
+            Self::Inbound(key) => key.name.clone(),
         }
     }
 }
@@ -200,7 +222,8 @@ impl Bind {
     }
 }
 
-/// Selects the listeners of a class: outbound by address, then the two virtual ones.
+/// Selects the listeners of a class: outbound by address, then the two virtual ones, then
+/// inbound ones that bind a socket.
 #[must_use]
 pub fn listener_keys(input: &ClassInput) -> Vec<ListenerKey> {
     plan(input).listeners
@@ -213,6 +236,7 @@ pub fn build_listener(key: &ListenerKey) -> (lds::Listener, Vec<Problem>) {
         ListenerKey::Outbound(key) => outbound::build(key),
         ListenerKey::VirtualOutbound(key) => virtual_outbound::build(key),
         ListenerKey::VirtualInbound(key) => virtual_inbound::build(key),
+        ListenerKey::Inbound(key) => virtual_inbound::build_real(key),
     };
     (listener, Vec::new())
 }

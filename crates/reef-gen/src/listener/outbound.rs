@@ -9,7 +9,7 @@ use xds_api::envoy::config::listener::v3 as lds;
 use super::{Before, Bind, Chain, ChainMatch, ListenerDefaults, OutboundListener, Target};
 use crate::xds::hcm::{self, Manager, Side};
 use crate::xds::listener::{
-    cidr_range, http_inspector, mongo_proxy, plaintext_http, tcp_proxy, tls_inspector,
+    Off, cidr_range, http_inspector, mongo_proxy, plaintext_http, tcp_proxy, tls_inspector,
 };
 use crate::xds::{self, duration, socket};
 
@@ -38,8 +38,8 @@ pub(crate) fn build(key: &OutboundListener) -> lds::Listener {
         .chains
         .iter()
         .any(|chain| !chain.matches.server_names.is_empty());
-    let tls = sniffs_tls.then(tls_inspector);
-    let http = sniffs_http.then(|| http_inspector(&[]));
+    let tls = sniffs_tls.then(|| tls_inspector(Off::On(&[])));
+    let http = sniffs_http.then(|| http_inspector(Off::On(&[])));
     let detection = if sniffs_http {
         key.defaults.detection_timeout
     } else {

@@ -14,7 +14,7 @@ use super::egress::Planner;
 use super::place::Drafts;
 use super::{
     Bind, Chain, ChainMatch, ListenerDefaults, ListenerKey, OutboundListener, Target,
-    VirtualInbound, VirtualOutbound, inbound,
+    VirtualOutbound, inbound,
 };
 use crate::input::{ClassInput, fallback};
 use crate::xds::dynamic_dns::DnsCache;
@@ -98,19 +98,16 @@ pub(crate) fn plan(input: &ClassInput) -> Plan {
         }
     }
     let mut problems = planner.drafts.problems;
-    let ports = inbound::ports(input, &mut problems);
+    let inbound = inbound::inbound(input, &defaults, &mut problems);
     if input.proxy.interception != Interception::None {
         listeners.push(ListenerKey::VirtualOutbound(VirtualOutbound {
             port: config.proxy_listen_port,
             fallback,
-            defaults: defaults.clone(),
-        }));
-        listeners.push(ListenerKey::VirtualInbound(VirtualInbound {
-            port: config.proxy_inbound_listen_port,
-            ports,
             defaults,
         }));
     }
+    listeners.extend(inbound.captured.map(ListenerKey::VirtualInbound));
+    listeners.extend(inbound.real.into_iter().map(ListenerKey::Inbound));
     Plan {
         listeners,
         routes,
@@ -121,7 +118,9 @@ pub(crate) fn plan(input: &ClassInput) -> Plan {
 fn routes_of(listener: &ListenerKey) -> impl Iterator<Item = &Arc<str>> {
     let chains = match listener {
         ListenerKey::Outbound(listener) => &listener.chains[..],
-        ListenerKey::VirtualOutbound(_) | ListenerKey::VirtualInbound(_) => &[],
+        ListenerKey::VirtualOutbound(_)
+        | ListenerKey::VirtualInbound(_)
+        | ListenerKey::Inbound(_) => &[],
     };
     chains.iter().filter_map(|chain| match &chain.target {
         Target::Http { route, .. } => Some(route),

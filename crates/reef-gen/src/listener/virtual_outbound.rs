@@ -8,7 +8,7 @@ use super::outbound::{additional, base};
 use crate::names;
 use crate::route::unknown_host_routes;
 use crate::xds::hcm::{self, Manager, Side};
-use crate::xds::listener::{black_hole, http_inspector, plaintext_http, tcp_proxy};
+use crate::xds::listener::{Off, black_hole, http_inspector, plaintext_http, tcp_proxy};
 use crate::xds::{self, duration, log, second_wildcard, socket, wildcard};
 
 pub(crate) fn build(key: &VirtualOutbound) -> lds::Listener {
@@ -51,7 +51,10 @@ pub(crate) fn build(key: &VirtualOutbound) -> lds::Listener {
         use_original_dst: Some(true),
         transparent: defaults.transparent.then_some(true),
         filter_chains: [blackhole].into_iter().chain(named).chain([rest]).collect(),
-        listener_filters: resolves.then(|| http_inspector(&[])).into_iter().collect(),
+        listener_filters: resolves
+            .then(|| http_inspector(Off::On(&[])))
+            .into_iter()
+            .collect(),
         listener_filters_timeout: Some(if resolves {
             duration(defaults.detection_timeout)
         } else {

@@ -44,6 +44,8 @@ pub(crate) enum Side {
         routes: Box<RouteConfiguration>,
         /// The port is declared HTTP/2.
         http2: bool,
+        /// Every request is refused.
+        deny: bool,
     },
 }
 
@@ -162,7 +164,17 @@ pub(crate) fn filter(manager: Manager<'_>) -> Filter {
                 hcm::http_connection_manager::RouteSpecifier::RouteConfig(*routes),
             );
         }
-        Side::Inbound { routes, http2 } => {
+        Side::Inbound {
+            routes,
+            http2,
+            deny,
+        } => {
+            // Authorization comes before everything that reads requests.
+            if deny {
+                config
+                    .http_filters
+                    .insert(0, crate::security::http_filter());
+            }
             config.forward_client_cert_details = forwarding(headers.forward_client_cert).into();
             config.set_current_client_cert_details = Some(cert_details(headers.cert_details));
             config.http2_protocol_options = http2.then(core::Http2ProtocolOptions::default);

@@ -81,19 +81,27 @@ pub(crate) fn cidr_range(cidr: Cidr) -> CidrRange {
     }
 }
 
-/// `http_inspector`, switched off for these destination ports (ascending).
-pub(crate) fn http_inspector(disabled_ports: &[u16]) -> listener::ListenerFilter {
-    static CONFIG: LazyLock<Any> =
-        LazyLock::new(|| Any::pack(&inspectors::http_inspector::v3::HttpInspector {}));
-    listener_filter(
-        "envoy.filters.listener.http_inspector",
-        &CONFIG,
-        disabled_ports,
-    )
+/// Transport protocol of TLS connections, as `tls_inspector` detects it.
+pub(crate) const TLS: &str = "tls";
+
+/// Destination ports, ascending, by which a listener filter is switched off.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Off<'a> {
+    /// On these.
+    On(&'a [u16]),
+    /// On all but these.
+    ExceptOn(&'a [u16]),
 }
 
-/// `tls_inspector`, which reads server names.
-pub(crate) fn tls_inspector() -> listener::ListenerFilter {
+/// `http_inspector`, switched off for some destination ports.
+pub(crate) fn http_inspector(off: Off<'_>) -> listener::ListenerFilter {
+    static CONFIG: LazyLock<Any> =
+        LazyLock::new(|| Any::pack(&inspectors::http_inspector::v3::HttpInspector {}));
+    listener_filter("envoy.filters.listener.http_inspector", &CONFIG, off)
+}
+
+/// `tls_inspector`, which reads server names and protocols, switched off for some destination ports.
+pub(crate) fn tls_inspector(off: Off<'_>) -> listener::ListenerFilter {
     static CONFIG: LazyLock<Any> = LazyLock::new(|| {
         Any::pack(&inspectors::tls_inspector::v3::TlsInspector {
             // Most greetings fit; the default of 16 KiB would be held per connection.
@@ -101,14 +109,14 @@ pub(crate) fn tls_inspector() -> listener::ListenerFilter {
             ..Default::default()
         })
     });
-    listener_filter("envoy.filters.listener.tls_inspector", &CONFIG, &[])
+    listener_filter("envoy.filters.listener.tls_inspector", &CONFIG, off)
 }
 
 /// `original_dst`, which restores the address iptables replaced.
 pub(crate) fn original_dst() -> listener::ListenerFilter {
     static CONFIG: LazyLock<Any> =
         LazyLock::new(|| Any::pack(&inspectors::original_dst::v3::OriginalDst {}));
-    listener_filter("envoy.filters.listener.original_dst", &CONFIG, &[])
+    listener_filter("envoy.filters.listener.original_dst", &CONFIG, Off::On(&[]))
 }
 
 /// `original_src`, which keeps the client's address (TPROXY only).
@@ -119,17 +127,17 @@ pub(crate) fn original_src() -> listener::ListenerFilter {
             mark: 1337,
         })
     });
-    listener_filter("envoy.filters.listener.original_src", &CONFIG, &[])
+    listener_filter("envoy.filters.listener.original_src", &CONFIG, Off::On(&[]))
 }
 
-fn listener_filter(name: &str, config: &Any, disabled_ports: &[u16]) -> listener::ListenerFilter {
-    let mut rules: Vec<_> = disabled_ports.iter().map(|port| port_rule(*port)).collect();
-    let filter_disabled = if rules.len() > 1 {
-        Some(listener::ListenerFilterChainMatchPredicate {
-            rule: Some(Rule::OrMatch(MatchSet { rules })),
-        })
-    } else {
-        rules.pop()
+fn listener_filter(name: &str, config: &Any, off: Off<'_>) -> listener::ListenerFilter {
+    let filter_disabled = match off {
+        Off::On(ports) => any_of(ports),
+        Off::ExceptOn(ports) => {
+            any_of(ports).map(|rule| listener::ListenerFilterChainMatchPredicate {
+                rule: Some(Rule::NotMatch(Box::new(rule))),
+            })
+        }
     };
     listener::ListenerFilter {
         name: name.to_owned(),
@@ -137,6 +145,18 @@ fn listener_filter(name: &str, config: &Any, disabled_ports: &[u16]) -> listener
         config_type: Some(listener::listener_filter::ConfigType::TypedConfig(
             config.clone(),
         )),
+    }
+}
+
+/// Matches any of these ports; `None` for none.
+fn any_of(ports: &[u16]) -> Option<listener::ListenerFilterChainMatchPredicate> {
+    let mut rules: Vec<_> = ports.iter().map(|port| port_rule(*port)).collect();
+    if rules.len() > 1 {
+        Some(listener::ListenerFilterChainMatchPredicate {
+            rule: Some(Rule::OrMatch(MatchSet { rules })),
+        })
+    } else {
+        rules.pop()
     }
 }
 

@@ -87,7 +87,7 @@ pub(super) fn kubernetes_service(
             .labels
             .contains_key("istio.io/persistent-session"),
         race_first_connect: false,
-        subject_alt_names: [].into(),
+        subject_alt_names: declared_accounts(object, settings),
         service_accounts: [].into(),
         all_endpoints_tls: false,
     }
@@ -98,6 +98,31 @@ pub(super) fn traffic_distribution(annotations: &Labels) -> Option<TrafficDistri
     annotations
         .get(TrafficDistribution::ANNOTATION)
         .and_then(|text| TrafficDistribution::parse(text))
+}
+
+/// Identities a `Service` says its servers may have: accounts of its namespace, and whole names.
+fn declared_accounts(object: &Object, settings: &MeshSettings) -> Box<[Arc<str>]> {
+    let listed = |annotation: &str| {
+        let text = object.meta.annotations.get(annotation);
+        let names: Vec<String> = text
+            .iter()
+            .flat_map(|text| text.split(','))
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect();
+        names
+    };
+    let accounts = listed("alpha.istio.io/kubernetes-serviceaccounts");
+    let mut names = listed("alpha.istio.io/canonical-serviceaccounts");
+    names.extend(
+        accounts
+            .iter()
+            .map(|account| settings.spiffe_id(&object.key.namespace, account)),
+    );
+    names.sort();
+    names.dedup();
+    names.into_iter().map(Arc::from).collect()
 }
 
 fn kubernetes_port(port: &k8s::ServicePort) -> ServicePort {
