@@ -88,6 +88,9 @@ pub fn endpoint_key(input: &ClassInput, service: &ServiceKey) -> Vec<EndpointKey
 }
 
 fn of_service(input: &ClassInput, service: &Arc<Service>) -> Vec<EndpointKey> {
+    if input.proxy.grpc {
+        return crate::grpc::endpoint_keys(input, service);
+    }
     if service.resolution != Resolution::ClientSide {
         return Vec::new();
     }

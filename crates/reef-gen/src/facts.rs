@@ -17,6 +17,7 @@ use reef_mesh::{
 };
 use reef_scope::{CaptureMode, IngressEndpoint, OutboundPolicy, Scope, ScopeId};
 
+use crate::grpc;
 use crate::locality::{Place, share_rule};
 use crate::names::{INBOUND_CAPTURE_PORT, OUTBOUND_CAPTURE_PORT};
 use crate::security::{self, InboundSecurity};
@@ -74,6 +75,8 @@ pub struct ProxyFacts {
     pub sampling: u32,
     /// What its spans say of it, only where a tracer is configured.
     pub trace_tags: Option<Arc<TraceTags>>,
+    /// It is a gRPC client that speaks xDS itself; see [`crate::grpc`].
+    pub grpc: bool,
 }
 
 /// A service target by name, so that it outlives versions of the service.
@@ -92,6 +95,8 @@ pub struct TargetKey {
 pub struct ClustersKey {
     /// The scope.
     pub scope: ScopeId,
+    /// As [`ProxyFacts::grpc`].
+    pub grpc: bool,
     /// Address families.
     pub ip_mode: IpMode,
     /// Inbound clusters need redirected traffic unless a `Sidecar` declares them.
@@ -121,6 +126,8 @@ pub struct ClustersKey {
 pub struct EndpointsKey {
     /// The scope.
     pub scope: ScopeId,
+    /// As [`ProxyFacts::grpc`].
+    pub grpc: bool,
     /// As [`ProxyFacts::node`].
     pub node: Option<Option<Arc<str>>>,
     /// As [`ProxyFacts::networks`].
@@ -138,6 +145,8 @@ pub struct EndpointsKey {
 pub struct ListenersKey {
     /// The scope.
     pub scope: ScopeId,
+    /// As [`ProxyFacts::grpc`].
+    pub grpc: bool,
     /// Address families.
     pub ip_mode: IpMode,
     /// How traffic is redirected.
@@ -183,6 +192,8 @@ pub struct ListenersKey {
 pub struct RoutesKey {
     /// The scope.
     pub scope: ScopeId,
+    /// As [`ProxyFacts::grpc`].
+    pub grpc: bool,
     /// Address families: they select the addresses among the domains.
     pub ip_mode: IpMode,
     /// As [`ProxyFacts::dns_domain`].
@@ -240,7 +251,7 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
     let cluster_local =
         services().any(|service| settings.cluster_local.contains(&service.key.hostname));
     let local_only = services().any(|service| service.local_traffic_only);
-    ProxyFacts {
+    let mut facts = ProxyFacts {
         ip_mode: proxy.ip_mode,
         interception: proxy.interception,
         workload_cert: proxy.workload_cert,
@@ -275,7 +286,12 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
         headers: proxy.settings.headers.clone(),
         sampling: if traced { proxy.settings.sampling } else { 0 },
         trace_tags: (traced && proxy.settings.has_tracer).then(|| Arc::new(trace_tags(proxy))),
+        grpc: grpc::is_proxyless(proxy),
+    };
+    if facts.grpc {
+        grpc::narrow(&mut facts);
     }
+    facts
 }
 
 /// What the spans of a workload say of it, with Istio's words for what is not known.
@@ -305,7 +321,7 @@ fn binds_sockets(scope: &Scope) -> bool {
 pub fn keys(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> ProxyKeys {
     let facts = facts(snapshot, scope, proxy);
     // Declared ingress listeners replace those of services.
-    let targets: Arc<[TargetKey]> = if scope.ingress.is_empty() {
+    let targets: Arc<[TargetKey]> = if scope.ingress.is_empty() && !facts.grpc {
         snapshot
             .service_targets(proxy)
             .iter()
@@ -321,6 +337,7 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
     ProxyKeys {
         clusters: ClustersKey {
             scope: scope.id.clone(),
+            grpc: facts.grpc,
             ip_mode: facts.ip_mode,
             intercepted: facts.interception != Interception::None,
             workload_cert: facts.workload_cert,
@@ -335,6 +352,7 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
         },
         endpoints: EndpointsKey {
             scope: scope.id.clone(),
+            grpc: facts.grpc,
             node: facts.node.clone(),
             networks: facts.networks.clone(),
             cluster: facts.cluster.clone(),
@@ -343,6 +361,7 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
         },
         listeners: ListenersKey {
             scope: scope.id.clone(),
+            grpc: facts.grpc,
             ip_mode: facts.ip_mode,
             interception: facts.interception,
             workload_cert: facts.workload_cert,
@@ -365,6 +384,7 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
         },
         routes: RoutesKey {
             scope: scope.id.clone(),
+            grpc: facts.grpc,
             ip_mode: facts.ip_mode,
             dns_domain: facts.dns_domain.clone(),
             interception: facts.interception,

@@ -55,6 +55,9 @@ pub fn applied_kinds() -> &'static [Kind] {
 /// Listener conflicts, clusters that can't be, and parts Reef does not build yet.
 #[must_use]
 pub fn problems(input: &ClassInput) -> Vec<Problem> {
+    if input.proxy.grpc {
+        return Vec::new();
+    }
     let mut found = crate::listener::plan(input).problems;
     found.extend(security::problems(input));
     let (_, policy) = fallback(input);

@@ -19,6 +19,7 @@
 mod cluster;
 mod endpoint;
 mod facts;
+mod grpc;
 mod input;
 mod listener;
 mod locality;
@@ -35,6 +36,7 @@ pub use facts::{
     ClustersKey, EndpointsKey, ListenersKey, ProxyFacts, ProxyKeys, RoutesKey, TargetKey, facts,
     keys,
 };
+pub use grpc::{GrpcCluster, GrpcListener};
 pub use input::{ClassInput, applied_kinds, problems};
 pub use listener::{ListenerKey, build_listener, listener_keys};
 pub use locality::Place;

@@ -17,10 +17,12 @@ use reef_mesh::{IpMode, Keepalive, Protocol, Service, ServiceEndpoints};
 use xds_api::envoy::config::cluster::v3 as cds;
 
 use crate::endpoint::Selection;
+use crate::grpc::{self, GrpcCluster};
 use crate::names;
 use crate::security::UpstreamTls;
 use dynamic::Lookup;
 
+pub(crate) use protocol::{discovery, unlimited};
 pub use select::cluster_keys;
 pub(crate) use select::declared_identity;
 
@@ -36,6 +38,8 @@ pub enum ClusterKey {
     Inbound(InboundCluster),
     /// A cluster every sidecar has.
     Fixed(FixedCluster),
+    /// A cluster of a proxyless client.
+    Grpc(GrpcCluster),
 }
 
 /// Mesh-wide settings clusters read.
@@ -131,6 +135,7 @@ impl ClusterKey {
             Self::Outbound(key) => key.name.clone(),
             Self::Inbound(key) => key.name.clone(),
             Self::Fixed(key) => Arc::from(key.kind.name()),
+            Self::Grpc(key) => key.name.clone(),
         }
     }
 }
@@ -152,6 +157,7 @@ impl Hash for ClusterKey {
             Self::Outbound(key) => key.name.hash(state),
             Self::Inbound(key) => key.name.hash(state),
             Self::Fixed(key) => key.kind.hash(state),
+            Self::Grpc(key) => key.hash(state),
         }
     }
 }
@@ -163,6 +169,7 @@ pub fn build_cluster(key: &ClusterKey) -> (cds::Cluster, Vec<Problem>) {
         ClusterKey::Outbound(key) => outbound::build(key),
         ClusterKey::Inbound(key) => inbound::build(key),
         ClusterKey::Fixed(key) => fixed::build(key),
+        ClusterKey::Grpc(key) => grpc::cluster(key),
     };
     (cluster, Vec::new())
 }

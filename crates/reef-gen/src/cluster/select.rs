@@ -19,6 +19,9 @@ use crate::{names, xds};
 /// Selects the clusters of a class: outbound in scope order, fixed, inbound by port.
 #[must_use]
 pub fn cluster_keys(input: &ClassInput) -> Vec<ClusterKey> {
+    if input.proxy.grpc {
+        return crate::grpc::cluster_keys(input);
+    }
     let defaults = Arc::new(input.cluster_defaults());
     let mut keys = outbound(input, &defaults);
     let fixed = |kind| {

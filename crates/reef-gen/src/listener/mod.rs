@@ -18,6 +18,7 @@ use reef_config::Problem;
 use reef_mesh::{AccessLog, Cidr, HeaderPolicy, PathNormalization, Protocol};
 use xds_api::envoy::config::listener::v3 as lds;
 
+use crate::grpc::{self, GrpcListener};
 use crate::input::ClassInput;
 use crate::names;
 use crate::security::{InboundTls, PortSecurity};
@@ -37,6 +38,8 @@ pub enum ListenerKey {
     VirtualInbound(VirtualInbound),
     /// The listener of a declared port of the workload that binds a socket.
     Inbound(InboundListener),
+    /// A listener of a proxyless client.
+    Grpc(GrpcListener),
 }
 
 /// Settings of the mesh and the class that listeners read.
@@ -203,6 +206,7 @@ impl ListenerKey {
             Self::VirtualOutbound(_) => Arc::from(names::VIRTUAL_OUTBOUND),
             Self::VirtualInbound(_) => Arc::from(names::VIRTUAL_INBOUND),
             Self::Inbound(key) => key.name.clone(),
+            Self::Grpc(key) => key.name.clone(),
         }
     }
 }
@@ -226,6 +230,9 @@ impl Bind {
 /// inbound ones that bind a socket.
 #[must_use]
 pub fn listener_keys(input: &ClassInput) -> Vec<ListenerKey> {
+    if input.proxy.grpc {
+        return grpc::listener_keys(input);
+    }
     plan(input).listeners
 }
 
@@ -237,6 +244,7 @@ pub fn build_listener(key: &ListenerKey) -> (lds::Listener, Vec<Problem>) {
         ListenerKey::VirtualOutbound(key) => virtual_outbound::build(key),
         ListenerKey::VirtualInbound(key) => virtual_inbound::build(key),
         ListenerKey::Inbound(key) => virtual_inbound::build_real(key),
+        ListenerKey::Grpc(key) => grpc::listener(key),
     };
     (listener, Vec::new())
 }

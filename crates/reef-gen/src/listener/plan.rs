@@ -120,7 +120,8 @@ fn routes_of(listener: &ListenerKey) -> impl Iterator<Item = &Arc<str>> {
         ListenerKey::Outbound(listener) => &listener.chains[..],
         ListenerKey::VirtualOutbound(_)
         | ListenerKey::VirtualInbound(_)
-        | ListenerKey::Inbound(_) => &[],
+        | ListenerKey::Inbound(_)
+        | ListenerKey::Grpc(_) => &[],
     };
     chains.iter().filter_map(|chain| match &chain.target {
         Target::Http { route, .. } => Some(route),

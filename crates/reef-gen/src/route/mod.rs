@@ -13,6 +13,7 @@ use reef_mesh::{IpMode, Service};
 pub use build::build_route;
 pub(crate) use build::{inbound_routes, unknown_host_routes};
 pub(crate) use domains::short_forms;
+pub(crate) use select::policy;
 pub use select::route_keys;
 
 use retry::Retries;

@@ -13,6 +13,9 @@ use crate::names;
 /// Selects the route configurations of a class, sorted by name.
 #[must_use]
 pub fn route_keys(input: &ClassInput) -> Vec<RouteKey> {
+    if input.proxy.grpc {
+        return crate::grpc::route_keys(input);
+    }
     let (cluster, _) = fallback(input);
     let rest = if input.scope.outbound_policy == OutboundPolicy::AllowAnyDynamicDns {
         Rest::Resolve
@@ -21,15 +24,7 @@ pub fn route_keys(input: &ClassInput) -> Vec<RouteKey> {
     } else {
         Rest::Allow(cluster)
     };
-    let mesh = &input.snapshot.settings().config;
-    let policy = Arc::new(RoutePolicy {
-        retries: match &mesh.default_http_retry_policy {
-            Some(retries) => Retries::of(retries),
-            None => Some(Retries::by_default()),
-        },
-        attempt_count: input.proxy.headers.attempt_count,
-        forwarded_host: input.proxy.headers.forwarded_host,
-    });
+    let policy = policy(input);
     plan(input)
         .routes
         .into_iter()
@@ -50,6 +45,19 @@ pub fn route_keys(input: &ClassInput) -> Vec<RouteKey> {
             }
         })
         .collect()
+}
+
+/// What all routes of a class say.
+pub(crate) fn policy(input: &ClassInput) -> Arc<RoutePolicy> {
+    let mesh = &input.snapshot.settings().config;
+    Arc::new(RoutePolicy {
+        retries: match &mesh.default_http_retry_policy {
+            Some(retries) => Retries::of(retries),
+            None => Some(Retries::by_default()),
+        },
+        attempt_count: input.proxy.headers.attempt_count,
+        forwarded_host: input.proxy.headers.forwarded_host,
+    })
 }
 
 fn shared(input: &ClassInput, egress: usize, number: Option<u16>, rest: Rest) -> Hosts {

@@ -26,9 +26,17 @@ fn envoy_accepts_every_golden_case() {
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default();
+        let output = of_case(&case);
+        // For clients that are no Envoy; a real one reads them in `reef-e2e`.
+        if output
+            .listeners
+            .iter()
+            .any(|one| one.api_listener.is_some())
+        {
+            continue;
+        }
         let file = folder.join(format!("{name}.json"));
-        std::fs::write(&file, bootstrap(&of_case(&case)).to_string())
-            .expect("bootstrap is written");
+        std::fs::write(&file, bootstrap(&output).to_string()).expect("bootstrap is written");
         let result = Command::new(&envoy)
             .args(["--mode", "validate", "-l", "warning", "-c"])
             .arg(&file)

@@ -123,6 +123,31 @@ fn attributes_generation_does_not_read_change_nothing() {
 }
 
 #[test]
+fn proxyless_clients_of_a_scope_are_one_class_whatever_else_they_are() {
+    check_added("GENERATOR: grpc", "celr");
+    let client = |from: &str, to: &str| {
+        let text = BASE
+            .replace("MESH_ID: m", "GENERATOR: grpc")
+            .replace(from, to);
+        keys_of(MESH, &text)
+    };
+    let base = client("", "");
+    for (from, to) in [
+        ("10.0.0.1\", CLUSTER", "10.0.0.7\", CLUSTER"),
+        ("default.svc.cluster.local", "other.svc.cluster.local"),
+        ("WORKLOAD_CERT: none", "ISTIO_VERSION: 1.32.0"),
+        ("NETWORK: net1", "INTERCEPTION_MODE: TPROXY, HTTP10: '1'"),
+        (
+            "NETWORK: net1",
+            "ENVOY_STATUS_PORT: 15029, IDLE_TIMEOUT: 5s",
+        ),
+        ("LABELS: {app: client}", "LABELS: {app: other}"),
+    ] {
+        assert_eq!(client(from, to), base, "{from} -> {to}");
+    }
+}
+
+#[test]
 fn own_address_counts_only_where_it_is_an_endpoint_of_a_headless_service() {
     check(MESH, "10.0.0.1\", CLUSTER", "10.0.0.2\", CLUSTER", "");
     check(MESH, "10.0.0.1\", CLUSTER", "10.0.0.7\", CLUSTER", "lr");

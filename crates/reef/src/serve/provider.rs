@@ -194,13 +194,19 @@ impl ResourceView for View {
 
 /// Reads the node message of a stream as a proxy.
 fn parse(node: &NodeInfo) -> Result<ProxyNode, reef_mesh::NodeError> {
-    let metadata = match &node.metadata {
+    let mut metadata: BTreeMap<String, MetaValue> = match &node.metadata {
         Value::Object(fields) => fields
             .iter()
             .map(|(key, value)| (key.clone(), meta(value)))
             .collect(),
         _ => BTreeMap::new(),
     };
+    // A gRPC library says what it is; whoever wrote its bootstrap need not repeat it.
+    if node.user_agent_name.starts_with("gRPC") {
+        metadata
+            .entry("GENERATOR".to_owned())
+            .or_insert_with(|| MetaValue::String("grpc".to_owned()));
+    }
     let locality = Locality {
         region: node.locality.region.as_str().into(),
         zone: node.locality.zone.as_str().into(),
