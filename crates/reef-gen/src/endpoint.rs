@@ -10,7 +10,7 @@ use std::sync::Arc;
 use reef_config::ClusterId;
 use reef_mesh::{
     Address, Endpoint, Health, Locality, Resolution, Service, ServiceEndpoints, ServiceKey,
-    TlsMode, Workload,
+    ServicePort, TlsMode, Workload,
 };
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::config::endpoint::v3 as eds;
@@ -94,12 +94,21 @@ fn of_service(input: &ClassInput, service: &Arc<Service>) -> Vec<EndpointKey> {
     if service.resolution != Resolution::ClientSide {
         return Vec::new();
     }
+    of_ports(input, service, |port| is_routable(service, port))
+}
+
+/// Selects the load assignments of those ports of a service that are `wanted`.
+pub(crate) fn of_ports(
+    input: &ClassInput,
+    service: &Service,
+    wanted: impl Fn(&ServicePort) -> bool,
+) -> Vec<EndpointKey> {
     let endpoints = input.snapshot.endpoints(&service.key);
     let only = input.selection(service);
     service
         .ports
         .iter()
-        .filter(|port| is_routable(service, port))
+        .filter(|port| wanted(port))
         .map(|port| EndpointKey {
             name: names::outbound_cluster(port.number, &service.key.hostname),
             port: port.name.clone(),

@@ -37,9 +37,10 @@ pub(crate) fn cluster(key: &GrpcCluster) -> cds::Cluster {
         ..Default::default()
     };
     if let Some(resolved) = &key.resolves {
-        let one = resolved.endpoints.of_port(&resolved.port).iter().take(1);
+        let all = resolved.endpoints.of_port(&resolved.port);
+        let one = (0..).zip(all.iter().take(1));
         cluster.cluster_discovery_type = discovery(DiscoveryType::LogicalDns);
-        cluster.load_assignment = Some(assignment(&key.name, one, &resolved.only));
+        cluster.load_assignment = Some(assignment(&key.name, one, &resolved.only, &[]));
     } else {
         cluster.cluster_discovery_type = discovery(DiscoveryType::Eds);
         cluster.eds_cluster_config = Some(EdsClusterConfig {

@@ -21,7 +21,7 @@ use reef_mesh::{
 };
 
 use crate::cluster::ClusterKey;
-use crate::endpoint::{EndpointKey, Selection};
+use crate::endpoint::{EndpointKey, Selection, of_ports};
 use crate::facts::ProxyFacts;
 use crate::input::{ClassInput, is_routable, is_unresolvable};
 use crate::listener::ListenerKey;
@@ -115,19 +115,7 @@ pub(crate) fn endpoint_keys(input: &ClassInput, service: &Arc<Service>) -> Vec<E
     if service.has_inline_endpoints() {
         return Vec::new();
     }
-    let endpoints = input.snapshot.endpoints(&service.key);
-    let only = input.selection(service);
-    service
-        .ports
-        .iter()
-        .filter(|port| is_served(input, service, port))
-        .map(|port| EndpointKey {
-            name: names::outbound_cluster(port.number, &service.key.hostname),
-            port: port.name.clone(),
-            endpoints: endpoints.cloned(),
-            only: only.clone(),
-        })
-        .collect()
+    of_ports(input, service, |port| is_served(input, service, port))
 }
 
 /// Selects the listeners of a class, in scope order.
