@@ -7,6 +7,7 @@ use std::sync::Arc;
 use reef_config::parse::{self, Parsed};
 use reef_config::{ClusterId, Kind, Object, ObjectKey, Origin, Problem, Severity};
 
+use crate::metrics::SourceMetrics;
 use crate::walk::Stamp;
 
 /// Texts are parsed in groups of about this many bytes, so that a cold read of a large tree never holds all of it.
@@ -82,17 +83,25 @@ pub(crate) struct Job<'s> {
 }
 
 /// Reads files and parses those of their documents that are new; a file that vanished meanwhile is left out.
-pub(crate) fn load(jobs: Vec<Job<'_>>, cluster: &ClusterId) -> Vec<Loaded> {
+pub(crate) fn load(
+    jobs: Vec<Job<'_>>,
+    cluster: &ClusterId,
+    metrics: &SourceMetrics,
+) -> Vec<Loaded> {
     let mut loaded = Vec::with_capacity(jobs.len());
     let mut group = Vec::new();
     let mut group_bytes = 0;
     for job in jobs {
         match read(Path::new(&*job.path)) {
             Ok(bytes) => {
+                metrics.files.inc();
+                metrics
+                    .bytes
+                    .inc_by(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
                 group_bytes += bytes.len();
                 group.push((job, bytes));
                 if group_bytes >= GROUP_BYTES {
-                    load_group(&group, cluster, &mut loaded);
+                    load_group(&group, (cluster, metrics), &mut loaded);
                     group.clear();
                     group_bytes = 0;
                 }
@@ -104,7 +113,7 @@ pub(crate) fn load(jobs: Vec<Job<'_>>, cluster: &ClusterId) -> Vec<Loaded> {
             }
         }
     }
-    load_group(&group, cluster, &mut loaded);
+    load_group(&group, (cluster, metrics), &mut loaded);
     loaded
 }
 
@@ -121,7 +130,11 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn load_group(group: &[(Job<'_>, Vec<u8>)], cluster: &ClusterId, loaded: &mut Vec<Loaded>) {
+fn load_group(
+    group: &[(Job<'_>, Vec<u8>)],
+    (cluster, metrics): (&ClusterId, &SourceMetrics),
+    loaded: &mut Vec<Loaded>,
+) {
     // Split and hash everything, then parse what is new on two threads.
     let mut split = Vec::new();
     let mut texts = Vec::new();
@@ -154,6 +167,9 @@ fn load_group(group: &[(Job<'_>, Vec<u8>)], cluster: &ClusterId, loaded: &mut Ve
         }
         split.push((job, slots));
     }
+    metrics
+        .documents
+        .inc_by(u64::try_from(texts.len()).unwrap_or(u64::MAX));
     let mut parsed = parse_all(&texts, cluster).into_iter();
     for (job, slots) in split {
         loaded.push(assemble(job, slots, &mut parsed));

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::{self, Instant};
 
 use crate::Source;
+use crate::SourceMetrics;
 use crate::doubt::Settle;
 use crate::tree::{Look, Tree};
 use crate::watch::{Touched, Watch};
@@ -62,22 +63,33 @@ const COMPARE_UNWATCHED: Duration = Duration::from_secs(2);
 pub struct FileSource {
     tree: Tree,
     options: FileOptions,
+    metrics: SourceMetrics,
 }
 
 impl FileSource {
     /// A source of these directories. `mesh_config` wins over ConfigMap `istio-system/istio`.
     #[must_use]
     pub fn new(dirs: Vec<PathBuf>, mesh_config: Option<PathBuf>, options: FileOptions) -> Self {
+        let metrics = SourceMetrics::default();
         Self {
-            tree: Tree::new(dirs, mesh_config, options.cluster.clone()),
+            tree: Tree::new(dirs, mesh_config, options.cluster.clone(), metrics.clone()),
             options,
+            metrics,
         }
+    }
+
+    /// What it counts, to be registered.
+    #[must_use]
+    pub const fn metrics(&self) -> &SourceMetrics {
+        &self.metrics
     }
 }
 
 impl Source for FileSource {
     async fn run(self, out: mpsc::Sender<ChangeBatch>) {
-        let Self { mut tree, options } = self;
+        let Self {
+            mut tree, options, ..
+        } = self;
         let mut watch = Watch::new(options.watch);
         let mut touched = Touched {
             everything: true,

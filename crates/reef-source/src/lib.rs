@@ -21,6 +21,7 @@ mod file;
 mod file_source;
 mod memory;
 mod mesh;
+mod metrics;
 mod tree;
 mod walk;
 mod watch;
@@ -34,6 +35,7 @@ use tokio::sync::mpsc;
 
 pub use file_source::{FileOptions, FileSource};
 pub use memory::{MemoryHandle, MemorySource};
+pub use metrics::SourceMetrics;
 
 /// Emits what differs, batch by batch.
 pub trait Source: Send + 'static {
@@ -56,6 +58,7 @@ pub fn load(
         dirs.to_vec(),
         mesh_config.map(Path::to_path_buf),
         ClusterId::default(),
+        SourceMetrics::default(),
     );
     let (mut objects, mut mesh, mut problems) = (Vec::new(), None, Vec::new());
     for change in tree.refresh(&tree::Look::at_once(), &mut |_| {}) {

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use crate::tree::{Look, Tree};
-use crate::{FileOptions, FileSource, MemorySource, Source, load};
+use crate::{FileOptions, FileSource, MemorySource, Source, SourceMetrics, load};
 
 /// A directory with a tree over it, and what a receiver of the changes holds.
 struct Fixture {
@@ -33,6 +33,7 @@ impl Fixture {
             vec![root],
             Some(dir.path().join("mesh.yaml")),
             ClusterId::default(),
+            SourceMetrics::default(),
         );
         Self {
             dir,
@@ -45,7 +46,12 @@ impl Fixture {
 
     fn without_mesh_file() -> Self {
         let mut fixture = Self::new();
-        fixture.tree = Tree::new(vec![fixture.path("")], None, ClusterId::default());
+        fixture.tree = Tree::new(
+            vec![fixture.path("")],
+            None,
+            ClusterId::default(),
+            SourceMetrics::default(),
+        );
         fixture
     }
 
@@ -353,6 +359,7 @@ fn directory_that_never_was_is_a_problem() {
         vec![PathBuf::from("/nonexistent/reef")],
         None,
         ClusterId::default(),
+        SourceMetrics::default(),
     );
     let changes = tree.refresh(&Look::at_once(), &mut |_| {});
     assert!(
@@ -618,7 +625,12 @@ async fn without_the_kernels_help_files_are_compared() {
 #[test]
 fn objects_belong_to_the_cluster_they_are_read_for() {
     let mut f = Fixture::without_mesh_file();
-    f.tree = Tree::new(vec![f.path("")], None, ClusterId::from("east"));
+    f.tree = Tree::new(
+        vec![f.path("")],
+        None,
+        ClusterId::from("east"),
+        SourceMetrics::default(),
+    );
     f.write("a.yaml", &entry("a", "a.io"));
     f.write("b.yaml", &entry("a", "a.io"));
     f.refresh();

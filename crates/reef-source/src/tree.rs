@@ -13,6 +13,7 @@ use crate::claims::Claims;
 use crate::doubt::{Doubts, Settle, Suspicion};
 use crate::file::{self, FileState, Job, Loaded};
 use crate::mesh::{self, MeshFile};
+use crate::metrics::SourceMetrics;
 use crate::walk::{self, Stamp};
 
 /// What to look at, and how sure the caller is of what is there.
@@ -44,6 +45,7 @@ pub(crate) struct Tree {
     roots: Vec<PathBuf>,
     /// The cluster all objects belong to.
     cluster: ClusterId,
+    metrics: SourceMetrics,
     doubts: Doubts,
     mesh_file: Option<MeshFile>,
     /// Folders that were walked, of all roots.
@@ -73,10 +75,16 @@ struct Pending {
 }
 
 impl Tree {
-    pub(crate) fn new(roots: Vec<PathBuf>, mesh_file: Option<PathBuf>, cluster: ClusterId) -> Self {
+    pub(crate) fn new(
+        roots: Vec<PathBuf>,
+        mesh_file: Option<PathBuf>,
+        cluster: ClusterId,
+        metrics: SourceMetrics,
+    ) -> Self {
         Self {
             roots,
             cluster,
+            metrics,
             doubts: Doubts::default(),
             mesh_file: mesh_file.map(MeshFile::new),
             dirs: BTreeSet::new(),
@@ -126,7 +134,7 @@ impl Tree {
                         .iter()
                         .filter(|path| path.starts_with(&root) && self.is_plain_file(path)),
                 )),
-                None => walk::list(&root, on_dir).map(|listing| {
+                None => self.walk(&root, on_dir).map(|listing| {
                     self.dirs.extend(listing.dirs);
                     self.next_of_listing(&root, listing.files)
                 }),
@@ -153,6 +161,11 @@ impl Tree {
             self.tell(file, problems, &mut changes);
         }
         changes
+    }
+
+    fn walk(&self, root: &Path, on_dir: &mut dyn FnMut(&Path)) -> std::io::Result<walk::Listing> {
+        self.metrics.walks.inc();
+        walk::list(root, on_dir)
     }
 
     /// When a version in doubt can count, if it is still there then.
@@ -250,7 +263,7 @@ impl Tree {
                 earlier: self.files.get(name),
             })
             .collect();
-        let mut loaded = file::load(jobs, &self.cluster);
+        let mut loaded = file::load(jobs, &self.cluster, &self.metrics);
         if let Some(at) = settle {
             self.hold_back_doubtful(&mut next, &mut loaded, at);
         }

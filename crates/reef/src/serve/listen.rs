@@ -149,12 +149,6 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let (monitoring_listener, monitoring) =
         bind("--monitoring-addr", settings.monitoring_addr).await?;
 
-    let server_metrics = ServerMetrics::new();
-    let shared = Arc::new(Shared::default());
-    let metrics = Arc::new(Metrics::new(|registry| server_metrics.register(registry)));
-    let (stop, stopped) = watch::channel(false);
-    let (connects, connect_inputs) = mpsc::channel(WAITING_CONNECTS);
-
     for dir in &settings.config_dirs {
         if !dir.is_dir() {
             bail!("--config-dir {} is not a directory", dir.display());
@@ -169,6 +163,17 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
             ..FileOptions::default()
         },
     );
+    let server_metrics = ServerMetrics::new();
+    let shared = Arc::new(Shared::default());
+    let metrics = Arc::new(Metrics::new(|registry| {
+        server_metrics.register(registry);
+        source
+            .metrics()
+            .register(registry.sub_registry_with_prefix("reef"));
+    }));
+    let (stop, stopped) = watch::channel(false);
+    let (connects, connect_inputs) = mpsc::channel(WAITING_CONNECTS);
+
     let (emit, batches) = mpsc::channel(WAITING_BATCHES);
     let times = (settings.debounce_after, settings.debounce_max);
     let writer = Writer::new(

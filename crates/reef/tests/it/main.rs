@@ -13,3 +13,4 @@ mod mesh;
 mod options;
 mod pages;
 mod serving;
+mod wire;

@@ -68,69 +68,6 @@ async fn a_proxy_gets_exactly_what_its_sidecar_leads_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_edited_service_of_2000_is_one_load_assignment_for_its_importers() {
-    let names: Vec<String> = (0..2000).map(|i| format!("s{i:04}")).collect();
-    let vip = |i: usize| format!("10.97.{}.{}", i / 250, i % 250 + 1);
-    let mut files: Vec<(String, String)> = names
-        .iter()
-        .enumerate()
-        .map(|(i, name)| {
-            (
-                format!("{name}.yaml"),
-                service("shop", name, &vip(i), &["10.1.0.1", "10.1.0.2"]),
-            )
-        })
-        .collect();
-    files.push((
-        "near.yaml".to_owned(),
-        sidecar("near", &["shop/s0007.shop.svc.cluster.local"]),
-    ));
-    files.push((
-        "far.yaml".to_owned(),
-        sidecar("far", &["shop/s0008.shop.svc.cluster.local"]),
-    ));
-    let files: Vec<(&str, String)> = files
-        .iter()
-        .map(|(name, text)| (name.as_str(), text.clone()))
-        .collect();
-    let dir = directory(&files);
-    let server = serve(dir.path()).await;
-    let mut near = connect(&server, &node("a", "near")).await;
-    let mut near_too = connect(&server, &node("b", "near")).await;
-    let mut far = connect(&server, &node("c", "far")).await;
-    assert_eq!(
-        outbound(&far, ResourceType::Cluster),
-        ["outbound|80||s0008.shop.svc.cluster.local"]
-    );
-
-    write(
-        dir.path(),
-        "s0007.yaml",
-        &service("shop", "s0007", &vip(7), &["10.1.0.1", "10.1.0.9"]),
-    );
-    for importer in [&mut near, &mut near_too] {
-        let answer = importer.next(PATIENCE).await.unwrap().unwrap();
-        assert_eq!(answer.ty, ResourceType::Endpoint);
-        assert_eq!(answer.names, ["outbound|80||s0007.shop.svc.cluster.local"]);
-        assert!(answer.removed.is_empty());
-        assert!(
-            answer.bytes < 1000,
-            "{} bytes for two endpoints",
-            answer.bytes
-        );
-        assert_eq!(importer.settle(QUIET).await.unwrap(), []);
-    }
-    // The next change of what it imports is the first thing the other proxy hears.
-    write(
-        dir.path(),
-        "s0008.yaml",
-        &service("shop", "s0008", &vip(8), &["10.1.0.7"]),
-    );
-    let answer = far.next(PATIENCE).await.unwrap().unwrap();
-    assert_eq!(answer.names, ["outbound|80||s0008.shop.svc.cluster.local"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_server_resends_nothing_to_a_client_that_has_it_all() {
     let dir = directory(&shop());
     let first = serve(dir.path()).await;
