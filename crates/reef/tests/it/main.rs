@@ -9,6 +9,7 @@
 mod commands;
 mod draining;
 mod following;
+mod garbage;
 mod mesh;
 mod options;
 mod pages;
