@@ -17,7 +17,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use reef_mesh::{
-    Interception, ProxyIdentity, Resolution, Service, ServiceEndpoints, ServicePort, WorkloadCert,
+    Interception, MtlsMode, ProxyIdentity, Resolution, Service, ServiceEndpoints, ServicePort,
+    WorkloadCert,
 };
 
 use crate::cluster::ClusterKey;
@@ -27,6 +28,7 @@ use crate::input::{ClassInput, is_routable, is_unresolvable};
 use crate::listener::ListenerKey;
 use crate::names;
 use crate::route::{Hosts, RouteKey, ServiceRoute, policy};
+use crate::security::{Denied, InboundSecurity, PortSecurity};
 
 pub(crate) use build::{cluster, listener};
 
@@ -85,6 +87,14 @@ pub(crate) fn narrow(facts: &mut ProxyFacts) {
     facts.balance_outbound = false;
     facts.unprivileged = false;
     facts.alias_domain = None;
+    facts.security = InboundSecurity {
+        rest: PortSecurity {
+            mode: MtlsMode::Disable,
+            denied: Denied::Nothing,
+        },
+        ports: Arc::from([]),
+        uncertified: Arc::from([]),
+    };
     facts.sampling = 0;
     facts.trace_tags = None;
 }
