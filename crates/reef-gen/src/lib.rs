@@ -41,5 +41,5 @@ pub use input::{ClassInput, applied_kinds, problems};
 pub use listener::{ListenerKey, build_listener, listener_keys};
 pub use locality::Place;
 pub use route::{RouteKey, build_route, route_keys};
-pub use security::{Denied, InboundSecurity, PortSecurity, UNENFORCED, policy_problems};
+pub use security::{Denied, InboundSecurity, PortSecurity, policy_problems};
 pub use xds::trace::TraceTags;

@@ -19,7 +19,7 @@ use reef_mesh::MtlsMode;
 
 pub(crate) use chains::{ChainShape, Handler, PortKind, Transport, shapes};
 pub(crate) use deny::{http_filter, network_filter};
-pub use select::{UNENFORCED, policy_problems};
+pub use select::policy_problems;
 pub(crate) use select::{inbound, problems};
 pub(crate) use tls::{InboundTls, inbound_tls};
 pub(crate) use upstream::{UpstreamTls, plaintext_endpoints, tls_of, transport_sockets};
@@ -38,7 +38,7 @@ pub enum Denied {
 }
 
 /// How one port is secured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortSecurity {
     /// Which chains it has.
     pub mode: MtlsMode,
@@ -47,7 +47,7 @@ pub struct PortSecurity {
 }
 
 /// How the ports of a workload are secured, as the result of selecting policies.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InboundSecurity {
     /// Ports that have nothing of their own.
     pub rest: PortSecurity,

@@ -12,9 +12,6 @@ use reef_mesh::{MeshSnapshot, MtlsMode, ProxyIdentity, Rule, Unenforced, Workloa
 use super::{Denied, InboundSecurity, PortSecurity};
 use crate::input::ClassInput;
 
-/// Code of the problem of a policy that can't be enforced.
-pub const UNENFORCED: &str = "unenforced-security";
-
 /// What a policy refuses of the workloads it selects as long as it can't be enforced.
 #[derive(Debug, PartialEq, Eq)]
 enum Refusal {
@@ -196,7 +193,7 @@ pub(crate) fn problems(input: &ClassInput) -> impl Iterator<Item = Problem> {
     input.proxy.security.uncertified.iter().map(move |object| {
         let reason =
             format!("demands mTLS of a workload whose proxy has no certificate: {outcome}");
-        Problem::error(UNENFORCED, reason).of(object)
+        Problem::error(Unenforced::PROBLEM, reason).of(object)
     })
 }
 
@@ -209,7 +206,7 @@ pub fn policy_problems(snapshot: &MeshSnapshot) -> Vec<Problem> {
     };
     let problem = |object: &ObjectKey, what: &str| {
         let reason = format!("can't be enforced yet: {}", outcome(what));
-        Problem::error(UNENFORCED, reason).of(object)
+        Problem::error(Unenforced::PROBLEM, reason).of(object)
     };
     let mut found = Vec::new();
     for rule in snapshot.every_authorization_policy() {

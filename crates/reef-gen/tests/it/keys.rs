@@ -66,19 +66,22 @@ fn keys_of(mesh: &str, proxy: &str) -> ProxyKeys {
 fn check(mesh: &str, from: &str, to: &str, expected: &str) {
     let changed = BASE.replace(from, to);
     assert_ne!(changed, BASE, "`{from}` is in the proxy");
-    let (before, after) = (keys_of(mesh, BASE), keys_of(mesh, &changed));
+    let found = self::changed(&keys_of(mesh, BASE), &keys_of(mesh, &changed));
+    assert_eq!(found, expected, "{from} -> {to}");
+}
+
+fn changed(before: &ProxyKeys, after: &ProxyKeys) -> String {
     let differs = [
         ('c', before.clusters != after.clusters),
         ('e', before.endpoints != after.endpoints),
         ('l', before.listeners != after.listeners),
         ('r', before.routes != after.routes),
     ];
-    let found: String = differs
+    differs
         .iter()
         .filter(|(_, differs)| *differs)
         .map(|(key, _)| *key)
-        .collect();
-    assert_eq!(found, expected, "{from} -> {to}");
+        .collect()
 }
 
 /// Asserts what an added metadata entry changes.
@@ -232,4 +235,83 @@ fn each_metadata_key_changes_only_who_reads_it() {
     ] {
         check_added(&format!("{key}: 15021"), "lr");
     }
+}
+
+const SECURED: &str = r#"
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict, namespace: default}
+spec: {selector: {matchLabels: {tier: strict}}, mtls: {mode: STRICT}}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict-too, namespace: default}
+spec: {selector: {matchLabels: {tier: strict-too}}, mtls: {mode: STRICT}}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: usual, namespace: default}
+spec: {selector: {matchLabels: {tier: usual}}, mtls: {mode: PERMISSIVE}}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict-port, namespace: default}
+spec: {selector: {matchLabels: {tier: strict-port}}, portLevelMtls: {8080: {mode: STRICT}}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: closed, namespace: istio-system}
+spec: {selector: {matchLabels: {tier: closed}}, rules: [{to: [{operation: {methods: [GET]}}]}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: watched, namespace: default}
+spec: {selector: {matchLabels: {tier: watched}}, action: AUDIT, rules: [{}]}
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: tokens, namespace: default}
+spec: {selector: {matchLabels: {tier: tokens}}, jwtRules: [{issuer: x, jwks: "{}"}]}
+"#;
+
+/// As [`check`], for a label of the proxy's that only policies read.
+fn check_tier(certificate: &str, from: &str, to: &str, expected: &str) {
+    let mesh = format!("{MESH}{SECURED}");
+    let proxy = |tier: &str| {
+        let tier = match tier {
+            "" => String::new(),
+            tier => format!(", tier: {tier}"),
+        };
+        BASE.replace("app: client", &format!("app: client{tier}"))
+            .replace(
+                "WORKLOAD_CERT: none",
+                &format!("WORKLOAD_CERT: {certificate}"),
+            )
+    };
+    let found = changed(&keys_of(&mesh, &proxy(from)), &keys_of(&mesh, &proxy(to)));
+    assert_eq!(found, expected, "{certificate}: {from} -> {to}");
+}
+
+#[test]
+fn policies_count_by_what_follows_from_them() {
+    for (certificate, tier, expected) in [
+        ("none", "unknown", ""),
+        ("none", "usual", ""),
+        ("none", "watched", ""),
+        ("none", "strict", "l"),
+        ("none", "strict-port", "l"),
+        ("none", "closed", "l"),
+        ("none", "tokens", "l"),
+        ("sds-grpc", "usual", ""),
+        ("sds-grpc", "strict", "l"),
+        ("sds-grpc", "strict-port", "l"),
+        ("sds-grpc", "closed", "l"),
+        ("sds-grpc", "tokens", "l"),
+    ] {
+        check_tier(certificate, "", tier, expected);
+    }
+    // Equal results are one class, whichever object they come from; what it is told of names it.
+    check_tier("sds-grpc", "strict", "strict-too", "");
+    check_tier("none", "strict", "strict-too", "l");
 }

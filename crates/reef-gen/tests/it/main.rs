@@ -7,5 +7,6 @@ mod golden;
 mod keys;
 mod prop;
 mod rules;
+mod security;
 mod semantic;
 mod world;

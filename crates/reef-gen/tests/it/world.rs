@@ -41,6 +41,15 @@ pub(crate) fn cases() -> Vec<PathBuf> {
 
 /// The snapshot of objects in YAML; documents in the order given.
 pub(crate) fn snapshot(documents: &[&str], mesh: Option<&str>) -> Arc<MeshSnapshot> {
+    snapshot_in(MeshIndex::new("cluster.local"), documents, mesh)
+}
+
+/// The snapshot an index makes of objects in YAML.
+pub(crate) fn snapshot_in(
+    mut index: MeshIndex,
+    documents: &[&str],
+    mesh: Option<&str>,
+) -> Arc<MeshSnapshot> {
     let origin = Origin {
         path: Arc::from("in.yaml"),
         line: 1,
@@ -60,7 +69,6 @@ pub(crate) fn snapshot(documents: &[&str], mesh: Option<&str>) -> Arc<MeshSnapsh
                 .map(|object| Change::Apply(Arc::new(object))),
         );
     }
-    let mut index = MeshIndex::new("cluster.local");
     index.apply(ChangeBatch {
         changes,
         synced: true,
