@@ -1,6 +1,6 @@
 //! One class of equal proxies, as the input of key selection.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use reef_config::{Kind, Problem};
 use reef_mesh::{MeshSnapshot, Protocol, Resolution, Service, ServicePort, ServiceTarget};
@@ -10,6 +10,7 @@ use crate::cluster::ClusterDefaults;
 use crate::cluster::dynamic::Lookup;
 use crate::endpoint::Selection;
 use crate::facts::ProxyFacts;
+use crate::listener::Plan;
 use crate::locality::Preference;
 use crate::names;
 use crate::security;
@@ -29,6 +30,8 @@ pub struct ClassInput {
     /// Service ports their workloads serve, oldest service first; read only if the scope declares
     /// no ingress listener.
     pub targets: Vec<ServiceTarget>,
+    /// Listeners and routes are planned together, once.
+    plan: OnceLock<Arc<Plan>>,
 }
 
 /// The kinds whose objects have an effect on what proxies receive today. Others are accepted and
@@ -58,7 +61,7 @@ pub fn problems(input: &ClassInput) -> Vec<Problem> {
     if input.proxy.grpc {
         return Vec::new();
     }
-    let mut found = crate::listener::plan(input).problems;
+    let mut found = input.plan().problems.clone();
     found.extend(security::problems(input));
     let (_, policy) = fallback(input);
     found.extend(policy);
@@ -73,6 +76,29 @@ pub fn problems(input: &ClassInput) -> Vec<Problem> {
 }
 
 impl ClassInput {
+    /// A class. What it reads must not be changed once keys were selected from it.
+    #[must_use]
+    pub fn new(
+        snapshot: Arc<MeshSnapshot>,
+        scope: Arc<Scope>,
+        proxy: ProxyFacts,
+        targets: Vec<ServiceTarget>,
+    ) -> Self {
+        Self {
+            snapshot,
+            scope,
+            proxy,
+            targets,
+            plan: OnceLock::new(),
+        }
+    }
+
+    /// The listeners and routes of the class.
+    pub(crate) fn plan(&self) -> &Plan {
+        self.plan
+            .get_or_init(|| Arc::new(crate::listener::plan(self)))
+    }
+
     /// Mesh settings clusters read.
     pub(crate) fn cluster_defaults(&self) -> ClusterDefaults {
         let mesh = &self.snapshot.settings().proxies;

@@ -292,10 +292,10 @@ fn input(
             })
         })
         .collect();
-    ClassInput {
-        snapshot: Arc::clone(snapshot),
-        scope: Arc::clone(scope),
-        proxy: facts.clone(),
+    ClassInput::new(
+        Arc::clone(snapshot),
+        Arc::clone(scope),
+        facts.clone(),
         targets,
-    }
+    )
 }

@@ -25,7 +25,7 @@ use crate::security::{InboundTls, PortSecurity};
 use crate::xds::dynamic_dns::DnsCache;
 use crate::xds::trace::TraceSettings;
 
-pub(crate) use plan::{RouteSource, plan};
+pub(crate) use plan::{Plan, RouteSource, plan};
 
 /// Everything one listener reads. Equality and hashing are by content.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -233,7 +233,7 @@ pub fn listener_keys(input: &ClassInput) -> Vec<ListenerKey> {
     if input.proxy.grpc {
         return grpc::listener_keys(input);
     }
-    plan(input).listeners
+    input.plan().listeners.clone()
 }
 
 /// Builds the listener.

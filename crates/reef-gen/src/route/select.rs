@@ -7,7 +7,7 @@ use reef_scope::OutboundPolicy;
 use super::retry::Retries;
 use super::{Hosts, Rest, RouteKey, RoutePolicy, ServiceRoute};
 use crate::input::{ClassInput, fallback, has_cluster};
-use crate::listener::{RouteSource, plan};
+use crate::listener::RouteSource;
 use crate::names;
 
 /// Selects the route configurations of a class, sorted by name.
@@ -25,21 +25,23 @@ pub fn route_keys(input: &ClassInput) -> Vec<RouteKey> {
         Rest::Allow(cluster)
     };
     let policy = policy(input);
-    plan(input)
+    input
+        .plan()
         .routes
-        .into_iter()
+        .iter()
         .map(|(name, source)| {
             let hosts = match source {
-                RouteSource::Single { service, number } => {
-                    Hosts::Single(ServiceRoute { service, number })
-                }
+                RouteSource::Single { service, number } => Hosts::Single(ServiceRoute {
+                    service: service.clone(),
+                    number: *number,
+                }),
                 RouteSource::Port { egress, number } => {
-                    shared(input, egress, Some(number), rest.clone())
+                    shared(input, *egress, Some(*number), rest.clone())
                 }
-                RouteSource::AllPorts { egress } => shared(input, egress, None, rest.clone()),
+                RouteSource::AllPorts { egress } => shared(input, *egress, None, rest.clone()),
             };
             RouteKey {
-                name,
+                name: name.clone(),
                 hosts,
                 policy: policy.clone(),
             }

@@ -122,12 +122,9 @@ fn meta(value: Value) -> MetaValue {
 /// The class of a proxy.
 pub(crate) fn class(snapshot: &Arc<MeshSnapshot>, proxy: &ProxyIdentity) -> ClassInput {
     let scope = reef_scope::resolve(snapshot, &reef_scope::select(snapshot, proxy));
-    ClassInput {
-        proxy: reef_gen::facts(snapshot, &scope, proxy),
-        targets: snapshot.service_targets(proxy),
-        snapshot: snapshot.clone(),
-        scope,
-    }
+    let facts = reef_gen::facts(snapshot, &scope, proxy);
+    let targets = snapshot.service_targets(proxy);
+    ClassInput::new(snapshot.clone(), scope, facts, targets)
 }
 
 /// Builds everything a class receives.
