@@ -1,6 +1,8 @@
-//! Every golden case through a real Envoy: `--mode validate`, with routes and load assignments
-//! inline. Fails without `ENVOY_BIN`.
+//! Golden cases and random meshes through a real Envoy: `--mode validate`, with routes and load
+//! assignments inline. Fails without `ENVOY_BIN`. `REEF_ENVOY_MESHES` is the number of random meshes.
 
+#[path = "../it/meshes.rs"]
+mod meshes;
 #[path = "../it/world.rs"]
 #[expect(
     dead_code,
@@ -9,48 +11,82 @@
 mod world;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::{Map, Value, json};
 
-use world::{Output, cases, of_case};
+use proptest::prelude::*;
+use world::{Output, cases, of_case, output};
 
 #[test]
 fn envoy_accepts_every_golden_case() {
-    let envoy = std::env::var_os("ENVOY_BIN").expect("ENVOY_BIN names the Envoy binary");
-    let folder = std::env::temp_dir().join(format!("reef-gen-envoy-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("temporary folder");
+    let envoy = Envoy::new("golden");
     let mut refused = Vec::new();
     for case in cases() {
-        let name = case
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        let output = of_case(&case);
+        let out = of_case(&case);
         // For clients that are no Envoy; a real one reads them in `reef-e2e`.
-        if output
-            .listeners
-            .iter()
-            .any(|one| one.api_listener.is_some())
-        {
+        if out.listeners.iter().any(|one| one.api_listener.is_some()) {
             continue;
         }
-        let file = folder.join(format!("{name}.json"));
-        std::fs::write(&file, bootstrap(&output).to_string()).expect("bootstrap is written");
-        let result = Command::new(&envoy)
+        if let Err(why) = envoy.validate(&out) {
+            refused.push(format!("{}: {why}", case.display()));
+        }
+    }
+    assert!(refused.is_empty(), "{}", refused.join("\n"));
+}
+
+#[test]
+fn envoy_accepts_random_meshes() {
+    let wanted = std::env::var("REEF_ENVOY_MESHES").ok();
+    let wanted = wanted.and_then(|text| text.parse().ok()).unwrap_or(40);
+    let config = ProptestConfig {
+        max_shrink_iters: 200,
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(wanted)
+    };
+    let envoy = Envoy::new("random");
+    proptest!(config, |(mesh in meshes::meshes())| {
+        let answer = envoy.validate(&output(&mesh.class("a0")));
+        prop_assert!(answer.is_ok(), "{}", answer.unwrap_err());
+    });
+}
+
+/// The binary, and a folder for its bootstraps.
+struct Envoy {
+    binary: OsString,
+    folder: PathBuf,
+}
+
+impl Envoy {
+    fn new(name: &str) -> Self {
+        let binary = std::env::var_os("ENVOY_BIN").expect("ENVOY_BIN names the Envoy binary");
+        let name = format!("reef-gen-envoy-{}-{name}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).expect("temporary folder");
+        Self { binary, folder }
+    }
+
+    fn validate(&self, out: &Output) -> Result<(), String> {
+        let file = self.folder.join("bootstrap.json");
+        std::fs::write(&file, bootstrap(out).to_string()).expect("bootstrap is written");
+        let result = Command::new(&self.binary)
             .args(["--mode", "validate", "-l", "warning", "-c"])
             .arg(&file)
             .output()
             .expect("envoy starts");
-        if !result.status.success() {
-            refused.push(format!(
-                "{name}: {}",
-                String::from_utf8_lossy(&result.stderr)
-            ));
+        if result.status.success() {
+            return Ok(());
         }
+        Err(String::from_utf8_lossy(&result.stderr).into_owned())
     }
-    std::fs::remove_dir_all(&folder).expect("temporary folder is removed");
-    assert!(refused.is_empty(), "{}", refused.join("\n"));
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_dir_all(&self.folder);
+    }
 }
 
 fn bootstrap(out: &Output) -> Value {

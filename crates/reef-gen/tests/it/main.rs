@@ -5,6 +5,7 @@
 mod expect;
 mod golden;
 mod keys;
+mod meshes;
 mod prop;
 mod rules;
 mod security;

@@ -2,78 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::meshes::{Mesh, meshes};
+use crate::world::{Output, cases, class_of_case, of_case, output};
 use proptest::prelude::*;
 use prost::Message;
 use reef_gen::{
     ClassInput, build_cluster, build_endpoints, build_listener, build_route, cluster_keys,
     endpoint_keys, listener_keys, route_keys,
 };
-use reef_mesh::identify;
-
-use crate::world::{Output, cases, class, class_of_case, node, of_case, output, snapshot};
-
-/// Documents of a small random mesh: services that collide on ports, addresses and hosts.
-fn objects() -> impl Strategy<Value = Vec<String>> {
-    let port_name = prop_oneof![
-        Just("http"),
-        Just("grpc"),
-        Just("tcp"),
-        Just("any"),
-        Just("tls"),
-        Just("mongo"),
-        Just("grpc-web")
-    ];
-    let service = (0..6u8, 0..3u8, port_name, prop_oneof![Just(80u16), Just(81), Just(5432)], 0..5u8)
-        .prop_map(|(name, ns, port_name, port, shape)| match shape {
-            0 => format!(
-                "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: se{name}, namespace: ns{ns}}}\n\
-                 spec: {{hosts: [h{name}.example.com], resolution: STATIC, ports: [{{number: {port}, name: p, protocol: {}}}], endpoints: [{{address: 10.1.0.{name}}}]}}\n",
-                port_name.split('-').next().unwrap_or("tcp")
-            ),
-            1 => format!(
-                "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: dns{name}, namespace: ns{ns}}}\n\
-                 spec: {{hosts: [d{name}.example.com], resolution: DNS, location: MESH_EXTERNAL, ports: [{{number: {port}, name: p, protocol: {}}}]}}\n",
-                port_name.split('-').next().unwrap_or("tcp")
-            ),
-            _ => {
-                let ip = if shape == 2 { "None".to_owned() } else { format!("10.96.{ns}.{name}") };
-                format!(
-                    "apiVersion: v1\nkind: Service\nmetadata: {{name: s{name}, namespace: ns{ns}}}\n\
-                     spec: {{clusterIP: {ip}, selector: {{app: a{}}}, ports: [{{name: {port_name}, port: {port}}}]}}\n",
-                    name % 3
-                )
-            }
-        });
-    let slice = (0..6u8, 0..3u8, 1..9u8).prop_map(|(name, ns, ip)| {
-        format!(
-            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: sl{name}-{ip}, namespace: ns{ns}, labels: {{kubernetes.io/service-name: s{name}}}}}\n\
-             addressType: IPv4\nports: [{{name: tcp, port: 9000}}, {{name: http, port: 8080}}]\nendpoints: [{{addresses: [10.2.0.{ip}], zone: z{}}}]\n",
-            ip % 2
-        )
-    });
-    proptest::collection::vec(prop_oneof![3 => service, 1 => slice], 1..14).prop_map(|mut all| {
-        // One object per key: which of two wins is the source's matter, not generation's.
-        let mut seen = BTreeSet::new();
-        all.retain(|text| {
-            seen.insert(
-                text.lines()
-                    .take(3)
-                    .map(|line| line.split(", labels").next().unwrap_or(line).to_owned())
-                    .collect::<Vec<_>>(),
-            )
-        });
-        all
-    })
-}
-
-fn input(documents: &[String], labels: &str) -> ClassInput {
-    let texts: Vec<&str> = documents.iter().map(String::as_str).collect();
-    let snapshot = snapshot(&texts, None);
-    let proxy = node(&format!(
-        "id: sidecar~10.2.0.1~x.ns0~ns0.svc.cluster.local\nmetadata: {{NAMESPACE: ns0, WORKLOAD_CERT: none, LABELS: {{app: {labels}}}}}\n"
-    ));
-    class(&snapshot, &identify(&snapshot, &proxy))
-}
 
 type Encoded = BTreeMap<(u8, String), Vec<u8>>;
 
@@ -235,26 +171,31 @@ fn equal_keys_of_the_golden_cases_give_equal_bytes() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn order_of_objects_does_not_change_bytes(
-        (documents, shuffled) in objects().prop_flat_map(|all| (Just(all.clone()), Just(all).prop_shuffle())),
+        (mesh, shuffled) in meshes().prop_flat_map(|mesh| {
+            let shuffled = Just(mesh.documents.clone()).prop_shuffle();
+            (Just(mesh), shuffled)
+        }),
     ) {
-        let (one, other) = (input(&documents, "a0"), input(&shuffled, "a0"));
-        prop_assert_eq!(encoded(&output(&one)), encoded(&output(&other)));
+        let one = encoded(&output(&mesh.class("a0")));
+        let other = Mesh { documents: shuffled, ..mesh };
+        prop_assert_eq!(one, encoded(&output(&other.class("a0"))));
     }
 
     #[test]
-    fn everything_referred_to_is_sent_or_a_problem(documents in objects()) {
-        assert_closed(&output(&input(&documents, "a1")));
+    fn everything_referred_to_is_sent_or_a_problem(mesh in meshes()) {
+        assert_closed(&output(&mesh.class("a1")));
     }
 
     #[test]
-    fn equal_keys_give_equal_bytes(documents in objects(), fewer in 0..4usize) {
-        let all = input(&documents, "a0");
-        let other = input(&documents, "a1");
-        let rest: Vec<String> = documents.iter().skip(fewer).cloned().collect();
-        assert_keys_decide(&[all, other, input(&rest, "a2")]);
+    fn equal_keys_give_equal_bytes(mesh in meshes(), fewer in 0..4usize) {
+        let rest = Mesh {
+            documents: mesh.documents.iter().skip(fewer).cloned().collect(),
+            ..mesh.clone()
+        };
+        assert_keys_decide(&[mesh.class("a0"), mesh.class("a1"), rest.class("a2")]);
     }
 }
