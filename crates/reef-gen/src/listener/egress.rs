@@ -79,9 +79,27 @@ impl Planner<'_> {
                     Some(own) if own.number == port.number => (own.number, own.protocol),
                     Some(_) => continue,
                 };
+                self.drafts
+                    .problems
+                    .extend(self.without_cluster(service, port));
                 self.add_port(&egress, service, port, (number, protocol));
             }
         }
+    }
+
+    /// What is wrong if another service of the same host has the cluster's name, as it was imported
+    /// by an earlier listener.
+    fn without_cluster(&self, service: &Service, port: &ServicePort) -> Option<Problem> {
+        let known = &self.input.scope.service(&service.key.hostname)?.service;
+        if known.key == service.key {
+            return None;
+        }
+        let reason = format!(
+            "port {} has no cluster of its own: the host is that of {}, which an earlier egress \
+             listener imports",
+            port.number, known.key
+        );
+        Some(Problem::warning("host-conflict", reason).of(&service.object))
     }
 
     /// The address an egress listener names.
