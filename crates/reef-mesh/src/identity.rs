@@ -155,8 +155,7 @@ pub fn identify(snapshot: &MeshSnapshot, node: &ProxyNode) -> ProxyIdentity {
     let entry = if pod.is_none() {
         node.ips
             .first()
-            .and_then(|ip| snapshot.workload_entry_by_ip(*ip))
-            .filter(|entry| entry.namespace == node.namespace)
+            .and_then(|ip| snapshot.workload_entry_at(*ip, &node.namespace))
     } else {
         None
     };

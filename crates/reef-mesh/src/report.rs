@@ -1,6 +1,7 @@
 //! What a batch changed.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use reef_config::ObjectKey;
@@ -24,6 +25,8 @@ pub struct ChangeReport {
     pub rules: BTreeSet<ObjectKey>,
     /// Pods (namespace, name) whose facts about a proxy on them may differ.
     pub proxies: BTreeSet<(Namespace, Arc<str>)>,
+    /// Addresses whose workload entry differs: a proxy there may be another workload.
+    pub addresses: BTreeSet<IpAddr>,
     /// Namespaces whose labels or annotations differ.
     pub namespaces: BTreeSet<Namespace>,
     /// Nodes added, removed or moved: proxies that name one may have another locality.
@@ -48,6 +51,7 @@ impl ChangeReport {
             && self.sidecars.is_empty()
             && self.rules.is_empty()
             && self.proxies.is_empty()
+            && self.addresses.is_empty()
             && self.namespaces.is_empty()
             && self.nodes.is_empty()
             && !self.settings
@@ -61,6 +65,7 @@ impl ChangeReport {
         self.sidecars.extend(later.sidecars);
         self.rules.extend(later.rules);
         self.proxies.extend(later.proxies);
+        self.addresses.extend(later.addresses);
         self.namespaces.extend(later.namespaces);
         self.nodes.extend(later.nodes);
         self.settings |= later.settings;

@@ -248,16 +248,14 @@ impl MeshSnapshot {
         self.workload_entries.get(&ip).and_then(|list| list.first())
     }
 
-    /// The `WorkloadEntry` object with this address, one of `namespace` if there are several.
+    /// The `WorkloadEntry` object of a namespace with this address; of several the first by name.
     pub(crate) fn workload_entry_at(
         &self,
         ip: IpAddr,
         namespace: &Namespace,
     ) -> Option<&Arc<WorkloadInstance>> {
         let list = self.workload_entries.get(&ip)?;
-        list.iter()
-            .find(|entry| entry.namespace == *namespace)
-            .or_else(|| list.first())
+        list.iter().find(|entry| entry.namespace == *namespace)
     }
 
     /// Kubernetes services of a namespace whose selector is not empty and selects `labels`.

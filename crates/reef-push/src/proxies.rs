@@ -98,6 +98,7 @@ impl Proxies {
             .flatten()
             .flat_map(|all| all.iter())
             .filter_map(|endpoint| endpoint.address.ip())
+            .chain(report.addresses.iter().copied())
             .map(Place::Address);
         let touched: BTreeSet<Place> = namespaces
             .chain(pods)

@@ -170,25 +170,24 @@ impl ListenerSpec {
 
     /// Looks up everything the listener imports for clients in `consumer`.
     pub(crate) fn import(&self, snapshot: &MeshSnapshot, consumer: &Namespace) -> Imported {
-        let mut picked: Vec<(&Arc<Service>, &HostEntry)> = Vec::new();
+        // A loser leaves no trace: the winner stands where its own age puts it.
+        let mut picked: Vec<Option<(&Arc<Service>, &HostEntry)>> = Vec::new();
         let mut at_host: BTreeMap<&Hostname, usize> = BTreeMap::new();
         for service in self.candidates(snapshot, consumer) {
             let Some(entry) = self.imports(service) else {
                 continue;
             };
-            match at_host.get(&service.key.hostname) {
-                None => {
-                    at_host.insert(&service.key.hostname, picked.len());
-                    picked.push((service, entry));
+            let earlier = at_host.get(&service.key.hostname).copied();
+            if let Some(at) = earlier {
+                if picked[at].is_some_and(|(old, _)| !beats(service, old, consumer)) {
+                    continue;
                 }
-                Some(&at) => {
-                    let (old, _) = picked[at];
-                    if beats(service, old, consumer) {
-                        picked[at] = (service, entry);
-                    }
-                }
+                picked[at] = None;
             }
+            at_host.insert(&service.key.hostname, picked.len());
+            picked.push(Some((service, entry)));
         }
+        let picked: Vec<(&Arc<Service>, &HostEntry)> = picked.into_iter().flatten().collect();
         let services: Vec<Arc<Service>> = picked
             .iter()
             .map(|(service, entry)| self.trimmed(service, entry))

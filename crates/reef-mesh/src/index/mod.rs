@@ -459,6 +459,11 @@ impl MeshIndex {
             report
                 .proxies
                 .insert((key.namespace.clone(), key.name.clone()));
+            let addresses = old
+                .iter()
+                .chain(&new)
+                .filter_map(|entry| entry.address.ip());
+            report.addresses.extend(addresses);
             self.objects.put_entry(key, new.clone());
             for entry in old.iter().chain(&new) {
                 self.mark_selecting(

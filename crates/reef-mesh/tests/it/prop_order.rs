@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use reef_config::{Change, ChangeBatch, MeshConfig, Object, ObjectKey};
-use reef_mesh::{ChangeReport, MeshIndex, MeshSnapshot, ServiceKey};
+use reef_config::{Change, ChangeBatch, Object, ObjectKey, Origin};
+use reef_mesh::{
+    ChangeReport, Locality, MeshIndex, MeshSnapshot, MetaValue, ProxyNode, ServiceKey, identify,
+};
 
 use crate::support::objects;
 
@@ -136,32 +138,183 @@ fn universe() -> Vec<Arc<Object>> {
     ] {
         texts.push(meta("Sidecar", name, "") + &format!("spec: {{{spec}}}"));
     }
+    let security = |kind: &str, namespace: &str, name: &str, spec: &str| {
+        format!(
+            "apiVersion: security.istio.io/v1\nkind: {kind}\nmetadata: {{name: {name}, namespace: \
+             {namespace}}}\nspec: {{{spec}}}\n"
+        )
+    };
+    for (namespace, name, spec) in [
+        ("a", "pa", "mtls: {mode: STRICT}"),
+        ("a", "pa", "mtls: {mode: DISABLE}"),
+        (
+            "a",
+            "pa2",
+            "selector: {matchLabels: {app: web}}, portLevelMtls: {8080: {mode: DISABLE}}",
+        ),
+        ("istio-system", "pa", "mtls: {mode: PERMISSIVE}"),
+    ] {
+        texts.push(security("PeerAuthentication", namespace, name, spec));
+    }
+    for kind in ["AuthorizationPolicy", "RequestAuthentication"] {
+        texts.push(security(
+            kind,
+            "a",
+            "policy",
+            "selector: {matchLabels: {app: web}}",
+        ));
+    }
+    for (namespace, name, spec) in [
+        ("a", "pc", "concurrency: 1"),
+        (
+            "a",
+            "pc",
+            "selector: {matchLabels: {app: web}}, concurrency: 2",
+        ),
+        ("istio-system", "pc", "concurrency: 3"),
+    ] {
+        texts.push(format!(
+            "apiVersion: networking.istio.io/v1beta1\nkind: ProxyConfig\nmetadata: {{name: {name}, \
+             namespace: {namespace}}}\nspec: {{{spec}}}\n"
+        ));
+    }
+    for (name, labels) in [
+        ("a", "mesh: 'yes'"),
+        ("a", "mesh: 'no'"),
+        (
+            "istio-system",
+            "mesh: 'yes', topology.istio.io/network: main",
+        ),
+        ("istio-system", "topology.istio.io/network: other"),
+    ] {
+        texts.push(format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}, labels: {{{labels}}}}}\n"
+        ));
+    }
+    for mode in ["NONE", "TPROXY", "WRONG"] {
+        let annotations = format!(
+            ", labels: {{app: web}}, annotations: {{sidecar.istio.io/interceptionMode: {mode}, \
+             proxy.istio.io/config: 'concurrency: 4'}}"
+        );
+        texts.push(meta("Pod", "pod", &annotations) + "status: {podIP: 10.0.0.1}");
+    }
+    for health in ["'True'", "'False'"] {
+        let checked = ", annotations: {proxy.istio.io/health-checks-enabled: 'true'}";
+        texts.push(
+            meta("WorkloadEntry", "vm", checked)
+                + "spec: {address: 10.0.0.7, labels: {app: web}}\nstatus: {conditions: [{type: \
+                   Healthy, status: "
+                + health
+                + "}]}",
+        );
+    }
     texts.iter().flat_map(|text| objects(text)).collect()
 }
 
-/// One step: indices into the universe, and whether that object is deleted; and the mesh default.
-type Step = (Vec<(prop::sample::Index, bool)>, Option<bool>);
+/// Proxies of the universe: on the pod, on the workload entry, known to nobody.
+fn nodes() -> Vec<ProxyNode> {
+    let node = |id: &str, metadata: &[(&str, &str)]| {
+        let metadata: BTreeMap<String, MetaValue> = metadata
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).into()))
+            .collect();
+        ProxyNode::parse(id, metadata, Locality::default()).expect("a valid node")
+    };
+    vec![
+        node("sidecar~10.0.0.1~pod.a~a.svc.cluster.local", &[]),
+        node(
+            "sidecar~10.0.0.7~machine.a~a.svc.cluster.local",
+            &[("NODE_NAME", "n1")],
+        ),
+        node("sidecar~10.0.0.2~other.b~b.svc.cluster.local", &[]),
+    ]
+}
+
+/// Everything that decides what a proxy gets, beside its scope.
+fn facts(snapshot: &MeshSnapshot, node: &ProxyNode) -> String {
+    let identity = identify(snapshot, node);
+    let targets: Vec<_> = snapshot
+        .service_targets(&identity)
+        .iter()
+        .map(|target| (target.service.key.clone(), target.port, target.target_port))
+        .collect();
+    let policy = snapshot.peer_policy(&identity.namespace, &identity.labels);
+    format!("{identity:?} {targets:?} {policy:?}")
+}
+
+/// A proxy that differs must be found by what the report names, as a consumer looks for it.
+fn check_proxies(old: &MeshSnapshot, new: &MeshSnapshot, report: &ChangeReport) {
+    let root = &new.settings().root_namespace;
+    let rules = || report.sidecars.iter().chain(&report.rules);
+    let everybody = report.settings || rules().any(|key| key.namespace == *root);
+    for node in nodes() {
+        let namespaces = rules()
+            .map(|key| &key.namespace)
+            .chain(report.services.iter().map(|key| &key.namespace))
+            .chain(&report.namespaces);
+        let found = everybody
+            || namespaces
+                .into_iter()
+                .any(|namespace| *namespace == node.namespace)
+            || node
+                .pod
+                .as_ref()
+                .is_some_and(|pod| report.proxies.contains(pod))
+            || report.addresses.contains(&node.ips[0])
+            || [old, new].iter().any(|snapshot| {
+                let name = identify(snapshot, &node).node_name;
+                name.is_some_and(|name| report.nodes.contains(&name))
+            })
+            || report.endpoints.iter().any(|key| {
+                [old, new].iter().any(|snapshot| {
+                    let endpoints = snapshot.endpoints(key);
+                    endpoints.is_some_and(|all| {
+                        all.iter().any(|at| at.address.ip() == Some(node.ips[0]))
+                    })
+                })
+            });
+        if !found {
+            assert_eq!(
+                facts(old, &node),
+                facts(new, &node),
+                "{}: {report:?}",
+                node.id
+            );
+        }
+    }
+}
+
+/// One step: indices into the universe, and whether that object is deleted; and a mesh configuration.
+type Step = (Vec<(prop::sample::Index, bool)>, Option<usize>);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let change = (any::<prop::sample::Index>(), prop::bool::weighted(0.3));
     let step = (
         prop::collection::vec(change, 1..5),
-        prop::option::weighted(0.05, any::<bool>()),
+        prop::option::weighted(0.1, 0..CONFIGS.len()),
     );
     prop::collection::vec(step, 1..16)
 }
 
-fn config(private: bool) -> Change {
-    let default = MeshConfig::default();
-    let default_service_export_to = if private {
-        vec![".".to_owned()]
-    } else {
-        default.default_service_export_to.clone()
+/// Mesh configurations a mesh may change between; the first is the default.
+const CONFIGS: [&str; 7] = [
+    "",
+    "defaultServiceExportTo: ['.']",
+    "discoverySelectors: [{matchLabels: {mesh: 'yes'}}]",
+    "discoverySelectors: [{matchExpressions: [{key: mesh, operator: NotIn, values: ['no']}]}]",
+    "rootNamespace: a",
+    "trustDomain: other, defaultConfig: {concurrency: 9, interceptionMode: NONE}",
+    "rootNamespace: a, discoverySelectors: [{matchLabels: {mesh: 'yes'}}]",
+];
+
+fn config(at: usize) -> Change {
+    let origin = Origin {
+        path: Arc::from("mesh.yaml"),
+        line: 1,
     };
-    Change::MeshConfig(Arc::new(MeshConfig {
-        default_service_export_to,
-        ..default
-    }))
+    let text = format!("{{{}}}", CONFIGS[at]);
+    let (config, _) = reef_config::parse::mesh_config(&text, &origin).expect("a valid one");
+    Change::MeshConfig(Arc::new(config))
 }
 
 fn services(snapshot: &MeshSnapshot) -> BTreeSet<ServiceKey> {
@@ -201,7 +354,7 @@ proptest! {
         let universe = universe();
         let mut index = MeshIndex::default();
         let mut present: BTreeMap<ObjectKey, Arc<Object>> = BTreeMap::new();
-        let mut private = false;
+        let mut configured = 0;
         for (changes, settings) in steps {
             let mut batch = ChangeBatch { changes: Vec::new(), synced: true };
             for (at, deleted) in changes {
@@ -215,14 +368,15 @@ proptest! {
                 }
             }
             if let Some(value) = settings {
-                private = value;
-                batch.changes.push(config(private));
+                configured = value;
+                batch.changes.push(config(configured));
             }
             let old = index.snapshot().clone();
             let old_problems = index.problems();
             match index.apply(batch) {
                 Some((new, report)) => {
                     check_report(&old, &new, &report);
+                    check_proxies(&old, &new, &report);
                     prop_assert_eq!(report.problems, old_problems != index.problems());
                     let only_problems = ChangeReport { problems: true, ..Default::default() };
                     prop_assert!(report == only_problems || old.dump() != new.dump());
@@ -238,7 +392,7 @@ proptest! {
             all.reverse();
         }
         let mut fresh = MeshIndex::default();
-        let changes = all.into_iter().map(Change::Apply).chain([config(private)]).collect();
+        let changes = all.into_iter().map(Change::Apply).chain([config(configured)]).collect();
         fresh.apply(ChangeBatch { changes, synced: true });
         let (left, right) = (index.snapshot().dump(), fresh.snapshot().dump());
         for (left, right) in left.lines().zip(right.lines()) {

@@ -1,0 +1,170 @@
+//! A scope that says it does not depend on a change is the same after it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use reef_config::{Change, ChangeBatch, MeshConfig, Object, ObjectKey, Origin, parse};
+use reef_mesh::{Locality, MeshIndex, MeshSnapshot, MetaValue, ProxyNode, identify};
+use reef_scope::{Scope, resolve, select};
+
+use crate::support::{entry, rule, svc, svc_with};
+
+/// Variants of objects that relate to one another in every way scoping knows.
+fn universe() -> Vec<Arc<Object>> {
+    let mut texts: Vec<String> = Vec::new();
+    let two = "[{name: http, port: 80}, {name: tcp, port: 90}]";
+    for namespace in ["a", "b", "c"] {
+        for export in ["", ".", "a", "~"] {
+            texts.push(svc_with(
+                namespace,
+                "one",
+                export,
+                "[{name: http, port: 80}]",
+            ));
+        }
+        texts.push(svc_with(namespace, "one", "", two));
+        texts.push(svc(namespace, "two"));
+        texts.push(entry(namespace, "se", "x.com"));
+        texts.push(entry(namespace, "se", "one.b.svc.cluster.local"));
+        texts.push(format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: alias, namespace: {namespace}}}\n\
+             spec: {{type: ExternalName, externalName: one.b.svc.cluster.local}}\n"
+        ));
+        for spec in [
+            "hosts: [one], http: [{route: [{destination: {host: two}}]}]",
+            "hosts: [one], exportTo: ['.'], http: [{route: [{destination: {host: x.com}}]}]",
+            "hosts: ['*.com'], exportTo: [a], http: [{route: [{destination: {host: one, port: {number: 90}}}]}]",
+            "hosts: [x.com], http: [{delegate: {name: part, namespace: b}}]",
+            "hosts: [one], http: [{match: [{sourceNamespace: b}], route: [{destination: {host: x.com}}]}]",
+        ] {
+            texts.push(rule("VirtualService", namespace, "vs", spec));
+        }
+        texts.push(rule(
+            "VirtualService",
+            namespace,
+            "part",
+            "http: [{route: [{destination: {host: two}}]}]",
+        ));
+        for spec in [
+            "host: one, subsets: [{name: v1}]",
+            "host: '*.com', exportTo: ['.']",
+            "host: one.b.svc.cluster.local, exportTo: [a]",
+            "host: x.com, workloadSelector: {matchLabels: {app: x}}",
+        ] {
+            texts.push(rule("DestinationRule", namespace, "dr", spec));
+        }
+    }
+    for spec in [
+        "egress: [{hosts: ['./*']}]",
+        "egress: [{hosts: ['b/one.b.svc.cluster.local', '*/x.com']}]",
+        "egress: [{port: {number: 90, protocol: TCP, name: t}, hosts: ['*/*']}, {hosts: ['~b/*', '*/*']}]",
+        "workloadSelector: {labels: {app: x}}, egress: [{hosts: ['~/*']}], outboundTrafficPolicy: {mode: REGISTRY_ONLY}",
+    ] {
+        texts.push(rule("Sidecar", "a", "s", spec));
+        texts.push(rule("Sidecar", "a", "t", spec));
+        texts.push(rule("Sidecar", "istio-system", "root", spec));
+    }
+    texts.push(rule(
+        "DestinationRule",
+        "istio-system",
+        "dr",
+        "host: '*.local'",
+    ));
+    let origin = Origin {
+        path: Arc::from("test.yaml"),
+        line: 1,
+    };
+    let parsed = texts.iter().map(|text| {
+        let parsed = parse::object(text, &origin);
+        assert!(!parsed.has_errors(), "{text}\n{parsed:?}");
+        parsed.objects
+    });
+    parsed.flatten().map(Arc::new).collect()
+}
+
+fn config(private: bool) -> Change {
+    let mut config = MeshConfig::default();
+    if private {
+        config.default_service_export_to = vec![".".to_owned()];
+        config.default_destination_rule_export_to = vec![".".to_owned()];
+    }
+    Change::MeshConfig(Arc::new(config))
+}
+
+/// The scopes of a few proxies.
+fn scopes(snapshot: &MeshSnapshot) -> Vec<Arc<Scope>> {
+    let proxies = [("a", "x"), ("a", "y"), ("b", "x"), ("c", "x")];
+    let scope_of = |(namespace, app): (&str, &str)| {
+        let labels = MetaValue::Map([("app".to_owned(), MetaValue::from(app))].into());
+        let id = format!("sidecar~10.9.9.9~p.{namespace}~{namespace}.svc.cluster.local");
+        let metadata = BTreeMap::from([("LABELS".to_owned(), labels)]);
+        let node = ProxyNode::parse(&id, metadata, Locality::default()).expect("a valid node");
+        resolve(snapshot, &select(snapshot, &identify(snapshot, &node)))
+    };
+    proxies.into_iter().map(scope_of).collect()
+}
+
+type Step = (Vec<(prop::sample::Index, bool)>, Option<bool>);
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let change = (any::<prop::sample::Index>(), prop::bool::weighted(0.3));
+    let few = prop::collection::vec(change.clone(), 1..3);
+    let many = prop::collection::vec(change, 20..40);
+    let settings = prop::option::weighted(0.05, any::<bool>());
+    let first = (many, Just(None)).prop_map(|step| vec![step]);
+    let rest = prop::collection::vec((few, settings), 1..10);
+    (first, rest).prop_map(|(mut first, rest)| {
+        first.extend(rest);
+        first
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_scope_that_depends_on_nothing_that_changed_is_the_same(steps in steps()) {
+        let universe = universe();
+        let mut index = MeshIndex::default();
+        let mut present: BTreeMap<ObjectKey, Arc<Object>> = BTreeMap::new();
+        let mut private = false;
+        for (changes, settings) in steps {
+            let mut batch = ChangeBatch { changes: Vec::new(), synced: true };
+            for (at, deleted) in changes {
+                let object = at.get(&universe);
+                if deleted {
+                    present.remove(&object.key);
+                    batch.changes.push(Change::Delete(object.key.clone()));
+                } else {
+                    present.insert(object.key.clone(), object.clone());
+                    batch.changes.push(Change::Apply(object.clone()));
+                }
+            }
+            if let Some(value) = settings {
+                private = value;
+                batch.changes.push(config(private));
+            }
+            let before = scopes(index.snapshot());
+            let report = index.apply(batch).map(|(_, report)| report).unwrap_or_default();
+            let snapshot = index.snapshot();
+            for old in before {
+                let new = resolve(snapshot, &old.id);
+                if old != new && !old.depends_on(&report, snapshot) {
+                    let (left, right) = (format!("{old:#?}"), format!("{new:#?}"));
+                    let lines = left.lines().zip(right.lines());
+                    let differ: Vec<_> = lines.filter(|(left, right)| left != right).take(6).collect();
+                    prop_assert!(false, "{}: {:?} differ after {:?}", old.id, differ, report);
+                }
+            }
+        }
+        let mut fresh = MeshIndex::default();
+        let objects = present.into_values().rev().map(Change::Apply);
+        let changes = objects.chain([config(private)]).collect();
+        fresh.apply(ChangeBatch { changes, synced: true });
+        let (left, right) = (scopes(index.snapshot()), scopes(fresh.snapshot()));
+        for (left, right) in left.iter().zip(&right) {
+            prop_assert_eq!(left, right);
+        }
+    }
+}
