@@ -77,7 +77,6 @@ pub(crate) fn narrow(facts: &mut ProxyFacts) {
     facts.workload_cert = WorkloadCert::None;
     facts.dns_domain = Arc::from("");
     facts.own_headless = none();
-    facts.security = crate::security::InboundSecurity::default();
     facts.ingress_ips = none();
     facts.reserved_ports = Arc::from([]);
     facts.idle_timeout = None;
