@@ -133,8 +133,10 @@ impl Planner<'_> {
         port: &ServicePort,
         (number, protocol): (u16, Protocol),
     ) {
-        if self.is_skipped(egress, number, protocol) {
-            return;
+        if let Some(why) = self.skipped(egress, number, protocol) {
+            let reason = format!("port {number}: {why}, so it has no listener");
+            let problem = Problem::warning("listener-skipped", reason);
+            return self.drafts.problems.push(problem.of(&service.object));
         }
         for (bind, extra, address) in self.places(egress, service, port, protocol) {
             let incoming = Incoming {
@@ -158,17 +160,23 @@ impl Planner<'_> {
         }
     }
 
-    /// Ports the proxy itself listens on, and ports it may not bind.
-    fn is_skipped(&self, egress: &Egress<'_>, number: u16, protocol: Protocol) -> bool {
+    /// Why a port has no listener: the proxy itself listens there, or may not bind it.
+    fn skipped(
+        &self,
+        egress: &Egress<'_>,
+        number: u16,
+        protocol: Protocol,
+    ) -> Option<&'static str> {
         let proxy = &self.input.proxy;
         if egress.real && proxy.unprivileged && (1..FIRST_UNPRIVILEGED).contains(&number) {
-            return true;
+            return Some("the pod has no right to bind it");
         }
         let for_all = match &egress.bind {
             Some(bind) => bind.is_wildcard(),
             None => protocol.is_http(),
         };
-        for_all && proxy.reserved_ports.binary_search(&number).is_ok()
+        (for_all && proxy.reserved_ports.binary_search(&number).is_ok())
+            .then_some("the proxy itself uses it")
     }
 
     /// Where a service port listens: addresses of a listener and the service's address behind it.

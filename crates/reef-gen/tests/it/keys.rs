@@ -212,6 +212,53 @@ fn labels_count_only_by_the_services_they_select() {
 }
 
 #[test]
+fn proxy_settings_change_only_what_shows_them() {
+    let settings =
+        |text: &str, expected: &str| check_added(&format!("PROXY_CONFIG: '{text}'"), expected);
+    settings(r#"{"concurrency": 4}"#, "");
+    settings(r#"{"proxyHeaders": {"server": {"value": "x"}}}"#, "l");
+    settings(
+        r#"{"proxyHeaders": {"attemptCount": {"disabled": true}}}"#,
+        "lr",
+    );
+    settings(
+        r#"{"proxyHeaders": {"xForwardedHost": {"enabled": true}}}"#,
+        "lr",
+    );
+    settings(r#"{"tracing": {"sampling": 50}}"#, "l");
+}
+
+#[test]
+fn a_workload_is_known_to_its_listeners_only_where_it_is_traced() {
+    let traced = BASE.replace(
+        "MESH_ID: m",
+        r#"MESH_ID: m, PROXY_CONFIG: '{"tracing": {"zipkin": {"address": "z:9411"}}}'"#,
+    );
+    let named = |proxy: &str| {
+        proxy.replace(
+            "app: client",
+            "app: client, service.istio.io/canonical-name: x",
+        )
+    };
+    assert_eq!(keys_of(MESH, BASE), keys_of(MESH, &named(BASE)));
+    let (one, other) = (keys_of(MESH, &traced), keys_of(MESH, &named(&traced)));
+    assert_ne!(one.listeners, other.listeners);
+    assert_eq!(one.routes, other.routes);
+    assert_eq!(one.clusters, other.clusters);
+}
+
+#[test]
+fn rights_count_only_where_sockets_are_bound() {
+    check_added("UNPRIVILEGED_POD: 'true'", "");
+    let bound = BASE.replace("MESH_ID: m", "MESH_ID: m, INTERCEPTION_MODE: NONE");
+    let without = bound.replace("MESH_ID: m", "MESH_ID: m, UNPRIVILEGED_POD: 'true'");
+    let (with, without) = (keys_of(MESH, &bound), keys_of(MESH, &without));
+    assert_ne!(with.listeners, without.listeners);
+    assert_ne!(with.routes, without.routes);
+    assert_eq!(with.clusters, without.clusters);
+}
+
+#[test]
 fn each_metadata_key_changes_only_who_reads_it() {
     check(
         MESH,
