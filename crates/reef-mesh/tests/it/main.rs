@@ -1,6 +1,7 @@
 //! Integration tests of the mesh index: YAML in, snapshots out.
 #![allow(missing_docs, reason = "test code")]
 
+mod endpoints;
 mod identity;
 mod index;
 mod prop_order;
