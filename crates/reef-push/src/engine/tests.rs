@@ -372,6 +372,39 @@ fn an_endpoint_change_asks_no_proxy_but_those_at_its_addresses() {
     assert_eq!(plan.stats.proxies_checked, 1, "{here:?}");
 }
 
+#[test]
+fn a_class_made_while_its_shared_part_is_remade_is_told() {
+    let mut world = World::new(&two());
+    let nodes = nodes();
+    let proxies: Vec<ProxyId> = nodes
+        .iter()
+        .map(|node| world.engine.connect(node.clone()).proxy)
+        .collect();
+    let key = |text: &str| objects(text)[0].key.clone();
+    let (service, scope) = (service("a", "two", 5, 80), sidecar("two", &["./*"]));
+    world.apply(&service);
+    world.change(vec![Change::Delete(key(&scope))]);
+    let before: Vec<_> = proxies.iter().map(|proxy| world.view(*proxy)).collect();
+    let plan = world.change(vec![Change::Delete(key(&service))]);
+    let mut fresh = World::new(&two());
+    fresh.change(vec![Change::Delete(key(&scope))]);
+    for ((proxy, node), before) in proxies.iter().zip(nodes).zip(before) {
+        let now = world.view(*proxy);
+        let expected = fresh.engine.connect(node).view;
+        assert_eq!(everything(&now), everything(&expected));
+        let told = plan
+            .classes
+            .iter()
+            .map(|(_, view)| view)
+            .chain(plan.moved.iter().map(|(.., view)| view))
+            .any(|view| Arc::ptr_eq(view, &now));
+        assert!(
+            told || everything(&now) == everything(&before),
+            "who differs is told"
+        );
+    }
+}
+
 /// One random change.
 #[derive(Debug, Clone)]
 enum Step {
