@@ -13,6 +13,7 @@ mod mesh;
 mod mesh_checks;
 mod node;
 mod object;
+mod plain;
 mod split;
 mod time;
 mod typed;

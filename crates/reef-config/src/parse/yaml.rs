@@ -1,6 +1,7 @@
 //! The one place that knows the YAML and JSON libraries: text → [`Node`], under the budget.
 
 use super::node::Node;
+use super::plain;
 use super::{MAX_ALIASES, MAX_DEPTH, MAX_INPUT_BYTES, MAX_NODES};
 
 /// Why a text is neither YAML nor JSON.
@@ -19,7 +20,14 @@ pub(super) fn read(text: &str) -> Result<Node<'_>, SyntaxError> {
         if let Ok(node) = serde_json::from_str(text) {
             return Ok(node);
         }
+    } else if let Some(node) = plain::read(text) {
+        return Ok(node);
     }
+    read_any(text)
+}
+
+/// Reads one document of any form.
+pub(super) fn read_any(text: &str) -> Result<Node<'_>, SyntaxError> {
     serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
         let location = error
             .location()
