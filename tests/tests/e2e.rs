@@ -10,6 +10,8 @@ mod interception;
 mod kinds;
 #[path = "e2e/pods.rs"]
 mod pods;
+#[path = "e2e/proxyless.rs"]
+mod proxyless;
 #[path = "e2e/restart.rs"]
 mod restart;
 #[path = "e2e/support.rs"]

