@@ -73,10 +73,10 @@ pub fn command(program: impl AsRef<OsStr>) -> Result<Command> {
             Some(refusal) => refusals.push(refusal),
         }
     }
+    let refusals = refusals.join("; ");
     bail!(
-        "this machine does not let us make network namespaces ({}); {}",
-        refusals.join("; "),
-        advice(Path::new("/proc/sys"), is_root)
+        "this machine does not let us make network namespaces ({refusals}); {}",
+        advice(&refusals, Path::new("/proc/sys"), is_root)
     )
 }
 
@@ -104,8 +104,9 @@ fn probe(power: Power) -> Result<Option<String>> {
     Ok(Some(stderr.trim().to_owned()))
 }
 
-/// The command that allows it, as far as the kernel's settings (`/proc/sys`) tell what forbids it.
-fn advice(settings: &Path, is_root: bool) -> String {
+/// The command that allows it, as far as what was said and the kernel's settings (`/proc/sys`) tell
+/// what forbids it.
+fn advice(refusals: &str, settings: &Path, is_root: bool) -> String {
     let wanted = [
         ("user/max_user_namespaces", "0", "15000"),
         ("user/max_net_namespaces", "0", "15000"),
@@ -118,6 +119,11 @@ fn advice(settings: &Path, is_root: bool) -> String {
         if now.trim() == bad {
             changes.push_str(&format!(" {}={good}", name.replace('/', ".")));
         }
+    }
+    if refusals.contains("propagation") {
+        return "the root of a chroot must be a mount: `mount --bind DIR DIR` before \
+                `chroot DIR`"
+            .to_owned();
     }
     match (changes.as_str(), is_root) {
         ("", true) => "this root may not: start its container with `docker run --privileged`, or \
