@@ -3,7 +3,8 @@
 //! What to write is a pure function of [`InterceptOptions`] and of what is there already
 //! ([`install_input`], [`remove_input`]); [`install`] and [`remove`] only run the programs. Rules
 //! live in chains of our own, four of them in the `nat` table and, for TPROXY, two in `mangle`; with
-//! TPROXY a routing rule and a routing table are ours too. Nothing else is touched.
+//! TPROXY a routing rule and a routing table are ours too, and the address `::6` on loopback.
+//! Nothing else is touched.
 
 mod annotations;
 mod rules;
@@ -210,6 +211,10 @@ pub fn install(options: &InterceptOptions, families: &[Family]) -> Result<(), In
         for command in route_commands(options, *family) {
             ip(&command)?;
         }
+        if *family == Family::V6 {
+            // Without it Envoy cannot reach its application over IPv6; a pod without IPv6 refuses.
+            ip(&delivery_address("replace")).unwrap_or_default();
+        }
     }
     Ok(())
 }
@@ -223,8 +228,19 @@ pub fn remove(families: &[Family]) -> Result<(), InterceptError> {
         let present = save(*family)?;
         restore(*family, &remove_input(&present))?;
         forget_routes(*family);
+        if *family == Family::V6 {
+            ip(&delivery_address("del")).unwrap_or_default();
+        }
     }
     Ok(())
+}
+
+/// Arguments of `ip` for the address from which Envoy calls its application over IPv6. Of IPv4, all
+/// of 127.0.0.0/8 is there.
+fn delivery_address(verb: &str) -> Vec<String> {
+    ["-6", "addr", verb, "::6/128", "dev", "lo"]
+        .map(str::to_owned)
+        .into()
 }
 
 /// Removes routes of TPROXY. Where there are none, or no `ip` either, that is as well.

@@ -68,18 +68,45 @@ spec:
       bind: 127.0.0.2
       port: {number: 7000, protocol: TCP, name: tcp}
       hosts: [\"./cart.shop.svc.cluster.local\"]
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: bare, namespace: shop}
+spec:
+  workloadSelector: {labels: {app: bare}}
+  ingress:
+    - captureMode: NONE
+      bind: 10.244.1.12
+      port: {number: 8080, protocol: HTTP, name: http}
+      defaultEndpoint: 127.0.0.1:9080
+  egress:
+    - {captureMode: NONE, port: {number: 8080, protocol: HTTP, name: http}, hosts: [\"./*\"]}
 ";
         let manifests = [
             sidecars.to_owned(),
             pod_with("client", "10.244.1.10", "", NONE),
             pod("cart-1", "10.244.1.11", "--http 8080 --tcp 7000"),
+            pod_with("bare-1", "10.244.1.12", "--http 127.0.0.1:9080", NONE),
             service("cart", "cart", ports, "clusterIP: 10.96.1.1"),
             slice("cart", ports, &[("cart-1", "10.244.1.11", READY)]),
+            service(
+                "bare",
+                "bare",
+                "{name: http, port: 8080}",
+                "clusterIP: 10.96.1.2",
+            ),
+            slice(
+                "bare",
+                "{name: http, port: 8080}",
+                &[("bare-1", "10.244.1.12", READY)],
+            ),
         ];
         let mesh = Fixture::of(power, &manifests.concat())?;
-        let http = mesh.call("client", Http1, "127.0.0.1:8080", "cart.shop:8080")?;
-        assert_eq!((http.status, http.app.as_str()), (200, "cart-1"));
-        assert!(http.body.contains("x-request-id"), "{}", http.body);
+        for (host, app) in [("cart.shop:8080", "cart-1"), ("bare.shop:8080", "bare-1")] {
+            let answer = mesh.call("client", Http1, "127.0.0.1:8080", host)?;
+            assert_eq!((answer.status, answer.app.as_str()), (200, app));
+            assert!(answer.body.contains("x-request-id"), "{}", answer.body);
+        }
         let tcp = mesh.call("client", Tcp, "127.0.0.2:7000", "")?;
         assert_eq!(tcp.app, "cart-1");
         // Nothing else of what the app sends is touched.
@@ -153,7 +180,8 @@ fn the_rules_are_removed_without_a_trace() {
             let output = command.args(["-c", script]).output()?;
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         };
-        let all = "iptables-save; ip6tables-save; ip rule; ip -6 rule; ip route show table 133";
+        let all = "iptables-save; ip6tables-save; ip rule; ip -6 rule; ip route show table 133; \
+                   ip -6 addr show dev lo";
         let before = look(all)?;
         assert!(
             before.contains("REEF_") && before.contains("0x539"),

@@ -254,3 +254,44 @@ fn two_tcp_services_may_have_one_port() {
     })
     .unwrap();
 }
+
+#[test]
+fn both_address_families_reach_their_endpoints() {
+    isolated(
+        "kinds::both_address_families_reach_their_endpoints",
+        |power| {
+            let port = "{name: http, port: 8080}";
+            let both = "clusterIP: 10.96.1.1, clusterIPs: [10.96.1.1, \"fd00:96::1\"], \
+                    ipFamilies: [IPv4, IPv6], ipFamilyPolicy: PreferDualStack";
+            let six = "clusterIP: \"fd00:96::2\", clusterIPs: [\"fd00:96::2\"], ipFamilies: [IPv6]";
+            let tcp = "{name: tcp-x, port: 7000}";
+            let manifests = [
+                pod("client", "10.244.1.10 fd00:244::10", ""),
+                pod(
+                    "cart-1",
+                    "10.244.1.11 fd00:244::11",
+                    "--http 8080 --tcp 7000",
+                ),
+                service("cart", "cart", port, both),
+                slice("cart", port, &[("cart-1", "10.244.1.11", READY)]),
+                slice("cart", port, &[("cart-1", "fd00:244::11", READY)]),
+                service("six", "cart", tcp, six),
+                slice("six", tcp, &[("cart-1", "fd00:244::11", READY)]),
+            ];
+            let mesh = Fixture::of(power, &manifests.concat())?;
+            for address in ["10.96.1.1:8080", "[fd00:96::1]:8080"] {
+                let answer = mesh.call("client", Http1, address, "cart.shop:8080")?;
+                assert_eq!(
+                    (answer.status, answer.app.as_str()),
+                    (200, "cart-1"),
+                    "{address}"
+                );
+                assert!(answer.body.contains("x-request-id"), "{}", answer.body);
+            }
+            let answer = mesh.call("client", Tcp, "[fd00:96::2]:7000", "")?;
+            assert_eq!(answer.app, "cart-1");
+            Ok(())
+        },
+    )
+    .unwrap();
+}

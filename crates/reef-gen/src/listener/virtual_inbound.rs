@@ -8,7 +8,7 @@
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::config::listener::v3 as lds;
 
-use super::outbound::exact_balance;
+use super::outbound::{additional, exact_balance};
 use super::{InboundListener, InboundPort, ListenerDefaults, VirtualInbound};
 use crate::names;
 use crate::route::inbound_routes;
@@ -20,7 +20,7 @@ use crate::xds::listener::{
     Off, RAW_BUFFER, TLS, black_hole, http_inspector, original_dst, original_src, tcp_proxy,
     tls_inspector,
 };
-use crate::xds::{self, duration, log, socket, wildcard};
+use crate::xds::{self, duration, log, second_wildcard, socket, wildcard};
 use reef_mesh::Protocol;
 
 pub(crate) fn build(key: &VirtualInbound) -> lds::Listener {
@@ -38,9 +38,11 @@ pub(crate) fn build(key: &VirtualInbound) -> lds::Listener {
     }
     let sources = key.defaults.transparent.then(original_src);
     let inspectors = inspectors(&sets, Some(key.port));
+    let second = (key.defaults.dual).then(|| second_wildcard(key.defaults.ipv4));
     lds::Listener {
         name: names::VIRTUAL_INBOUND.to_owned(),
         address: Some(socket(wildcard(key.defaults.ipv4).to_string(), key.port)),
+        additional_addresses: additional(second, key.port),
         filter_chains: chains,
         listener_filters: [original_dst()]
             .into_iter()
