@@ -196,7 +196,8 @@ pub(crate) fn assignment<'a>(
 }
 
 impl Selection {
-    fn admits(&self, endpoint: &Endpoint) -> bool {
+    /// True if the proxy may use the endpoint.
+    pub(crate) fn admits(&self, endpoint: &Endpoint) -> bool {
         let on_node = self
             .node
             .as_ref()

@@ -6,8 +6,8 @@ use reef_config::{Kind, Problem};
 use reef_mesh::{MeshSnapshot, Protocol, Resolution, Service, ServicePort, ServiceTarget};
 use reef_scope::{OutboundPolicy, Scope};
 
-use crate::cluster::ClusterDefaults;
 use crate::cluster::dynamic::Lookup;
+use crate::cluster::{ClusterDefaults, is_logical};
 use crate::endpoint::Selection;
 use crate::facts::ProxyFacts;
 use crate::listener::Plan;
@@ -112,6 +112,10 @@ impl ClassInput {
 
     /// Which endpoints of a service are preferred: as the service says, else as the mesh says.
     fn preference(&self, service: &Service) -> Option<Preference> {
+        // There is one endpoint: nothing to prefer, and nothing to take from it.
+        if is_logical(service) {
+            return None;
+        }
         if let Some(distribution) = service.traffic_distribution {
             return Some(self.proxy.place.as_ref()?.near(distribution));
         }
@@ -224,8 +228,12 @@ pub(crate) fn fallback(input: &ClassInput) -> (Arc<str>, Option<Problem>) {
 /// True if a DNS cluster has no name to resolve; Envoy would refuse it.
 pub(crate) fn is_unresolvable(input: &ClassInput, service: &Service, port: &ServicePort) -> bool {
     let endpoints = || input.snapshot.endpoints(&service.key);
+    let only = || input.selection(service);
     service.has_inline_endpoints()
-        && endpoints().is_none_or(|endpoints| endpoints.of_port(&port.name).is_empty())
+        && endpoints().is_none_or(|endpoints| {
+            let endpoints = endpoints.of_port(&port.name);
+            endpoints.is_empty() || !endpoints.iter().any(|one| only().admits(one))
+        })
 }
 
 fn cluster_problem(input: &ClassInput, service: &Service, port: &ServicePort) -> Option<Problem> {

@@ -22,6 +22,7 @@ use crate::names;
 use crate::security::UpstreamTls;
 use dynamic::Lookup;
 
+pub(crate) use outbound::is_logical;
 pub(crate) use protocol::{discovery, unlimited};
 pub use select::cluster_keys;
 pub(crate) use select::declared_identity;

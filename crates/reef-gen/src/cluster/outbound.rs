@@ -76,7 +76,8 @@ pub(crate) fn build(key: &OutboundCluster) -> cds::Cluster {
 
 /// True if the cluster follows one name instead of keeping a host per answer.
 pub(crate) fn is_logical(service: &Service) -> bool {
-    service.resolution == Resolution::DnsRoundRobin || service.race_first_connect
+    service.resolution == Resolution::DnsRoundRobin
+        || (service.resolution == Resolution::Dns && service.race_first_connect)
 }
 
 fn inline(cluster: &mut cds::Cluster, key: &OutboundCluster, port: &Arc<str>) {
@@ -99,7 +100,10 @@ fn inline(cluster: &mut cds::Cluster, key: &OutboundCluster, port: &Arc<str>) {
     cluster.dns_jitter = Some(xds::duration(DNS_JITTER));
     cluster.typed_dns_resolver_config = Some(resolver(None));
     if let Some((endpoints, only)) = &key.inline {
-        let some = (0u32..).zip(endpoints.of_port(port)).take(most);
+        let some = (0u32..)
+            .zip(endpoints.of_port(port))
+            .filter(|(_, endpoint)| only.admits(endpoint))
+            .take(most);
         cluster.load_assignment = Some(assignment(&key.name, some, only, &key.plaintext));
     }
 }

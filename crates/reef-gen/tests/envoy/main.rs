@@ -1,5 +1,9 @@
 //! Golden cases and random meshes through a real Envoy: `--mode validate`, with routes and load
-//! assignments inline. Fails without `ENVOY_BIN`. `REEF_ENVOY_MESHES` is the number of random meshes.
+//! assignments inline. Fails without `ENVOY_BIN`.
+//!
+//! `REEF_ENVOY_MESHES` is the number of random meshes, `REEF_SEED` what they are drawn from. Starting
+//! Envoy is what takes time, so several meshes share a run: their names get a prefix, and listeners
+//! get addresses of their own, once it is checked that no two of one mesh have the same.
 
 #[path = "../it/meshes.rs"]
 mod meshes;
@@ -10,7 +14,7 @@ mod meshes;
 )]
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
@@ -18,7 +22,12 @@ use std::process::Command;
 use serde_json::{Map, Value, json};
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{RngSeed, TestRunner};
 use world::{Output, cases, of_case, output};
+
+/// How many random meshes share a run of Envoy.
+const TOGETHER: usize = 20;
 
 #[test]
 fn envoy_accepts_every_golden_case() {
@@ -40,17 +49,44 @@ fn envoy_accepts_every_golden_case() {
 #[test]
 fn envoy_accepts_random_meshes() {
     let wanted = std::env::var("REEF_ENVOY_MESHES").ok();
-    let wanted = wanted.and_then(|text| text.parse().ok()).unwrap_or(40);
-    let config = ProptestConfig {
-        max_shrink_iters: 200,
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(wanted)
-    };
+    let wanted: usize = wanted.and_then(|text| text.parse().ok()).unwrap_or(500);
     let envoy = Envoy::new("random");
-    proptest!(config, |(mesh in meshes::meshes())| {
-        let answer = envoy.validate(&output(&mesh.class("a0")));
-        prop_assert!(answer.is_ok(), "{}", answer.unwrap_err());
+    let seed = meshes::seed();
+    let mut runner = TestRunner::new(ProptestConfig {
+        rng_seed: RngSeed::Fixed(seed),
+        ..ProptestConfig::default()
     });
+    let mut left = wanted;
+    let mut refused = Vec::new();
+    while left > 0 {
+        let some: Vec<meshes::Mesh> = (0..left.min(TOGETHER))
+            .map(|_| {
+                let tree = meshes::meshes().new_tree(&mut runner);
+                tree.expect("a mesh is drawn").current()
+            })
+            .collect();
+        left -= some.len();
+        let outputs: Vec<Output> = some.iter().map(|mesh| output(&mesh.class("a0"))).collect();
+        if envoy.run(&together(&outputs)).is_ok() {
+            continue;
+        }
+        let before = refused.len();
+        for (mesh, out) in some.iter().zip(&outputs) {
+            if let Err(why) = envoy.validate(out) {
+                refused.push(format!("{why}\n{mesh:#?}"));
+            }
+        }
+        assert!(
+            refused.len() > before,
+            "refused only together (REEF_SEED={seed})"
+        );
+    }
+    assert!(
+        refused.is_empty(),
+        "{} of {wanted} refused (REEF_SEED={seed}), the first: {}",
+        refused.len(),
+        refused.first().map_or("", String::as_str)
+    );
 }
 
 /// The binary, and a folder for its bootstraps.
@@ -69,8 +105,13 @@ impl Envoy {
     }
 
     fn validate(&self, out: &Output) -> Result<(), String> {
+        let (clusters, listeners) = resources(out);
+        self.run(&bootstrap(&clusters, &listeners))
+    }
+
+    fn run(&self, bootstrap: &Value) -> Result<(), String> {
         let file = self.folder.join("bootstrap.json");
-        std::fs::write(&file, bootstrap(out).to_string()).expect("bootstrap is written");
+        std::fs::write(&file, bootstrap.to_string()).expect("bootstrap is written");
         let result = Command::new(&self.binary)
             .args(["--mode", "validate", "-l", "warning", "-c"])
             .arg(&file)
@@ -89,7 +130,85 @@ impl Drop for Envoy {
     }
 }
 
-fn bootstrap(out: &Output) -> Value {
+fn bootstrap(clusters: &[Value], listeners: &[Value]) -> Value {
+    json!({
+        "node": {"id": "sidecar~10.244.1.10~client-0.default~default.svc.cluster.local", "cluster": "golden"},
+        "static_resources": {"clusters": clusters, "listeners": listeners},
+    })
+}
+
+/// Several meshes in one bootstrap.
+fn together(all: &[Output]) -> Value {
+    let (mut clusters, mut listeners) = (Vec::new(), Vec::new());
+    let mut address = 0u32;
+    for (index, out) in all.iter().enumerate() {
+        let names: BTreeSet<&str> = out.clusters.iter().map(|one| one.name.as_str()).collect();
+        let prefix = format!("m{index}~");
+        let (mut some, mut more) = resources(out);
+        for cluster in &mut some {
+            rename(cluster, &prefix, &names);
+        }
+        let mut taken = BTreeSet::new();
+        for listener in &mut more {
+            rename(listener, &prefix, &names);
+            if let Some(Value::String(name)) = listener.get_mut("name") {
+                name.insert_str(0, &prefix);
+            }
+            readdress(listener, &mut address, &mut taken);
+        }
+        clusters.extend(some);
+        listeners.extend(more);
+    }
+    bootstrap(&clusters, &listeners)
+}
+
+/// Puts a prefix before whatever is the name of a cluster or of a DNS cache.
+fn rename(value: &mut Value, prefix: &str, names: &BTreeSet<&str>) {
+    match value {
+        Value::String(text) if names.contains(text.as_str()) => text.insert_str(0, prefix),
+        Value::Object(fields) => {
+            if let Some(Value::String(name)) = fields
+                .get_mut("dns_cache_config")
+                .and_then(|cache| cache.get_mut("name"))
+            {
+                name.insert_str(0, prefix);
+            }
+            fields
+                .values_mut()
+                .for_each(|inner| rename(inner, prefix, names));
+        }
+        Value::Array(list) => list
+            .iter_mut()
+            .for_each(|inner| rename(inner, prefix, names)),
+        _ => {}
+    }
+}
+
+/// Moves a listener to addresses nobody else has.
+fn readdress(listener: &mut Value, last: &mut u32, taken: &mut BTreeSet<String>) {
+    let mut places: Vec<&mut Value> = Vec::new();
+    if let Some(fields) = listener.as_object_mut() {
+        for (key, value) in fields.iter_mut() {
+            match (key.as_str(), value) {
+                ("address", address) => places.push(address),
+                ("additional_addresses", Value::Array(list)) => places.extend(
+                    list.iter_mut()
+                        .filter_map(|one| one.as_object_mut()?.get_mut("address")),
+                ),
+                _ => {}
+            }
+        }
+    }
+    for place in places {
+        assert!(taken.insert(place.to_string()), "two listeners at {place}");
+        *last += 1;
+        let ip = std::net::Ipv4Addr::from(0x7f00_0000 + *last);
+        *place = json!({"socket_address": {"address": ip.to_string(), "port_value": 20_000}});
+    }
+}
+
+/// Clusters and listeners with everything inline that Envoy would ask for.
+fn resources(out: &Output) -> (Vec<Value>, Vec<Value>) {
     let routes: BTreeMap<&str, Value> = out
         .routes
         .iter()
@@ -130,10 +249,7 @@ fn bootstrap(out: &Output) -> Value {
             json
         })
         .collect();
-    json!({
-        "node": {"id": "sidecar~10.244.1.10~client-0.default~default.svc.cluster.local", "cluster": "golden"},
-        "static_resources": {"clusters": clusters, "listeners": listeners},
-    })
+    (clusters, listeners)
 }
 
 fn inline_endpoints(cluster: &mut Map<String, Value>, assignments: &BTreeMap<&str, Value>) {

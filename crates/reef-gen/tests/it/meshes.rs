@@ -2,6 +2,7 @@
 //! without a `Sidecar`, for proxies of every kind.
 
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
 
 use proptest::prelude::*;
 use reef_config::{Origin, parse};
@@ -9,6 +10,14 @@ use reef_gen::ClassInput;
 use reef_mesh::identify;
 
 use crate::world::{class, node, snapshot};
+
+/// What meshes are drawn from: `REEF_SEED`, else another number every time.
+pub(crate) fn seed() -> u64 {
+    let given = std::env::var("REEF_SEED").ok();
+    given
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| RandomState::new().hash_one(0u8))
+}
 
 /// A mesh and a proxy of it.
 #[derive(Debug, Clone)]
@@ -43,6 +52,8 @@ pub(crate) fn meshes() -> impl Strategy<Value = Mesh> {
         4 => Just("{}"),
         1 => Just("outboundTrafficPolicy: {mode: REGISTRY_ONLY}"),
         1 => Just("outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}\naccessLogFile: /dev/stdout"),
+        1 => Just("inboundTrafficPolicy: {mode: LOCALHOST}\nlocalityLbSetting: {distribute: [{from: '*', to: {'r0/*': 70, 'r1/z1': 30}}]}"),
+        1 => Just("tcpKeepalive: {probes: 3}\nconnectTimeout: 1s\ndnsRefreshRate: 2s\nprotocolDetectionTimeout: 1s"),
         1 => Just("proxyHttpPort: 15080\naccessLogFile: /dev/stdout\naccessLogEncoding: JSON"),
         1 => Just("defaultHttpRetryPolicy: {attempts: 3, retryOn: \"5xx,503\"}\nh2UpgradePolicy: UPGRADE"),
         1 => Just("defaultConfig: {tracing: {zipkin: {address: z:9411}}}\npathNormalization: {normalization: DECODE_AND_MERGE_SLASHES}"),
@@ -57,6 +68,8 @@ pub(crate) fn meshes() -> impl Strategy<Value = Mesh> {
         1 => Just(", WORKLOAD_CERT: none, INTERCEPTION_MODE: TPROXY"),
         1 => Just(", WORKLOAD_CERT: none, INTERCEPTION_MODE: NONE"),
         1 => Just(", WORKLOAD_CERT: none, IDLE_TIMEOUT: 5s, HTTP10: '1'"),
+        3 => Just(", ISTIO_VERSION: 1.32.0, NODE_NAME: n1, NETWORK: net1"),
+        1 => Just(", ISTIO_VERSION: 1.32.0, REQUESTED_NETWORK_VIEW: net1, HTTP_PROXY_PORT: '3129'"),
     ];
     (objects(), config, addresses, metadata).prop_map(|(documents, config, addresses, metadata)| {
         Mesh {
@@ -77,6 +90,9 @@ pub(crate) fn objects() -> impl Strategy<Value = Vec<String>> {
         1 => alias(),
         1 => sidecar(),
         1 => workload(),
+        2 => pod(),
+        1 => peer_authentication(),
+        1 => authorization(),
     ];
     proptest::collection::vec(object, 1..16).prop_map(|mut all| {
         // One object per key: which of two wins is the source's matter, not generation's.
@@ -134,9 +150,12 @@ fn service() -> impl Strategy<Value = String> {
                 _ => format!("clusterIP: 10.96.{ns}.{name}"),
             };
             let transport = |token: &str| if token == "udp" { "UDP" } else { "TCP" };
+            let more = ["", ", internalTrafficPolicy: Local", ", trafficDistribution: PreferClose"]
+                .get(usize::from(name + ns) % 5)
+                .unwrap_or(&"");
             format!(
                 "apiVersion: v1\nkind: Service\nmetadata: {{name: s{name}, namespace: ns{ns}}}\n\
-                 spec: {{{ips}, selector: {{app: a{}}}, ports: [\
+                 spec: {{{ips}{more}, selector: {{app: a{}}}, ports: [\
                  {{name: {}-a, appProtocol: {first}, port: {port}, protocol: {}}}, \
                  {{name: {}-b, port: 9000, protocol: {}}}]}}\n",
                 name % 3,
@@ -180,18 +199,31 @@ fn entry() -> impl Strategy<Value = String> {
         host,
         addresses,
         resolution,
-        (protocol(), port(), any::<bool>()),
+        (protocol(), port(), 0..4u8),
     )
         .prop_map(
             |(name, ns, host, addresses, resolution, (protocol, port, endpoints))| {
-                let endpoints = if endpoints {
-                    format!(", endpoints: [{{address: 10.1.0.{name}}}]")
-                } else {
-                    String::new()
+                let endpoints = match endpoints {
+                    0 => String::new(),
+                    1 => format!(", endpoints: [{{address: 10.1.0.{name}}}]"),
+                    2 => format!(
+                        ", endpoints: [{{address: e{name}.example.net, locality: r0/z0, weight: 3}}, \
+                         {{address: f.example.net, locality: r1/z1, network: net1}}]"
+                    ),
+                    _ => format!(
+                        ", endpoints: [{{address: 10.1.0.{name}, locality: r0/z0/s, network: net1}}, \
+                         {{address: 10.1.1.{name}, locality: r1/z1, weight: 7, serviceAccount: sa}}, \
+                         {{address: 'unix:///tmp/e{name}.sock'}}]"
+                    ),
+                };
+                let annotations = match name {
+                    0 => ", annotations: {networking.istio.io/traffic-distribution: PreferSameNode}",
+                    1 => ", annotations: {istio.io/connect-strategy: RACE_FIRST_TCP_CONNECT}",
+                    _ => "",
                 };
                 format!(
                     "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\n\
-                 metadata: {{name: se{name}, namespace: ns{ns}}}\n\
+                 metadata: {{name: se{name}, namespace: ns{ns}{annotations}}}\n\
                  spec: {{hosts: ['{host}'], addresses: {addresses}, resolution: {resolution}, \
                  ports: [{{number: {port}, name: p, protocol: {}}}]{endpoints}}}\n",
                     protocol.to_uppercase()
@@ -208,6 +240,46 @@ fn slice() -> impl Strategy<Value = String> {
              addressType: IPv4\nports: [{{name: tcp-a, port: 9000}}, {{name: http-a, port: 8080}}, {{name: any-b, port: 9}}]\n\
              endpoints: [{{addresses: [10.2.0.{ip}], zone: z{}, conditions: {{ready: {ready}, terminating: false}}}}]\n",
             ip % 2
+        )
+    })
+}
+
+fn pod() -> impl Strategy<Value = String> {
+    (1..9u8, 0..3u8, 0..3u8, any::<bool>()).prop_map(|(ip, ns, app, tls)| {
+        let tls = if tls { ", security.istio.io/tlsMode: istio" } else { "" };
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p{ip}, namespace: ns{ns}, labels: {{app: a{app}{tls}}}}}\n\
+             spec: {{nodeName: n1, containers: [{{name: c, ports: [{{name: web, containerPort: 8080}}]}}]}}\n\
+             status: {{phase: Running, podIP: 10.2.0.{ip}, podIPs: [{{ip: 10.2.0.{ip}}}]}}\n"
+        )
+    })
+}
+
+fn peer_authentication() -> impl Strategy<Value = String> {
+    let mode = prop::sample::select(vec!["STRICT", "PERMISSIVE", "DISABLE", "UNSET"]);
+    let ports = prop::sample::select(vec![
+        "",
+        ", selector: {matchLabels: {app: a0}}",
+        ", selector: {matchLabels: {app: a0}}, portLevelMtls: {8080: {mode: STRICT}, 80: {mode: DISABLE}, 7777: {mode: STRICT}}",
+    ]);
+    (0..2u8, mode, ports).prop_map(|(ns, mode, ports)| {
+        format!(
+            "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n\
+             metadata: {{name: pa, namespace: ns{ns}}}\nspec: {{mtls: {{mode: {mode}}}{ports}}}\n"
+        )
+    })
+}
+
+fn authorization() -> impl Strategy<Value = String> {
+    let rules = prop::sample::select(vec![
+        "",
+        "action: DENY, rules: [{to: [{operation: {ports: ['80']}}]}]",
+        "rules: [{to: [{operation: {methods: [GET]}}]}]",
+    ]);
+    (0..2u8, rules).prop_map(|(ns, rules)| {
+        format!(
+            "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
+             metadata: {{name: ap, namespace: ns{ns}}}\nspec: {{{rules}}}\n"
         )
     })
 }
@@ -252,11 +324,17 @@ fn sidecar() -> impl Strategy<Value = String> {
         ", outboundTrafficPolicy: {mode: REGISTRY_ONLY}",
         ", outboundTrafficPolicy: {egressProxy: {host: h0.example.com, port: {number: 80}}}",
     ]);
-    (listener, rest, policy).prop_map(|(listener, rest, policy)| {
+    let ingress = prop::sample::select(vec![
+        "",
+        "",
+        "ingress: [{port: {number: 9100, name: http, protocol: HTTP}, defaultEndpoint: 'unix:///tmp/i.sock'}, {port: {number: 9101, name: tcp, protocol: TCP}, defaultEndpoint: '0.0.0.0:8080'}], ",
+        "ingress: [{port: {number: 9102, name: any, protocol: AUTO}, defaultEndpoint: '127.0.0.1:8080'}, {port: {number: 9103, name: grpc, protocol: GRPC}}], ",
+    ]);
+    (listener, rest, policy, ingress).prop_map(|(listener, rest, policy, ingress)| {
         format!(
             "apiVersion: networking.istio.io/v1\nkind: Sidecar\n\
              metadata: {{name: default, namespace: ns0}}\n\
-             spec: {{egress: [{listener}, {rest}]{policy}}}\n"
+             spec: {{{ingress}egress: [{listener}, {rest}]{policy}}}\n"
         )
     })
 }

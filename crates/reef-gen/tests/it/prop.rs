@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::meshes::{Mesh, meshes};
+use crate::meshes::{Mesh, meshes, seed};
 use crate::world::{Output, cases, class_of_case, of_case, output};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use prost::Message;
 use reef_gen::{
     ClassInput, build_cluster, build_endpoints, build_listener, build_route, cluster_keys,
@@ -172,10 +173,18 @@ fn equal_keys_of_the_golden_cases_give_equal_bytes() {
 }
 
 /// 48 meshes, unless `PROPTEST_CASES` says how many.
+#[expect(clippy::print_stderr, reason = "shown when the test fails")]
 fn some() -> ProptestConfig {
-    match std::env::var_os("PROPTEST_CASES") {
+    let seed = seed();
+    eprintln!("REEF_SEED={seed} draws the same meshes");
+    let config = match std::env::var_os("PROPTEST_CASES") {
         Some(_) => ProptestConfig::default(),
         None => ProptestConfig::with_cases(48),
+    };
+    ProptestConfig {
+        rng_seed: RngSeed::Fixed(seed),
+        failure_persistence: None,
+        ..config
     }
 }
 
