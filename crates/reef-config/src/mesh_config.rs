@@ -40,6 +40,7 @@ pub const APPLIED: &[&str] = &[
     "disableEnvoyListenerLog",
     "pathNormalization",
     "defaultHttpRetryPolicy",
+    "defaultInboundHttpRetryPolicy",
     "trustDomain",
     "trustDomainAliases",
     "enableAutoMtls",
@@ -113,6 +114,9 @@ pub struct MeshConfig {
     pub default_config: MeshProxyConfig,
     /// Retries of routes that do not say; two, as Istio.
     pub default_http_retry_policy: Option<HttpRetry>,
+    /// Retries of requests that arrived at a workload; two, if the connection was reset before, as
+    /// Istio.
+    pub default_inbound_http_retry_policy: Option<HttpRetry>,
     /// How paths are normalised; `BASE`.
     pub path_normalization: PathNormalization,
     /// External services rules may refer to; only their names and raw form are kept.
@@ -176,6 +180,7 @@ impl Default for MeshConfig {
             service_settings: Vec::new(),
             default_config: MeshProxyConfig::default(),
             default_http_retry_policy: None,
+            default_inbound_http_retry_policy: None,
             path_normalization: PathNormalization::default(),
             extension_providers: Vec::new(),
             default_providers: DefaultProviders::default(),

@@ -21,6 +21,7 @@ use xds_api::envoy::config::listener::v3 as lds;
 use crate::grpc::{self, GrpcListener};
 use crate::input::ClassInput;
 use crate::names;
+use crate::route::Retries;
 use crate::security::{InboundTls, PortSecurity};
 use crate::xds::dynamic_dns::DnsCache;
 use crate::xds::trace::TraceSettings;
@@ -69,6 +70,8 @@ pub(crate) struct ListenerDefaults {
     pub ipv4: bool,
     /// It has both families.
     pub dual: bool,
+    /// When requests that arrived at the workload are sent again.
+    pub inbound_retries: Option<Retries>,
     /// Set if hosts nobody declared are resolved: where their names are kept.
     pub unknown_hosts: Option<Arc<DnsCache>>,
 }

@@ -17,6 +17,7 @@ use super::{
     VirtualOutbound, inbound,
 };
 use crate::input::{ClassInput, fallback};
+use crate::route::Retries;
 use crate::xds::dynamic_dns::DnsCache;
 use crate::xds::trace::TraceSettings;
 use crate::{names, xds};
@@ -148,6 +149,14 @@ fn defaults(input: &ClassInput) -> ListenerDefaults {
         transparent: input.proxy.interception == Interception::Tproxy,
         ipv4: input.proxy.ip_mode != IpMode::V6,
         dual: input.proxy.ip_mode == IpMode::Dual,
+        inbound_retries: Retries::inbound(
+            input
+                .snapshot
+                .settings()
+                .config
+                .default_inbound_http_retry_policy
+                .as_ref(),
+        ),
         unknown_hosts: resolves.then(|| Arc::new(DnsCache::of_unknown_hosts(input.any_lookup()))),
     }
 }

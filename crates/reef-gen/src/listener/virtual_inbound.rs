@@ -238,6 +238,7 @@ impl<'a> Set<'a> {
                     self.protocol,
                     self.host,
                     self.service_port,
+                    defaults.inbound_retries.as_ref(),
                 )),
                 http2: self.protocol.is_http2(),
                 deny: self.security.denied != Denied::Nothing,

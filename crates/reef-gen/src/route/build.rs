@@ -69,6 +69,7 @@ pub(crate) fn inbound_routes(
     protocol: Protocol,
     host: &str,
     port: u16,
+    retries: Option<&Retries>,
 ) -> rds::RouteConfiguration {
     let retried = !matches!(protocol, Protocol::Grpc | Protocol::GrpcWeb);
     let action = rds::RouteAction {
@@ -79,12 +80,7 @@ pub(crate) fn inbound_routes(
             grpc_timeout_header_max: Some(ZERO),
             ..Default::default()
         }),
-        // The application may close an idle connection just as it is used again.
-        retry_policy: retried.then(|| rds::RetryPolicy {
-            retry_on: "reset-before-request".to_owned(),
-            num_retries: Some(2),
-            ..Default::default()
-        }),
+        retry_policy: retries.filter(|_| retried).map(Retries::message),
         ..Default::default()
     };
     rds::RouteConfiguration {

@@ -13,10 +13,9 @@ use reef_mesh::{IpMode, Service};
 pub use build::build_route;
 pub(crate) use build::{inbound_routes, unknown_host_routes};
 pub(crate) use domains::short_forms;
+pub(crate) use retry::Retries;
 pub(crate) use select::policy;
 pub use select::route_keys;
-
-use retry::Retries;
 
 /// Everything one route configuration reads.
 ///

@@ -17,6 +17,9 @@ const CONDITIONS: &str =
     "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
 /// The condition that lets the listed status codes count.
 const BY_STATUS: &str = "retriable-status-codes";
+/// The condition of requests that arrived at a workload: the application may close an idle
+/// connection just as it is used again.
+const INBOUND_CONDITION: &str = "reset-before-request";
 /// How often another host is looked for before a host is tried again.
 const SELECTIONS: i64 = 5;
 /// After how many tries another locality is tried.
@@ -35,6 +38,8 @@ pub(crate) struct Retries {
     other_hosts: bool,
     /// Localities that were tried are avoided.
     other_localities: bool,
+    /// There is one host only.
+    inbound: bool,
 }
 
 impl Retries {
@@ -48,7 +53,33 @@ impl Retries {
             backoff: None,
             other_hosts: true,
             other_localities: false,
+            inbound: false,
         }
+    }
+
+    /// The policy of requests that arrived at a workload; `None` if the configuration turns it off.
+    pub(crate) fn inbound(config: Option<&HttpRetry>) -> Option<Self> {
+        let Some(config) = config else {
+            return Some(Self {
+                on: Arc::from(INBOUND_CONDITION),
+                other_hosts: false,
+                inbound: true,
+                ..Self::by_default()
+            });
+        };
+        let own = config.retry_on.as_deref().is_some_and(|on| !on.is_empty());
+        let policy = Self::of(config)?;
+        Some(Self {
+            on: if own {
+                policy.on
+            } else {
+                Arc::from(INBOUND_CONDITION)
+            },
+            other_hosts: false,
+            other_localities: false,
+            inbound: true,
+            ..policy
+        })
     }
 
     /// The policy of a configuration; `None` if it turns retries off.
@@ -63,6 +94,7 @@ impl Retries {
             backoff: config.backoff.map(|time| time.0),
             other_hosts: config.retry_ignore_previous_hosts != Some(false),
             other_localities: config.retry_remote_localities == Some(true),
+            inbound: false,
         })
     }
 
@@ -76,7 +108,7 @@ impl Retries {
                 base_interval: Some(xds::duration(pause)),
                 ..Default::default()
             }),
-            host_selection_retry_max_attempts: SELECTIONS,
+            host_selection_retry_max_attempts: if self.inbound { 0 } else { SELECTIONS },
             retry_host_predicate: self.other_hosts.then(other_hosts).into_iter().collect(),
             retry_priority: self.other_localities.then(other_localities),
             ..Default::default()

@@ -8,6 +8,7 @@ use xds_api::Any;
 use xds_api::envoy::config::accesslog::v3 as log;
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::extensions::access_loggers::file::v3 as file;
+use xds_api::envoy::extensions::formatter::{metadata, req_without_query};
 use xds_api::well_known;
 use xds_api::well_known::value::Kind;
 
@@ -101,6 +102,11 @@ fn format(format: &AccessLogFormat) -> core::SubstitutionFormatString {
         })
     };
     core::SubstitutionFormatString {
+        formatters: formatters(|operator| match format {
+            AccessLogFormat::DefaultText | AccessLogFormat::DefaultJson => false,
+            AccessLogFormat::Text(text) => text.contains(operator),
+            AccessLogFormat::Json(fields) => mentions(fields, operator),
+        }),
         format: Some(match format {
             AccessLogFormat::DefaultText => line(&DEFAULT_TEXT),
             AccessLogFormat::Text(text) => line(text),
@@ -108,6 +114,32 @@ fn format(format: &AccessLogFormat) -> core::SubstitutionFormatString {
             AccessLogFormat::Json(fields) => Format::JsonFormat(json_map(fields)),
         }),
         ..Default::default()
+    }
+}
+
+/// The extensions for operators Envoy does not know by itself.
+fn formatters(used: impl Fn(&str) -> bool) -> Vec<core::TypedExtensionConfig> {
+    let extension = |name: &str, config: Any| core::TypedExtensionConfig {
+        name: name.to_owned(),
+        typed_config: Some(config),
+    };
+    let query = used("%REQ_WITHOUT_QUERY(").then(|| {
+        let config = Any::pack(&req_without_query::v3::ReqWithoutQuery {});
+        extension("envoy.formatter.req_without_query", config)
+    });
+    let metadata = used("%METADATA(").then(|| {
+        let config = Any::pack(&metadata::v3::Metadata {});
+        extension("envoy.formatter.metadata", config)
+    });
+    query.into_iter().chain(metadata).collect()
+}
+
+fn mentions(value: &LogValue, operator: &str) -> bool {
+    match value {
+        LogValue::Text(text) => text.contains(operator),
+        LogValue::List(items) => items.iter().any(|item| mentions(item, operator)),
+        LogValue::Map(fields) => fields.iter().any(|(_, value)| mentions(value, operator)),
+        LogValue::Null | LogValue::Bool(_) | LogValue::Number(_) => false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Tracing of HTTP requests.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use xds_api::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::Tracing;
 use xds_api::envoy::r#type::metadata::v3::{
@@ -41,11 +41,9 @@ pub struct TraceTags {
 
 /// Builds the block of an HTTP manager.
 pub(crate) fn tracing(settings: &TraceSettings) -> Tracing {
-    let mut custom_tags: Vec<CustomTag> = ["allow", "deny"].into_iter().flat_map(dry_run).collect();
-    if let Some(workload) = &settings.workload {
-        custom_tags.extend(tags(workload));
-    }
-    custom_tags.sort_by(|a, b| a.tag.cmp(&b.tag));
+    // In order of their names.
+    let workload = settings.workload.iter().flat_map(|workload| tags(workload));
+    let custom_tags = DRY_RUN.iter().cloned().chain(workload).collect();
     let all = || Some(Percent { value: 100.0 });
     Tracing {
         client_sampling: all(),
@@ -73,6 +71,9 @@ fn tags(workload: &TraceTags) -> [CustomTag; 5] {
         literal("namespace", &workload.namespace),
     ]
 }
+
+static DRY_RUN: LazyLock<Vec<CustomTag>> =
+    LazyLock::new(|| ["allow", "deny"].into_iter().flat_map(dry_run).collect());
 
 /// What authorization rules of this kind, tried but not enforced, would have done.
 fn dry_run(kind: &str) -> [CustomTag; 2] {
