@@ -80,8 +80,9 @@ pub(crate) fn cluster_type(
 /// The address family names are resolved to.
 pub(crate) fn family(ip_mode: IpMode) -> DnsLookupFamily {
     match ip_mode {
+        IpMode::V4 => DnsLookupFamily::V4Only,
         IpMode::V6 => DnsLookupFamily::V6Only,
-        IpMode::V4 | IpMode::Dual => DnsLookupFamily::V4Only,
+        IpMode::Dual => DnsLookupFamily::All,
     }
 }
 
