@@ -8,7 +8,7 @@ use reef_config::Problem;
 use reef_mesh::{
     Address, Interception, IpMode, Protocol, Registry, Resolution, Service, ServicePort,
 };
-use reef_scope::{CaptureMode, EgressListener};
+use reef_scope::{CaptureMode, EgressListener, ListenerPort};
 
 use super::Bind;
 use super::chain::Incoming;
@@ -66,6 +66,13 @@ impl Planner<'_> {
             both_loopbacks: declared.is_none() && real,
             bind: declared.or_else(|| real.then(|| Bind::Ip(xds::loopback(self.ipv4())))),
         };
+        if let (Some(port), Some(bind)) = (&own.port, &egress.bind)
+            && is_for_all_ports(port)
+            && (port.protocol.is_http() || port.protocol.is_auto())
+        {
+            let name = bind.listener_name(port.number);
+            self.drafts.problems.push(only_default_port(&name));
+        }
         for service in &own.services {
             for port in &service.ports {
                 if !has_cluster(service, port) {
@@ -73,9 +80,7 @@ impl Planner<'_> {
                 }
                 let (number, protocol) = match &own.port {
                     None => (port.number, port.protocol),
-                    Some(own) if own.protocol == Protocol::HttpProxy || own.number == 0 => {
-                        (own.number, own.protocol)
-                    }
+                    Some(own) if is_for_all_ports(own) => (own.number, own.protocol),
                     Some(own) if own.number == port.number => (own.number, own.protocol),
                     Some(_) => continue,
                 };
@@ -148,11 +153,7 @@ impl Planner<'_> {
                 number,
                 address,
                 real: egress.real,
-                all_ports: egress
-                    .own
-                    .port
-                    .as_ref()
-                    .is_some_and(|own| own.number == 0 || own.protocol == Protocol::HttpProxy),
+                all_ports: egress.own.port.as_ref().is_some_and(is_for_all_ports),
                 egress: egress.index,
                 input: self.input,
             };
@@ -270,6 +271,21 @@ impl Planner<'_> {
             .filter(|ip| !self.input.proxy.own_headless.contains(ip))
             .collect()
     }
+}
+
+/// True if an egress listener leads to every port of its services.
+fn is_for_all_ports(port: &ListenerPort) -> bool {
+    port.number == 0 || port.protocol == Protocol::HttpProxy
+}
+
+/// Envoy ignores the port of a host in all route configurations, as istiod tells it to; so the
+/// forms with a port never match where services of all ports meet.
+pub(crate) fn only_default_port(listener: &str) -> Problem {
+    let reason = format!(
+        "listener {listener}: HTTP services are reached at port 80 only, as Envoy ignores the port \
+         of a host (so does istiod's configuration)"
+    );
+    Problem::warning("http-proxy", reason)
 }
 
 /// The wildcard address of the second family of a proxy that has both.

@@ -10,7 +10,7 @@ use reef_config::Problem;
 use reef_mesh::{Interception, IpMode, Service};
 use reef_scope::OutboundPolicy;
 
-use super::egress::Planner;
+use super::egress::{Planner, only_default_port};
 use super::place::Drafts;
 use super::{
     Bind, Chain, ChainMatch, ListenerDefaults, ListenerKey, OutboundListener, Target,
@@ -92,6 +92,8 @@ pub(crate) fn plan(input: &ClassInput) -> Plan {
         if let Some(problem) = planner.drafts.taken(&proxy.bind, proxy_port) {
             planner.drafts.problems.push(problem);
         } else {
+            let told = only_default_port(&proxy.name);
+            planner.drafts.problems.push(told);
             let egress = catch_all(input);
             let source = RouteSource::AllPorts { egress };
             routes.insert(Arc::from(names::HTTP_PROXY), source);
