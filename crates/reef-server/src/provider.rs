@@ -31,6 +31,13 @@ pub trait ResourceView: Send + Sync + Debug {
     /// Calls `f` for every resource of the wildcard set of `ty`, in name order.
     fn for_each(&self, ty: ResourceType, f: &mut dyn FnMut(&EncodedResource));
 
+    /// Number of resources in the wildcard set of `ty`. The default walks over them.
+    fn count(&self, ty: ResourceType) -> usize {
+        let mut count = 0;
+        self.for_each(ty, &mut |_| count += 1);
+        count
+    }
+
     /// Names that may differ between `generation` of this lineage and this view; `None` when the log is too short
     /// and everything has to be compared.
     fn changed_since(&self, generation: u64) -> Option<Vec<(ResourceType, Arc<str>)>>;

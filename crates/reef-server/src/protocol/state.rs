@@ -10,6 +10,7 @@ use super::full::FullState;
 use super::memory::NackMemory;
 use super::nonce::Outstanding;
 use super::request::Request;
+use super::sotw::is_full_state;
 use super::subscription::Subscription;
 use super::types::Response;
 use crate::provider::{ResourceView, StreamReport};
@@ -219,6 +220,18 @@ impl StreamState {
         }
     }
 
+    /// A stream like this one on which nothing has happened; it stands in for this one while that is elsewhere.
+    #[must_use]
+    pub fn blank(&self) -> Self {
+        Self::new(
+            self.variant,
+            self.only,
+            Arc::clone(&self.node_id),
+            Arc::clone(&self.memory),
+            self.options,
+        )
+    }
+
     /// Takes a view; the latest wins.
     pub fn view(&mut self, view: Arc<dyn ResourceView>) {
         let changed = match &self.view {
@@ -299,6 +312,29 @@ impl StreamState {
                     .types
                     .values()
                     .any(|state| !state.nothing_pending() || !state.gone.is_empty()))
+    }
+
+    /// Whether the next [`Self::next_response`] compares more than so many names, and so takes longer than a task may
+    /// keep its thread.
+    #[must_use]
+    pub fn compares_more_than(&self, names: usize) -> bool {
+        let Some(view) = &self.view else {
+            return false;
+        };
+        self.types.iter().any(|(ty, state)| {
+            let whole = state.dirty.all || (self.variant == Variant::Sotw && is_full_state(*ty));
+            let named = state.sub.explicit_len().max(state.known.len());
+            let all = |ty| {
+                if state.sub.wildcard() {
+                    view.count(ty)
+                } else {
+                    0
+                }
+            };
+            !state.nothing_pending()
+                && (state.forced.len().max(state.dirty.names.len()) > names
+                    || (whole && named.max(all(*ty)) > names))
+        })
     }
 
     /// When [`Self::next_response`] should be asked again although no event came: something waits for an ACK or a

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::service::Routes;
@@ -59,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) control_plane: String,
     pub(crate) stuck_after: Duration,
+    /// Turns for computing large responses: as many at a time as there are processors.
+    pub(crate) large_compares: Semaphore,
     pub(crate) start: Instant,
     /// `Some(window)` once the server drains.
     pub(crate) drain: watch::Sender<Option<Duration>>,
@@ -170,6 +172,9 @@ impl DiscoveryServer {
                 options,
                 control_plane: control_plane.into(),
                 stuck_after,
+                large_compares: Semaphore::new(
+                    std::thread::available_parallelism().map_or(1, usize::from),
+                ),
                 start: Instant::now(),
                 drain: watch::Sender::new(None),
                 tasks: Mutex::new(JoinSet::new()),

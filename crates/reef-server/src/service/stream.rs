@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -11,7 +12,7 @@ use tracing::{debug, info, warn};
 use super::Shared;
 use super::body::Epitaph;
 use super::wire::Frames;
-use crate::protocol::{Outcome, Request, StreamState, Variant};
+use crate::protocol::{Outcome, Request, Response, StreamState, Variant};
 use crate::provider::{NodeInfo, Peer, ProxySession, ResourceView, StreamReport};
 use crate::status::StreamEnd;
 use reef_xds::ResourceType;
@@ -19,6 +20,10 @@ use reef_xds::ResourceType;
 /// Responses that may wait between a stream's task and its body. Two keep the transport busy while the next one is
 /// computed; what is not computed yet merges with what comes.
 pub(super) const RESPONSES_WAITING: usize = 2;
+
+/// Names compared on the stream's own task; about a microsecond each. More of them would hold up the other streams of
+/// the thread for longer than a millisecond.
+const NAMES_AT_ONCE: usize = 1000;
 
 /// What the transport established before the first request.
 #[derive(Debug)]
@@ -128,7 +133,7 @@ async fn drive<M: Send + 'static>(
                 stream.take_view();
             }
             permit = responses.reserve(), if stream.ready => match permit {
-                Ok(permit) => match stream.next() {
+                Ok(permit) => match stream.next().await {
                     Some(frames) => {
                         permit.send(frames);
                         full_since = None;
@@ -235,9 +240,14 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    fn next(&mut self) -> Option<Frames> {
+    async fn next(&mut self) -> Option<Frames> {
         let started = Instant::now();
-        let response = self.state.next_response(self.shared.now());
+        let now = self.shared.now();
+        let response = if self.state.compares_more_than(NAMES_AT_ONCE) {
+            self.next_aside(now).await
+        } else {
+            self.state.next_response(now)
+        };
         self.report();
         let response = response?;
         let frames = Frames::new(&response, &self.shared.control_plane);
@@ -258,6 +268,28 @@ impl<'a> Stream<'a> {
             generation: response.generation,
         });
         Some(frames)
+    }
+
+    /// Computes the next response on a thread for such work, a few streams at a time.
+    async fn next_aside(&mut self, now: Duration) -> Option<Response> {
+        let _turn = self.shared.large_compares.acquire().await;
+        let blank = self.state.blank();
+        let mut state = std::mem::replace(&mut self.state, blank);
+        let computed = tokio::task::spawn_blocking(move || {
+            let response = state.next_response(now);
+            (state, response)
+        });
+        match computed.await {
+            Ok((state, response)) => {
+                self.state = state;
+                response
+            }
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and the stream with it.
+                Err(_) => None,
+            },
+        }
     }
 
     fn report(&mut self) {

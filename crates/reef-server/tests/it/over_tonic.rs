@@ -254,3 +254,42 @@ async fn reports_follow_a_response_to_its_ack() {
         .collect();
     assert_eq!(kinds, ["subscribed", "sent", "acked", "settled"]);
 }
+
+#[tokio::test]
+async fn subscription_too_large_for_one_task_is_compared_aside() {
+    let names: Vec<String> = (0..3000).map(|n| format!("n{n:04}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut world = World::of(&[Cluster], &names);
+    let mut hand = Hand::delta(world.clone());
+    assert!(!hand.state.compares_more_than(1000), "nothing is asked for");
+    hand.subscribe(Cluster, &[], &[]);
+    assert!(hand.state.compares_more_than(1000) && !hand.state.compares_more_than(3000));
+    hand.all_acked();
+    hand.change(|world| {
+        world.set(Cluster, "n0007", "2");
+    });
+    assert!(
+        !hand.state.compares_more_than(1000),
+        "the log says what changed"
+    );
+
+    let server = Server::start(&world).await;
+    let mut client = server.delta().await;
+    client.send(first(Cluster, &[])).await;
+    let all = client.next().await.unwrap();
+    assert_eq!(all.resources.len(), 3000);
+    // Another class: everything is compared, one differs.
+    world.lineage += 1;
+    world.set(Cluster, "n0007", "2");
+    server.provider.views.send_replace(world.view());
+    client
+        .send(DeltaDiscoveryRequest {
+            type_url: Cluster.type_url().into(),
+            response_nonce: all.nonce,
+            ..DeltaDiscoveryRequest::default()
+        })
+        .await;
+    let changed = client.next().await.unwrap();
+    let changed: Vec<&str> = changed.resources.iter().map(|one| &*one.name).collect();
+    assert_eq!(changed, ["n0007"]);
+}

@@ -183,6 +183,10 @@ impl ResourceView for View {
         self.0.for_each(ty, f);
     }
 
+    fn count(&self, ty: ResourceType) -> usize {
+        self.0.len(ty)
+    }
+
     fn changed_since(&self, generation: u64) -> Option<Vec<(ResourceType, Arc<str>)>> {
         self.0.changed_since(generation)
     }
