@@ -147,6 +147,11 @@ impl ServerMetrics {
             "Size of responses, by type",
             m.push_bytes.clone(),
         );
+        self.register_unstable(registry);
+    }
+
+    fn register_unstable(&self, registry: &mut Registry) {
+        let m = &*self.0;
         registry.register(
             "reef_xds_ack_seconds",
             "Seconds from handing over a response to its ACK, by type (unstable)",

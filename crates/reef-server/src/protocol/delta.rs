@@ -6,29 +6,14 @@ use std::time::Duration;
 
 use reef_xds::{EncodedResource, ResourceType, Version};
 
+use super::draft::{Draft, Target, take_dirty, take_forced, target, tell_spaces};
 use super::nonce::{SentResponse, Told};
 use super::order::Gate;
 use super::request::Request;
-use super::state::{Dirty, Known, Outcome, StreamState, TypeState, Variant, intern};
+use super::state::{Known, Outcome, StreamState, Variant, intern};
+use super::subscription::Change;
 use super::types::{Body, Response};
-use crate::provider::{ResourceView, StreamReport};
-
-/// What the client should hold under a name.
-enum Target {
-    /// This resource, or its negative form.
-    Resource(EncodedResource),
-    /// Nothing.
-    Nothing,
-}
-
-/// What a name came to when compared with the view.
-enum Verdict {
-    Send(EncodedResource),
-    Remove,
-    /// It vanished; the removal waits for its turn.
-    Gone,
-    Nothing,
-}
+use crate::provider::ResourceView;
 
 impl StreamState {
     pub(super) fn delta_request(
@@ -57,31 +42,44 @@ impl StreamState {
                 intern(view.as_deref(), ty, name)
             });
         if change.first {
-            state.since = now;
-            state.warm = !request.initial.is_empty();
-            for (name, version) in &request.initial {
-                let known = Version::from_wire(version).map_or(Known::Unknown, Known::Held);
-                state.known.insert(intern(view.as_deref(), ty, name), known);
-            }
-            state.reconciling = state.warm;
-            state.dirty.everything();
-            self.recall(ty, now);
+            self.first_delta(ty, request, now);
         }
+        self.owe_answers(ty, &change, before_clusters);
+        self.report_subscription(ty, &change);
+        self.note_tables(ty, &change);
+        outcome
+    }
+
+    /// The first request of a type says what the client holds.
+    fn first_delta(&mut self, ty: ResourceType, request: &Request, now: Duration) {
+        let view = self.view.clone();
         let state = self.types.entry(ty).or_default();
+        state.since = now;
+        state.warm = !request.initial.is_empty();
+        for (name, version) in &request.initial {
+            let known = Version::from_wire(version).map_or(Known::Unknown, Known::Held);
+            state.known.insert(intern(view.as_deref(), ty, name), known);
+        }
+        state.reconciling = state.warm;
+        state.dirty.everything();
+        self.recall(ty, now);
+    }
+
+    /// What a change of subscription has to be answered with, and what it makes obsolete.
+    fn owe_answers(&mut self, ty: ResourceType, change: &Change, before_clusters: bool) {
         let early = if ty == ResourceType::Endpoint {
             std::mem::take(&mut self.early)
         } else {
             BTreeSet::new()
         };
-        let reported = |state: &TypeState, name: &Arc<str>| {
-            change.first
-                && !before_clusters
-                && !early.contains(name)
-                && matches!(state.known.get(name), Some(Known::Held(_)))
-        };
+        let state = self.types.entry(ty).or_default();
         for name in &change.asked {
             // D-5, with its exception for versions the first request reports; R-4 where clusters may warm.
-            if !reported(state, name) {
+            let reported = change.first
+                && !before_clusters
+                && !early.contains(name)
+                && matches!(state.known.get(name), Some(Known::Held(_)));
+            if !reported {
                 state.forced.insert(Arc::clone(name));
             }
         }
@@ -104,18 +102,10 @@ impl StreamState {
             state.gone.retain(|name| kept.names(name));
             state.owed = false;
         }
-        if change.first
-            || !change.asked.is_empty()
-            || !change.dropped.is_empty()
-            || change.wildcard_lost
-        {
-            let report = StreamReport::Subscribed {
-                ty,
-                wildcard: state.sub.wildcard(),
-                names: state.sub.explicit_len(),
-            };
-            self.reports.push(report);
-        }
+    }
+
+    /// Name spaces of virtual hosts that a change of subscription opens or closes (H-3).
+    fn note_tables(&mut self, ty: ResourceType, change: &Change) {
         if ty == ResourceType::VirtualHost && change.wildcard_gained {
             let tables: Vec<Arc<str>> = self
                 .types
@@ -131,7 +121,6 @@ impl StreamState {
                 hosts.spaces_told.remove(format!("{table}/").as_str());
             }
         }
-        outcome
     }
 
     /// The load assignments behind a cluster response (O-2): in full, even if unchanged.
@@ -192,9 +181,7 @@ impl StreamState {
         view: &dyn ResourceView,
         now: Duration,
     ) -> Option<Response> {
-        let mut resources = Vec::new();
-        let mut removed = Vec::new();
-        let mut bytes = 0;
+        let mut out = Draft::default();
         let split = self.options.split_bytes;
         let held_back: Vec<Arc<str>> = match ty {
             ResourceType::Endpoint => self.held_back(view),
@@ -202,61 +189,17 @@ impl StreamState {
         };
         let state = self.types.get_mut(&ty)?;
 
-        // What was asked for, first.
-        for name in std::mem::take(&mut state.forced) {
-            if bytes >= split {
-                state.forced.insert(name);
-                continue;
-            }
-            if state.alone.contains(&name) {
-                continue; // answered alone, below
-            }
-            state.dirty.names.remove(&name);
-            match compare(ty, state, view, &name, true) {
-                Verdict::Send(found) => take(state, found, &mut resources, &mut bytes),
-                Verdict::Remove | Verdict::Gone => take_removed(state, name, &mut removed),
-                Verdict::Nothing => {}
-            }
-        }
+        take_forced(ty, state, view, split, &mut out);
         let open = gate == Gate::Open || (state.owed && state.known.is_empty());
         let owed = open && std::mem::take(&mut state.owed);
         if open {
-            let mut left = Dirty::default();
-            let dirty = state.dirty.take();
-            let answered: BTreeSet<Arc<str>> = resources
-                .iter()
-                .map(|sent| Arc::clone(sent.name()))
-                .chain(removed.iter().cloned())
-                .collect();
-            let candidates = if dirty.all {
-                candidates(ty, state, view)
-            } else {
-                dirty.names
-            };
-            for name in candidates {
-                if bytes >= split || held_back.binary_search(&name).is_ok() {
-                    left.names.insert(name);
-                    continue;
-                }
-                if answered.contains(&name) || state.alone.contains(&name) {
-                    continue;
-                }
-                match compare(ty, state, view, &name, false) {
-                    Verdict::Send(found) => take(state, found, &mut resources, &mut bytes),
-                    Verdict::Remove => take_removed(state, name, &mut removed),
-                    Verdict::Gone => {
-                        state.gone.insert(name);
-                    }
-                    Verdict::Nothing => {}
-                }
-            }
-            state.dirty = left;
+            take_dirty(ty, state, view, split, &held_back, &mut out);
         }
         if ty == ResourceType::VirtualHost {
-            tell_spaces(state, &resources, &mut removed);
+            tell_spaces(state, &out.resources, &mut out.removed);
         }
-        if !resources.is_empty() || !removed.is_empty() || owed {
-            return Some(self.delta_emit(ty, resources, removed, view, now));
+        if owed || !out.is_empty() {
+            return Some(self.delta_emit(ty, out.resources, out.removed, view, now));
         }
         if gate == Gate::Open {
             self.delta_alone(ty, view, now)
@@ -273,9 +216,7 @@ impl StreamState {
         now: Duration,
     ) -> Option<Response> {
         let state = self.types.get_mut(&ty)?;
-        let mut resources = Vec::new();
-        let mut removed = Vec::new();
-        let mut bytes = 0;
+        let mut out = Draft::default();
         let reconciling = std::mem::take(&mut state.reconciling);
         for name in std::mem::take(&mut state.gone) {
             match target(state, view, ty, &name) {
@@ -287,20 +228,17 @@ impl StreamState {
                     // Not negative: it came back while its removal waited.
                     let held = state.known.get(&name) == Some(&Known::Held(found.version()));
                     if !drains && !held && !state.is_bad(&found) {
-                        take(state, found, &mut resources, &mut bytes);
+                        out.take(state, found);
                     }
                 }
                 Target::Nothing => {
                     if state.known.contains_key(&name) || state.sub.names(&name) {
-                        take_removed(state, name, &mut removed);
+                        out.take_removed(state, name);
                     }
                 }
             }
         }
-        if resources.is_empty() && removed.is_empty() {
-            return None;
-        }
-        Some(self.delta_emit(ty, resources, removed, view, now))
+        (!out.is_empty()).then(|| self.delta_emit(ty, out.resources, out.removed, view, now))
     }
 
     /// One name of a rejected response, alone (N-5).
@@ -326,9 +264,9 @@ impl StreamState {
                 }
                 Target::Nothing => {
                     if forced || state.known.contains_key(&name) || state.sub.names(&name) {
-                        let mut removed = Vec::new();
-                        take_removed(state, name, &mut removed);
-                        return Some(self.delta_emit(ty, Vec::new(), removed, view, now));
+                        let mut out = Draft::default();
+                        out.take_removed(state, name);
+                        return Some(self.delta_emit(ty, Vec::new(), out.removed, view, now));
                     }
                 }
             }
@@ -449,110 +387,4 @@ impl StreamState {
             .cloned()
             .collect()
     }
-}
-
-/// Says that the name space itself does not exist where nothing else is said in it (H-3).
-fn tell_spaces(state: &mut TypeState, resources: &[EncodedResource], removed: &mut Vec<Arc<str>>) {
-    for space in std::mem::take(&mut state.spaces) {
-        if !resources
-            .iter()
-            .any(|sent| sent.name().starts_with(&*space))
-        {
-            removed.push(Arc::clone(&space));
-        }
-        state.spaces_told.insert(space);
-    }
-}
-
-/// What the client should hold under `name`.
-fn target(state: &TypeState, view: &dyn ResourceView, ty: ResourceType, name: &str) -> Target {
-    let named = state.sub.names(name);
-    if named {
-        if let Some(found) = view.resource(ty, name).or_else(|| view.absent(ty, name)) {
-            return Target::Resource(found);
-        }
-    } else if state.sub.wildcard()
-        && view.in_scope(ty, name)
-        && let Some(found) = view.resource(ty, name)
-    {
-        return Target::Resource(found);
-    }
-    Target::Nothing
-}
-
-/// Every name that may need a word: what the client holds, what it named, what is in the wildcard set.
-fn candidates(ty: ResourceType, state: &TypeState, view: &dyn ResourceView) -> BTreeSet<Arc<str>> {
-    let mut names: BTreeSet<Arc<str>> = state.known.keys().cloned().collect();
-    names.extend(state.sub.explicit().cloned());
-    if state.sub.wildcard() {
-        view.for_each(ty, &mut |found| {
-            names.insert(Arc::clone(found.name()));
-        });
-    }
-    names
-}
-
-/// Compares what the client holds under `name` with what it should hold.
-fn compare(
-    ty: ResourceType,
-    state: &TypeState,
-    view: &dyn ResourceView,
-    name: &Arc<str>,
-    forced: bool,
-) -> Verdict {
-    let known = state.known.get(name);
-    match target(state, view, ty, name) {
-        Target::Resource(found) => {
-            if state.is_bad(&found) || (!forced && known == Some(&Known::Held(found.version()))) {
-                return Verdict::Nothing;
-            }
-            let negative = view.resource(ty, name).is_none();
-            if negative && !forced && matches!(known, Some(Known::Held(_) | Known::Unknown)) {
-                return Verdict::Gone;
-            }
-            Verdict::Send(found)
-        }
-        Target::Nothing => {
-            let named = state.sub.names(name);
-            match known {
-                _ if forced => Verdict::Remove,
-                Some(Known::Held(_) | Known::Unknown) => match ty {
-                    ResourceType::Listener
-                    | ResourceType::ScopedRoute
-                    | ResourceType::VirtualHost => Verdict::Remove,
-                    _ => Verdict::Gone,
-                },
-                Some(Known::Absent) => Verdict::Nothing,
-                None if named => Verdict::Remove,
-                None => Verdict::Nothing,
-            }
-        }
-    }
-}
-
-fn take(
-    state: &mut TypeState,
-    found: EncodedResource,
-    resources: &mut Vec<EncodedResource>,
-    bytes: &mut usize,
-) {
-    *bytes += found.wire_delta().len();
-    state.gone.remove(found.name());
-    state
-        .known
-        .insert(Arc::clone(found.name()), Known::Held(found.version()));
-    resources.push(found);
-}
-
-fn take_removed(state: &mut TypeState, name: Arc<str>, removed: &mut Vec<Arc<str>>) {
-    if matches!(state.known.get(&name), Some(Known::Held(_))) {
-        state.had.insert(Arc::clone(&name));
-    }
-    state.gone.remove(&name);
-    if state.sub.names(&name) {
-        state.known.insert(Arc::clone(&name), Known::Absent); // 9.4: it may come back
-    } else {
-        state.known.remove(&name);
-    }
-    removed.push(name);
 }

@@ -13,6 +13,7 @@
 
 mod answer;
 mod delta;
+mod draft;
 mod full;
 mod memory;
 mod nonce;

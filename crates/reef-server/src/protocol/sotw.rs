@@ -13,6 +13,7 @@ use super::nonce::{SentResponse, Told};
 use super::order::Gate;
 use super::request::Request;
 use super::state::{Known, Outcome, StreamState, TypeState, intern};
+use super::subscription::Change;
 use super::types::{Body, Response};
 use crate::provider::{ResourceView, StreamReport};
 
@@ -50,7 +51,6 @@ impl StreamState {
             let recalled = self.memory.recall(&self.node_id, ty, now);
             state.bad.extend(recalled.bad);
         }
-        let full = is_full_state(ty);
         for name in &change.dropped {
             state.forget(name);
         }
@@ -58,59 +58,20 @@ impl StreamState {
             let kept = &state.sub;
             state.known.retain(|name, _| kept.names(name));
         }
-        if full {
-            let more = change.first || change.wildcard_gained || !change.asked.is_empty();
-            if state.sub.wildcard() || state.sub.explicit_len() > 0 {
-                // Read before this request, a response may hold the new names already (W-8): compare, then decide.
-                state.owed |= more && (current || change.first);
-                if more {
-                    state.dirty.everything();
-                }
-            } else {
-                state.owed = false;
-                state.dirty.take();
-            }
+        if is_full_state(ty) {
+            state.full_owes(&change, current);
         } else {
-            for name in &change.asked {
-                let told = state.unasked.remove(name);
-                let has_it = told.is_some() && !current && !change.first;
-                match told {
-                    Some(version) if has_it => {
-                        state.known.insert(Arc::clone(name), Known::Held(version));
-                        state.dirty.name(name);
-                    }
-                    _ => {
-                        state.forced.insert(Arc::clone(name));
-                    }
-                }
-            }
-            if change.wildcard_gained {
-                state.dirty.everything();
-            }
             // W-10: the last ACK once more, word for word, asks for load assignments of modified clusters.
-            let same =
-                change.asked.is_empty() && change.dropped.is_empty() && !change.wildcard_gained;
-            if ty == ResourceType::Endpoint
+            let repeated = ty == ResourceType::Endpoint
                 && current
                 && !answers
-                && same
                 && request.error.is_none()
-            {
-                state.forced.extend(state.sub.explicit().cloned());
-            }
+                && change.is_none();
+            state.partial_owes(&change, current, repeated);
         }
-        if change.first
-            || !change.asked.is_empty()
-            || !change.dropped.is_empty()
-            || change.wildcard_lost
-        {
-            self.reports.push(StreamReport::Subscribed {
-                ty,
-                wildcard: state.sub.wildcard(),
-                names: state.sub.explicit_len(),
-            });
-        }
-        if change.wildcard_lost && state.sub.explicit_len() > 0 {
+        let alarm = change.wildcard_lost && state.sub.explicit_len() > 0;
+        self.report_subscription(ty, &change);
+        if alarm {
             self.reports.push(StreamReport::WildcardLost { ty });
         }
         match nonce {
@@ -202,52 +163,13 @@ impl StreamState {
             }
         }
         if gate == Gate::Open {
-            let dirty = state.dirty.take();
-            let names: BTreeSet<Arc<str>> = if dirty.all {
-                let mut names: BTreeSet<_> = state.sub.explicit().cloned().collect();
-                if state.sub.wildcard() {
-                    view.for_each(ty, &mut |found| {
-                        names.insert(Arc::clone(found.name()));
-                    });
-                }
-                names
-            } else {
-                dirty.names
-            };
-            for name in names {
-                if state.alone.contains(&name) || resources.iter().any(|sent| *sent.name() == name)
-                {
-                    continue;
-                }
-                match wanted(state, view, ty, &name) {
-                    Some(found) => {
-                        let held = state.known.get(&name) == Some(&Known::Held(found.version()));
-                        if !held && !state.is_bad(&found) {
-                            resources.push(found);
-                        }
-                    }
-                    // 9.1: there is no way to say so; if it comes back, the client keeps what it has.
-                    None => {
-                        state.known.remove(&name);
-                    }
-                }
-            }
+            take_changed(state, view, ty, &mut resources);
             if resources.is_empty() {
-                while let Some(name) = state.alone.pop_first() {
-                    if let Some(found) =
-                        wanted(state, view, ty, &name).filter(|found| !state.is_bad(found))
-                    {
-                        resources.push(found);
-                        break;
-                    }
-                }
+                resources.extend(take_alone(state, view, ty));
             }
         }
         state.owed = false;
-        if resources.is_empty() {
-            return None;
-        }
-        Some(self.sotw_emit(ty, resources, view, now))
+        (!resources.is_empty()).then(|| self.sotw_emit(ty, resources, view, now))
     }
 
     /// Sends resources of a partial type.
@@ -311,6 +233,102 @@ impl StreamState {
             body: Body::Sotw { resources },
         }
     }
+}
+
+impl TypeState {
+    /// What a changed subscription of a full-state type has to be answered with.
+    fn full_owes(&mut self, change: &Change, current: bool) {
+        let more = change.first || change.wildcard_gained || !change.asked.is_empty();
+        if !self.sub.wildcard() && self.sub.explicit_len() == 0 {
+            self.owed = false;
+            self.dirty.take();
+            return;
+        }
+        // Read before this request, a response may hold the new names already (W-8): compare, then decide.
+        self.owed |= more && (current || change.first);
+        if more {
+            self.dirty.everything();
+        }
+    }
+
+    /// What a changed or `repeated` subscription of a partial type has to be answered with.
+    fn partial_owes(&mut self, change: &Change, current: bool, repeated: bool) {
+        for name in &change.asked {
+            match self.unasked.remove(name) {
+                // Sent before it was asked for, and not read yet when it was.
+                Some(version) if !current && !change.first => {
+                    self.known.insert(Arc::clone(name), Known::Held(version));
+                    self.dirty.name(name);
+                }
+                _ => {
+                    self.forced.insert(Arc::clone(name));
+                }
+            }
+        }
+        if change.wildcard_gained {
+            self.dirty.everything();
+        }
+        if repeated {
+            self.forced.extend(self.sub.explicit().cloned());
+        }
+    }
+}
+
+/// Takes what changed since it was sent.
+fn take_changed(
+    state: &mut TypeState,
+    view: &dyn ResourceView,
+    ty: ResourceType,
+    resources: &mut Vec<EncodedResource>,
+) {
+    let dirty = state.dirty.take();
+    let names: BTreeSet<Arc<str>> = if dirty.all {
+        let mut names: BTreeSet<_> = state.sub.explicit().cloned().collect();
+        if state.sub.wildcard() {
+            view.for_each(ty, &mut |found| {
+                names.insert(Arc::clone(found.name()));
+            });
+        }
+        names
+    } else {
+        dirty.names
+    };
+    let answered: BTreeSet<Arc<str>> = resources
+        .iter()
+        .map(|sent| Arc::clone(sent.name()))
+        .collect();
+    for name in names {
+        if state.alone.contains(&name) || answered.contains(&name) {
+            continue;
+        }
+        match wanted(state, view, ty, &name) {
+            Some(found) => {
+                let held = state.known.get(&name) == Some(&Known::Held(found.version()));
+                if !held && !state.is_bad(&found) {
+                    resources.push(found);
+                }
+            }
+            // 9.1: there is no way to say so; if it comes back, the client keeps what it has.
+            None => {
+                state.known.remove(&name);
+            }
+        }
+    }
+}
+
+/// Takes the next name of a rejected response, to be sent alone (N-5).
+fn take_alone(
+    state: &mut TypeState,
+    view: &dyn ResourceView,
+    ty: ResourceType,
+) -> Option<EncodedResource> {
+    while let Some(name) = state.alone.pop_first() {
+        let found = wanted(state, view, ty, &name).filter(|found| !state.is_bad(found));
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
 }
 
 /// The resource the client should hold under `name`. There is no negative form here: 10.1.

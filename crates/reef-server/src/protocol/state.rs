@@ -11,7 +11,7 @@ use super::memory::NackMemory;
 use super::nonce::Outstanding;
 use super::request::Request;
 use super::sotw::is_full_state;
-use super::subscription::Subscription;
+use super::subscription::{Change, Subscription};
 use super::types::Response;
 use crate::provider::{ResourceView, StreamReport};
 use crate::status::StreamEnd;
@@ -356,6 +356,24 @@ impl StreamState {
             .map(|state| state.since + self.options.reconnect_grace)
             .filter(|at| *at > now);
         acks.chain(grace).min()
+    }
+
+    /// Reports a change of subscription, if it was one.
+    pub(super) fn report_subscription(&mut self, ty: ResourceType, change: &Change) {
+        let Some(state) = self.types.get(&ty) else {
+            return;
+        };
+        let changed = change.first
+            || change.wildcard_lost
+            || !change.asked.is_empty()
+            || !change.dropped.is_empty();
+        if changed {
+            self.reports.push(StreamReport::Subscribed {
+                ty,
+                wildcard: state.sub.wildcard(),
+                names: state.sub.explicit_len(),
+            });
+        }
     }
 
     /// Takes what is to be reported to the session, in order.

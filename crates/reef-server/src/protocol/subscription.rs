@@ -43,6 +43,14 @@ pub struct Change {
     pub wildcard_lost: bool,
 }
 
+impl Change {
+    /// Whether the subscription is what it was.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Whether an empty first request means "everything" for this type (7.2).
 fn has_legacy_wildcard(ty: ResourceType) -> bool {
     matches!(

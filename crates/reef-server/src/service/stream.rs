@@ -77,6 +77,28 @@ impl From<StreamEnd> for Ended {
     }
 }
 
+/// Waits for the first request and opens the session; `None` when the client ended the stream before.
+async fn open<'a, M: Send + 'static>(
+    shared: &'a Arc<Shared>,
+    opening: &Opening,
+    requests: &mut Streaming<M>,
+    read: fn(M) -> Request,
+) -> Result<Option<Stream<'a>>, Ended> {
+    let first = requests.message().await.map_err(Ended::Client)?;
+    let Some(first) = first else { return Ok(None) };
+    let mut first = read(first);
+    let node = match first.node.take() {
+        Some(node) if !node.id.is_empty() => Arc::new(node),
+        _ => return Err(StreamEnd::MissingNode.into()),
+    };
+    let session = shared.provider.open(&node, &opening.peer).await;
+    let session = session.map_err(StreamEnd::Refused)?;
+    let mut stream = Stream::new(shared, opening, &node, session);
+    info!(node = %node.id, peer = ?opening.peer.address, variant = ?opening.variant, "stream opened");
+    stream.take(&first)?;
+    Ok(Some(stream))
+}
+
 async fn drive<M: Send + 'static>(
     shared: &Arc<Shared>,
     opening: Opening,
@@ -86,24 +108,13 @@ async fn drive<M: Send + 'static>(
 ) -> Result<(), Ended> {
     let drained = drained(shared);
     tokio::pin!(drained);
-    let first = tokio::select! {
-        first = requests.message() => first.map_err(Ended::Client)?,
+    let opened = tokio::select! {
+        opened = open(shared, &opening, requests, read) => opened?,
         () = &mut drained => return Err(StreamEnd::Draining.into()),
     };
-    let Some(first) = first else { return Ok(()) };
-    let mut first = read(first);
-    let node = match first.node.take() {
-        Some(node) if !node.id.is_empty() => Arc::new(node),
-        _ => return Err(StreamEnd::MissingNode.into()),
+    let Some(mut stream) = opened else {
+        return Ok(());
     };
-    let session = tokio::select! {
-        session = shared.provider.open(&node, &opening.peer) => session.map_err(StreamEnd::Refused)?,
-        () = &mut drained => return Err(StreamEnd::Draining.into()),
-    };
-    let mut stream = Stream::new(shared, &opening, &node, session);
-    info!(node = %node.id, peer = ?opening.peer.address, variant = ?opening.variant, "stream opened");
-    stream.take(&first)?;
-
     // When the queue of responses was found full, and so since when nothing is read.
     let mut full_since = None;
     loop {
