@@ -8,7 +8,7 @@ macro_rules! api_structs {
         $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)*
     })*) => {$(
         $(#[$meta])*
-        #[derive(Debug, Clone, PartialEq, Default, serde::Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Default, serde::Deserialize, serde::Serialize)]
         #[serde(default, rename_all = "camelCase")]
         pub struct $name {
             $($(#[$field_meta])* pub $field: $type,)*
@@ -48,6 +48,12 @@ macro_rules! api_enum {
                     $(Self::$variant => $text,)*
                     $(Self::$other => "(other)",)?
                 }
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
             }
         }
 

@@ -6,7 +6,7 @@
 //! [`APPLIED`] lists what Reef acts upon today. A field that is present and not in that list is named in a
 //! [`Problem`](crate::Problem) when the configuration is parsed, so nothing is dropped in silence.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::istio::{
     H2UpgradePolicy, HttpRetry, LabelSelector, LocalityLoadBalancerSetting, OutboundTrafficPolicy,
@@ -55,7 +55,7 @@ pub const APPLIED: &[&str] = &[
 pub const APPLIED_TO_PROXIES: &[&str] = &["interceptionMode", "proxyHeaders"];
 
 /// The mesh configuration.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct MeshConfig {
     /// Namespace whose rules hold for the whole mesh; `istio-system`.

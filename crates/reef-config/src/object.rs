@@ -145,6 +145,14 @@ macro_rules! specs {
         }
 
         impl Spec {
+            /// The content as JSON, as far as it was read.
+            pub(crate) fn to_value(&self) -> serde_json::Value {
+                // Maps have strings as keys and nothing else can fail.
+                match self {
+                    $(Self::$kind(content) => serde_json::to_value(content).unwrap_or_default(),)*
+                }
+            }
+
             /// The kind this content belongs to.
             #[must_use]
             pub fn kind(&self) -> Kind {

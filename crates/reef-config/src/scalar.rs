@@ -92,6 +92,20 @@ impl From<ApiDuration> for Duration {
     }
 }
 
+impl Serialize for ApiDuration {
+    /// As protobuf's JSON has it: `10s`, `0.5s`.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (seconds, nanos) = (self.0.as_secs(), self.0.subsec_nanos());
+        if nanos == 0 {
+            serializer.collect_str(&format_args!("{seconds}s"))
+        } else {
+            let fraction = format!("{nanos:09}");
+            let fraction = fraction.trim_end_matches('0');
+            serializer.collect_str(&format_args!("{seconds}.{fraction}s"))
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for ApiDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::labels::Labels;
 use crate::names::Hostname;
@@ -110,6 +110,17 @@ struct StringMatchFields {
     exact: Option<String>,
     prefix: Option<String>,
     regex: Option<String>,
+}
+
+impl Serialize for StringMatch {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Exact(text) => serializer.collect_map([("exact", text)]),
+            Self::Prefix(text) => serializer.collect_map([("prefix", text)]),
+            Self::Regex(text) => serializer.collect_map([("regex", text)]),
+            Self::Present => serializer.collect_map(std::iter::empty::<(&str, &str)>()),
+        }
+    }
 }
 
 impl TryFrom<StringMatchFields> for StringMatch {

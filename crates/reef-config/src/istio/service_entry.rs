@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::labels::{Labels, intern, interned_option};
 use crate::names::Hostname;
@@ -177,6 +177,12 @@ impl<N: AsRef<str>> FromIterator<(N, u32)> for PortMap {
         } else {
             Self(Some(ports.into()))
         }
+    }
+}
+
+impl Serialize for PortMap {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
     }
 }
 
