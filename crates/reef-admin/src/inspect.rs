@@ -39,11 +39,31 @@ pub trait Inspect: Send + Sync + 'static {
     /// # Errors
     /// [`InspectError::Gone`] if the proxy left meanwhile.
     fn sidecar(&self, id: &str) -> Result<Value, InspectError>;
+    /// A page about the whole mesh, in istiod's shape. `proxy` limits pages about proxies to those whose connection id
+    /// contains it.
+    fn mesh_page(&self, page: MeshPage, proxy: Option<&str>) -> Value;
     /// Why a proxy does or does not see a service.
     ///
     /// # Errors
     /// [`InspectError::Gone`] if the proxy left meanwhile, [`InspectError::Bad`] if the service name is not one.
     fn why(&self, id: &str, service: &str) -> Result<Value, InspectError>;
+}
+
+/// Pages about the whole mesh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MeshPage {
+    /// Connected proxies: who they are and what they subscribe to (`/debug/adsz`).
+    Adsz,
+    /// Connected proxies, in short (`/debug/connections`).
+    Connections,
+    /// Services of all registries (`/debug/registryz`).
+    Registryz,
+    /// Endpoints by service and shard (`/debug/endpointShardz`, `/debug/endpointz`).
+    EndpointShardz,
+    /// Configuration objects as the API would show them (`/debug/configz`).
+    Configz,
+    /// The mesh configuration in effect (`/debug/mesh`).
+    Mesh,
 }
 
 /// Whether Reef serves proxies.

@@ -21,7 +21,8 @@ mod serve;
 mod syncz;
 
 pub use inspect::{
-    BuildInfo, Inspect, InspectError, ProblemReport, ProxySummary, Readiness, TypeSync, match_proxy,
+    BuildInfo, Inspect, InspectError, MeshPage, ProblemReport, ProxySummary, Readiness, TypeSync,
+    match_proxy,
 };
 pub use routes::{http_router, monitoring_router};
 pub use serve::serve;

@@ -8,6 +8,26 @@ pub(crate) const PAGES: &[(&str, &str)] = &[
         "connected proxies: what each was sent and acknowledged",
     ),
     (
+        "/debug/adsz",
+        "connected proxies: labels, metadata, subscriptions; ?proxyID= limits it",
+    ),
+    ("/debug/connections", "connected proxies, in short"),
+    (
+        "/debug/proxies",
+        "connected proxies: services in scope, class, bytes sent by type",
+    ),
+    ("/debug/registryz", "services of all registries"),
+    (
+        "/debug/endpointShardz",
+        "endpoints by service, namespace and shard",
+    ),
+    ("/debug/endpointz", "the same, under its older name"),
+    (
+        "/debug/configz",
+        "Istio objects as they were read, as Kubernetes would show them",
+    ),
+    ("/debug/mesh", "the mesh configuration in effect"),
+    (
         "/debug/config_dump?proxyID=POD.NAMESPACE",
         "everything one proxy holds; &types=cds,lds,rds,eds limits it",
     ),
@@ -23,6 +43,7 @@ pub(crate) const PAGES: &[(&str, &str)] = &[
         "/debug/problems",
         "what is wrong, or not applied, in the inputs",
     ),
+    ("/debug/list", "names of the debug pages, as JSON"),
     (
         "/metrics",
         "metrics, OpenMetrics text (monitoring port only)",
@@ -31,6 +52,15 @@ pub(crate) const PAGES: &[(&str, &str)] = &[
     ("/healthz", "200 while the process answers"),
     ("/version", "version of this build"),
 ];
+
+/// Names of the debug pages, without `/debug/`.
+pub(crate) fn names() -> Vec<&'static str> {
+    PAGES
+        .iter()
+        .filter_map(|(path, _)| path.split('?').next()?.strip_prefix("/debug/"))
+        .filter(|name| *name != "list")
+        .collect()
+}
 
 /// The page itself.
 pub(crate) fn index() -> String {

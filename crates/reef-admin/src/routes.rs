@@ -12,7 +12,7 @@ use axum::routing::get;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::inspect::{Inspect, InspectError, Readiness, match_proxy};
+use crate::inspect::{Inspect, InspectError, MeshPage, Readiness, match_proxy};
 use crate::pages;
 use crate::syncz::SyncRow;
 
@@ -45,6 +45,14 @@ fn common(inspect: &Shared) -> Router<Shared> {
         .route("/debug/sidecarz", get(sidecarz))
         .route("/debug/why", get(why))
         .route("/debug/problems", get(problems))
+        .route("/debug/list", get(list))
+        .route("/debug/adsz", get(adsz))
+        .route("/debug/connections", get(connections))
+        .route("/debug/registryz", get(registryz))
+        .route("/debug/endpointShardz", get(endpoint_shardz))
+        .route("/debug/endpointz", get(endpoint_shardz))
+        .route("/debug/configz", get(configz))
+        .route("/debug/mesh", get(mesh))
         .route_layer(middleware::from_fn_with_state(Arc::clone(inspect), guard));
     Router::new()
         .route("/ready", get(ready))
@@ -139,6 +147,42 @@ async fn proxies(State(inspect): State<Shared>, Query(ask): Query<Ask>) -> Respo
 
 async fn problems(State(inspect): State<Shared>, Query(ask): Query<Ask>) -> Response {
     blocking(move || json(&inspect.problems(), ask.pretty())).await
+}
+
+async fn list(Query(ask): Query<Ask>) -> Response {
+    json(&pages::names(), ask.pretty())
+}
+
+async fn adsz(state: State<Shared>, ask: Query<Ask>) -> Response {
+    of_mesh(state, ask, MeshPage::Adsz).await
+}
+
+async fn connections(state: State<Shared>, ask: Query<Ask>) -> Response {
+    of_mesh(state, ask, MeshPage::Connections).await
+}
+
+async fn registryz(state: State<Shared>, ask: Query<Ask>) -> Response {
+    of_mesh(state, ask, MeshPage::Registryz).await
+}
+
+async fn endpoint_shardz(state: State<Shared>, ask: Query<Ask>) -> Response {
+    of_mesh(state, ask, MeshPage::EndpointShardz).await
+}
+
+async fn configz(state: State<Shared>, ask: Query<Ask>) -> Response {
+    of_mesh(state, ask, MeshPage::Configz).await
+}
+
+async fn mesh(state: State<Shared>, ask: Query<Ask>) -> Response {
+    of_mesh(state, ask, MeshPage::Mesh).await
+}
+
+async fn of_mesh(
+    State(inspect): State<Shared>,
+    Query(ask): Query<Ask>,
+    page: MeshPage,
+) -> Response {
+    blocking(move || json(&inspect.mesh_page(page, ask.proxy.as_deref()), ask.pretty())).await
 }
 
 async fn config_dump(

@@ -14,7 +14,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode};
 use reef_admin::{
-    BuildInfo, Inspect, InspectError, ProblemReport, ProxySummary, Readiness, TypeSync,
+    BuildInfo, Inspect, InspectError, MeshPage, ProblemReport, ProxySummary, Readiness, TypeSync,
     http_router, match_proxy, monitoring_router,
 };
 use serde_json::{Value, json};
@@ -88,6 +88,9 @@ impl Inspect for Scripted {
     }
     fn sidecar(&self, id: &str) -> Result<Value, InspectError> {
         Ok(json!({"sidecar": id}))
+    }
+    fn mesh_page(&self, page: MeshPage, proxy: Option<&str>) -> Value {
+        json!({"page": format!("{page:?}"), "proxy": proxy})
     }
     fn why(&self, _id: &str, service: &str) -> Result<Value, InspectError> {
         if service == "bad" {
@@ -266,4 +269,55 @@ fn a_full_id_wins_over_a_pod_name_seen_earlier() {
     let ids = ["sidecar~1~a.b~x", "a.b"];
     assert_eq!(match_proxy(ids.into_iter(), "a.b"), Some("a.b"));
     assert_eq!(match_proxy(ids.into_iter(), "a"), None);
+}
+
+#[tokio::test]
+async fn pages_about_the_mesh_have_istiods_paths() {
+    for (path, page) in [
+        ("/debug/adsz", "Adsz"),
+        ("/debug/connections", "Connections"),
+        ("/debug/registryz", "Registryz"),
+        ("/debug/endpointz", "EndpointShardz"),
+        ("/debug/endpointShardz", "EndpointShardz"),
+        ("/debug/configz", "Configz"),
+        ("/debug/mesh", "Mesh"),
+    ] {
+        check(path, StatusCode::OK, &format!("\"page\":\"{page}\"")).await;
+    }
+    check(
+        "/debug/adsz?proxyID=web",
+        StatusCode::OK,
+        "\"proxy\":\"web\"",
+    )
+    .await;
+}
+
+/// The routes as the source has them: a page that is added and not listed fails here.
+#[tokio::test]
+async fn index_lists_every_page_and_every_listed_page_is_there() {
+    let source = include_str!("../../src/routes.rs");
+    let routed: Vec<&str> = source
+        .split(".route(")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').nth(1))
+        .filter(|path| !path.trim_end_matches('/').ends_with("/debug"))
+        .collect();
+    assert!(routed.len() > 15, "{routed:?}");
+    let (_, index) = ask(router(true), "/debug/", "127.0.0.1:9", "*/*").await;
+    for path in &routed {
+        let (plain, query) = (format!("\"{path}\""), format!("\"{path}?"));
+        assert!(
+            index.contains(&plain) || index.contains(&query),
+            "the index lacks {path}"
+        );
+    }
+    let listed = index
+        .split("href=\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next());
+    for link in listed {
+        let path = link.split('?').next().unwrap();
+        assert!(routed.contains(&path), "{path} is listed and not there");
+    }
+    check("/debug/list", StatusCode::OK, "\"endpointShardz\"").await;
 }

@@ -211,6 +211,16 @@ impl MeshIndex {
         self.objects.counts().clone()
     }
 
+    /// The objects of one kind as given, by key; for pages.
+    #[must_use]
+    pub fn objects(&self, kind: Kind) -> Vec<Arc<Object>> {
+        let mut keys = self.objects.keys_of_kind(kind);
+        keys.sort();
+        keys.iter()
+            .filter_map(|key| self.objects.get(key).cloned())
+            .collect()
+    }
+
     /// The object as given, for people who ask where something comes from.
     #[must_use]
     pub fn object(&self, key: &ObjectKey) -> Option<&Arc<Object>> {

@@ -3,14 +3,16 @@
 //! Scopes are resolved again for each question: a pure function of the snapshot, a few milliseconds, on a blocking
 //! thread. So a page can never show a scope that is not the one generation would use now.
 
+mod istiod;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use reef_admin::{
-    BuildInfo, Inspect, InspectError, ProblemReport, ProxySummary, Readiness, TypeSync,
+    BuildInfo, Inspect, InspectError, MeshPage, ProblemReport, ProxySummary, Readiness, TypeSync,
 };
-use reef_config::{ClusterId, Hostname};
+use reef_config::{ClusterId, Hostname, Object};
 use reef_identity::{Authorizer, Decision, Door, Request};
 use reef_mesh::{MeshSnapshot, ProxyIdentity, ServiceKey, identify};
 use reef_scope::{OutboundPolicy, Scope, Why, WhyNot};
@@ -18,6 +20,7 @@ use reef_server::provider::ResourceView;
 use reef_xds::ResourceType;
 use reef_xds::json::to_json;
 use serde_json::{Map, Value, json};
+use tokio::sync::{mpsc, oneshot};
 
 use super::metrics::Metrics;
 use super::registry::{Stream, TypeState};
@@ -41,6 +44,8 @@ pub(super) struct Pages {
     pub(super) metrics: Arc<Metrics>,
     /// Who may ask.
     pub(super) authorizer: Authorizer,
+    /// Asks the writer for the objects.
+    pub(super) asks: mpsc::Sender<oneshot::Sender<Vec<Arc<Object>>>>,
 }
 
 impl Inspect for Pages {
@@ -176,6 +181,31 @@ impl Inspect for Pages {
         Ok(scope_json(&scope))
     }
 
+    fn mesh_page(&self, page: MeshPage, proxy: Option<&str>) -> Value {
+        let Some(snapshot) = self.shared.snapshot.load_full() else {
+            return Value::Null;
+        };
+        let streams = || {
+            let mut streams = self.shared.registry.streams();
+            streams.retain(|stream| {
+                proxy.is_none_or(|part| istiod::connection_id(stream).contains(part))
+            });
+            streams
+        };
+        match page {
+            MeshPage::Adsz => istiod::adsz(&snapshot, &streams()),
+            MeshPage::Connections => istiod::connections(&streams()),
+            MeshPage::Registryz => istiod::registryz(&snapshot),
+            MeshPage::EndpointShardz => istiod::endpoint_shardz(&snapshot),
+            MeshPage::Configz => self
+                .objects()
+                .iter()
+                .map(|object| object.to_json())
+                .collect(),
+            MeshPage::Mesh => snapshot.settings().config.to_json(),
+        }
+    }
+
     fn why(&self, id: &str, service: &str) -> Result<Value, InspectError> {
         let (snapshot, identity, scope) = self.scope_of(id)?;
         if service.is_empty() || service.contains(|c: char| c.is_whitespace() || c == '/') {
@@ -187,6 +217,15 @@ impl Inspect for Pages {
 }
 
 impl Pages {
+    /// The Istio objects; none while the process ends. Blocks until the writer has time.
+    fn objects(&self) -> Vec<Arc<Object>> {
+        let (reply, answer) = oneshot::channel();
+        if self.asks.blocking_send(reply).is_err() {
+            return Vec::new();
+        }
+        answer.blocking_recv().unwrap_or_default()
+    }
+
     fn stream(&self, id: &str) -> Result<Arc<Stream>, InspectError> {
         let streams = self.shared.registry.streams();
         streams

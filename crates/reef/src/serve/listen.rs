@@ -28,6 +28,9 @@ use crate::mesh::MeshOptions;
 /// Seats asked for and not yet given. A storm of connects waits in its sockets, not here.
 const WAITING_CONNECTS: usize = 256;
 
+/// Pages that wait for the writer; each holds one blocking thread meanwhile.
+const WAITING_ASKS: usize = 4;
+
 /// Batches read and not yet applied; the source merges what it cannot hand over.
 const WAITING_BATCHES: usize = 4;
 
@@ -182,8 +185,10 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         Arc::clone(&shared),
         Arc::clone(&metrics),
     );
+    let (asks, ask_inputs) = mpsc::channel(WAITING_ASKS);
     let inputs = Inputs {
         batches,
+        asks: ask_inputs,
         connects: connect_inputs,
         stop: stopped.clone(),
     };
@@ -209,6 +214,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         shared: Arc::clone(&shared),
         metrics,
         authorizer,
+        asks,
     });
 
     let mut tasks = JoinSet::new();

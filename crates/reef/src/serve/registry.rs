@@ -31,6 +31,8 @@ pub(super) struct Registry {
 /// One connected stream.
 #[derive(Debug)]
 pub(super) struct Stream {
+    /// Its number; never used again.
+    pub(super) number: u64,
     /// Who it is.
     pub(super) node: Arc<ProxyNode>,
     /// Whether it speaks the incremental protocol.
@@ -67,6 +69,8 @@ pub(super) struct TypeState {
     pub(super) resources: u64,
     /// Bytes sent.
     pub(super) bytes: u64,
+    /// Whether it is subscribed by wildcard, and how many names besides.
+    pub(super) subscribed: (bool, usize),
 }
 
 /// Takes a stream out of the registry when its session ends.
@@ -113,6 +117,7 @@ impl Drop for Entry {
 impl Stream {
     /// A stream that was just accepted.
     pub(super) fn new(
+        number: u64,
         node: Arc<ProxyNode>,
         delta: bool,
         address: Option<SocketAddr>,
@@ -124,6 +129,7 @@ impl Stream {
             ..Live::default()
         };
         Self {
+            number,
             node,
             delta,
             address,
@@ -150,6 +156,14 @@ impl Stream {
     pub(super) fn report(&self, event: &StreamReport) -> Option<Instant> {
         let mut live = self.live.lock();
         match event {
+            StreamReport::Subscribed {
+                ty,
+                wildcard,
+                names,
+            } => {
+                live.types.entry(*ty).or_default().subscribed = (*wildcard, *names);
+                None
+            }
             StreamReport::Sent {
                 ty,
                 nonce,

@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reef_config::{ChangeBatch, Problem};
+use reef_config::{ChangeBatch, Kind, Object, Problem};
 use reef_mesh::{ChangeReport, MeshIndex, MeshSnapshot};
 use reef_push::{
     ClassId, ClassView, Connected, Debouncer, ProxyId, PushEngine, PushOptions, PushPlan,
 };
 use reef_server::provider::ResourceView;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 
 use super::applied;
@@ -37,6 +37,8 @@ const FACTS_LATEST: Duration = Duration::from_secs(1);
 pub(super) struct Inputs {
     /// From the source.
     pub(super) batches: mpsc::Receiver<ChangeBatch>,
+    /// Pages that want the Istio objects, by kind and key.
+    pub(super) asks: mpsc::Receiver<oneshot::Sender<Vec<Arc<Object>>>>,
     /// Proxies that want seats.
     pub(super) connects: mpsc::Receiver<Connect>,
     /// Turns true when the process ends.
@@ -135,6 +137,7 @@ impl Writer {
                 Some(batch) = inputs.batches.recv() => self.batch(batch),
                 Some(connect) = inputs.connects.recv() => self.seat(connect),
                 () = at(self.facts_due) => self.publish_facts(),
+                Some(ask) = inputs.asks.recv() => self.answer(ask),
                 else => return,
             }
         }
@@ -255,6 +258,7 @@ impl Writer {
         let first: Arc<dyn ResourceView> = Arc::new(View(view));
         let (views, receiver) = watch::channel(first);
         let stream = Arc::new(Stream::new(
+            proxy.number(),
             node,
             peer.delta,
             peer.address,
@@ -292,6 +296,13 @@ impl Writer {
                 }
             }
         }
+    }
+
+    fn answer(&self, ask: oneshot::Sender<Vec<Arc<Object>>>) {
+        let kinds = Kind::ALL.iter().filter(|kind| kind.is_istio());
+        let objects = kinds.flat_map(|kind| self.index.objects(*kind)).collect();
+        // Whoever asked may have gone.
+        let _gone = ask.send(objects);
     }
 
     /// Something that pages show may differ.

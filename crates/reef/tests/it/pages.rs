@@ -5,7 +5,7 @@ use reef::cli::{AdminArgs, Output, OutputArgs, StatusArgs, WhyArgs};
 use reef::serve::Running;
 use serde_json::Value;
 
-use crate::mesh::{connect, directory, node, serve, service, sidecar};
+use crate::mesh::{connect, directory, json, node, serve, service, sidecar};
 
 fn why_args(server: &Running, proxy: &str, service: &str) -> WhyArgs {
     WhyArgs {
@@ -95,5 +95,65 @@ async fn status_and_why_tell_who_holds_what_and_why() {
             .unwrap()
             .contains("no egress host"),
         "{no}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_made_for_istiod_show_the_mesh() {
+    let dir = directory(&[
+        (
+            "web.yaml",
+            service("shop", "web", "10.96.0.1", &["10.1.0.1"]),
+        ),
+        ("sidecar.yaml", sidecar("shop", &["./*"])),
+        (
+            "mesh.yaml",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\n\
+             data: {mesh: \"accessLogFile: /dev/stdout\"}\n"
+                .to_owned(),
+        ),
+    ]);
+    let server = serve(dir.path()).await;
+    let _client = connect(&server, &node("web-1", "shop")).await;
+    let _other = connect(&server, &node("web-2", "shop")).await;
+
+    let adsz = json(&server, "/debug/adsz?proxyID=web-1").await;
+    assert_eq!(adsz["totalClients"], 1);
+    let client = &adsz["clients"][0];
+    let id = client["connectionId"].as_str().unwrap();
+    assert!(id.starts_with(&node("web-1", "shop")), "{id}");
+    let watched = |message: &str| {
+        let url = format!("type.googleapis.com/envoy.config.{message}");
+        client["watches"][&url].clone()
+    };
+    assert_eq!(watched("cluster.v3.Cluster"), serde_json::json!(["*"]));
+    assert_eq!(
+        watched("endpoint.v3.ClusterLoadAssignment"),
+        serde_json::json!(["outbound|80||web.shop.svc.cluster.local"])
+    );
+    let connections = json(&server, "/debug/connections").await;
+    assert_eq!(connections["totalClients"], 2);
+    assert!(connections["clients"][0].get("watches").is_none());
+
+    let registry = json(&server, "/debug/registryz").await;
+    assert_eq!(registry[0]["hostname"], "web.shop.svc.cluster.local");
+    assert_eq!(registry[0]["Attributes"]["Namespace"], "shop");
+    assert_eq!(registry[0]["defaultAddress"], "10.96.0.1");
+    assert_eq!(registry[0]["ports"][0]["port"], 80);
+    for path in ["/debug/endpointz", "/debug/endpointShardz"] {
+        let shards = json(&server, path).await;
+        let shard =
+            &shards["web.shop.svc.cluster.local"]["shop"]["Shards"]["Kubernetes/Kubernetes"];
+        assert_eq!(shard[0]["Addresses"][0], "10.1.0.1", "{shards}");
+        assert_eq!(shard[0]["ServicePortName"], "http");
+    }
+    let config = json(&server, "/debug/configz").await;
+    assert_eq!(config.as_array().unwrap().len(), 1, "{config}");
+    assert_eq!(config[0]["apiVersion"], "networking.istio.io/v1");
+    assert_eq!(config[0]["spec"]["egress"][0]["hosts"][0], "./*");
+    let mesh = json(&server, "/debug/mesh").await;
+    assert_eq!(
+        (&mesh["accessLogFile"], &mesh["rootNamespace"]),
+        (&"/dev/stdout".into(), &"istio-system".into())
     );
 }
