@@ -11,14 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
 
-use anyhow::bail;
-use reef_config::{Change, ChangeBatch, ClusterId, Kind, Namespace, ObjectKey, Problem};
-use reef_mesh::{ChangeReport, Locality, MeshSnapshot, ProxyNode};
-use reef_push::{PushEngine, PushOptions};
+use reef_config::{Kind, Namespace, ObjectKey, Problem};
+use reef_mesh::{Locality, MeshSnapshot, ProxyNode};
 
 use crate::ask::print_json;
 use crate::cli::{CheckArgs, Output};
-use crate::mesh::MeshOptions;
+use crate::offline::{self, Offline};
 use crate::serve::applied;
 
 /// Validates directories and prints what is wrong; returns the exit code.
@@ -44,50 +42,22 @@ struct Checked {
 }
 
 fn check(args: &CheckArgs) -> anyhow::Result<Checked> {
-    for dir in &args.dirs {
-        if !dir.is_dir() {
-            bail!("{} is not a directory", dir.display());
-        }
-    }
-    let (objects, mesh_config, source_problems) =
-        reef_source::load(&args.dirs, args.mesh.mesh_config.as_deref());
-    let pods: BTreeSet<ObjectKey> = objects
-        .iter()
-        .map(|object| &object.key)
-        .filter(|key| key.kind == Kind::Pod)
-        .cloned()
-        .collect();
-    let mut namespaces: BTreeSet<Namespace> = objects
-        .iter()
-        .map(|object| object.key.namespace.clone())
-        .collect();
-    namespaces.insert(Namespace::from("default"));
-    let changes = objects
-        .into_iter()
-        .map(Change::Apply)
-        .chain(mesh_config.map(Change::MeshConfig))
-        .collect();
-    let mut index = MeshOptions {
-        // The source reads for the default cluster; offline there is no other.
-        cluster: ClusterId::default(),
-        ..args.mesh.options()
-    }
-    .index();
-    index.apply(ChangeBatch {
-        changes,
-        synced: true,
-    });
-
+    let Offline {
+        index,
+        mut engine,
+        keys,
+        source_problems,
+    } = offline::load(&args.dirs, &args.mesh)?;
+    let pods = keys.iter().filter(|key| key.kind == Kind::Pod);
+    let mut namespaces: BTreeSet<&Namespace> = keys.iter().map(|key| &key.namespace).collect();
+    let default = Namespace::from("default");
+    namespaces.insert(&default);
     let snapshot = Arc::clone(index.snapshot());
-    let mut engine = PushEngine::new(PushOptions { idle_classes: 0 });
-    engine.apply(Arc::clone(&snapshot), &ChangeReport::default());
     let domain = args.mesh.domain.as_str();
     let imagined = namespaces
         .iter()
         .map(|namespace| imagined_proxy(namespace, "reef-check", "192.0.2.1", domain));
-    let real = pods
-        .iter()
-        .filter_map(|key| proxy_of_pod(&snapshot, key, domain));
+    let real = pods.filter_map(|key| proxy_of_pod(&snapshot, key, domain));
     for node in imagined.flatten().chain(real) {
         engine.connect(node);
     }

@@ -67,6 +67,10 @@ pub enum Command {
     Status(StatusArgs),
     /// Say why a proxy does, or does not, see a service.
     Why(WhyArgs),
+    /// Print what a proxy would hold, offline, as its config dump would show it.
+    ///
+    /// Problems are printed on standard error, a line each, and end nothing.
+    Render(RenderArgs),
     /// Write the bootstrap of a sidecar's Envoy.
     Bootstrap(crate::sidecar::BootstrapArgs),
     /// Install or remove the iptables rules of a sidecar.
@@ -226,6 +230,35 @@ pub struct CheckArgs {
     /// Form of the answer.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// Settings of `reef render`.
+#[derive(Debug, Clone, Args)]
+pub struct RenderArgs {
+    /// Directory of YAML or JSON objects; may be given several times.
+    #[arg(required = true, value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
+    /// The proxy: a file with Envoy's node message, or a bootstrap with one, as JSON or YAML.
+    #[arg(long, value_name = "FILE")]
+    pub node: PathBuf,
+    /// Types to print, of cds, lds, rds, eds; all if absent.
+    #[arg(long, value_delimiter = ',', value_name = "TYPES")]
+    pub types: Vec<String>,
+    /// What the mesh is.
+    #[command(flatten)]
+    pub mesh: MeshArgs,
+    /// Form of the answer.
+    #[arg(short, long, value_enum, default_value = "yaml")]
+    pub output: RenderOutput,
+}
+
+/// Form of rendered resources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RenderOutput {
+    /// YAML.
+    Yaml,
+    /// One JSON document.
+    Json,
 }
 
 /// Where a running Reef answers.

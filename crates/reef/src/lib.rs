@@ -11,6 +11,7 @@
 //!
 //! - [`cli`]: what can be typed. [`run`] carries it out and says the exit code.
 //! - [`serve`]: the running server. [`check`]: a directory validated offline.
+//! - [`render`]: what a proxy would hold, offline.
 //! - [`ask`]: `reef status` and `reef why`, clients of the admin pages.
 
 pub mod ask;
@@ -19,6 +20,8 @@ pub mod cli;
 mod clock;
 mod log;
 pub mod mesh;
+mod offline;
+pub mod render;
 mod run;
 pub mod serve;
 pub mod sidecar;

@@ -2,22 +2,27 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, FromArgMatches as _};
 use serde_json::json;
 
 use crate::ask;
 use crate::check;
 use crate::cli::{Cli, Command, Output};
-use crate::{log, serve, sidecar};
+use crate::{log, render, serve, sidecar};
 
 /// Exit code for a command line that cannot be understood; 1 and 2 have meanings in `reef check`.
 const USAGE: u8 = 64;
 
 /// Runs `reef` with these arguments, the first of which is the program's name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let parsed = command(&args)
+        .try_get_matches_from(&args)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // Nothing is left to do if even the message cannot be printed.
@@ -38,6 +43,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// The definition under the name it is called by: as `kubectl-reef` it is a plugin of kubectl, `kubectl reef`.
+fn command(args: &[OsString]) -> clap::Command {
+    let called = args.first().map(Path::new).and_then(Path::file_stem);
+    if called.is_some_and(|name| name == "kubectl-reef") {
+        Cli::command().bin_name("kubectl reef")
+    } else {
+        Cli::command()
+    }
+}
+
 fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     match cli.command {
@@ -48,6 +63,9 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check(args) => Ok(ExitCode::from(check::run(&args, &mut out)?)),
+        Command::Render(args) => {
+            render::run(&args, &mut out, &mut std::io::stderr()).map(|()| ExitCode::SUCCESS)
+        }
         Command::Status(args) => ask::status(&args, &mut out).map(|()| ExitCode::SUCCESS),
         Command::Why(args) => Ok(if ask::why(&args, &mut out)? {
             ExitCode::SUCCESS

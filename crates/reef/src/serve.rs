@@ -5,9 +5,11 @@
 //! Debug pages are made on blocking threads from the latest snapshot.
 
 pub(crate) mod applied;
+pub(crate) mod dump;
 mod inspect;
 mod listen;
 mod metrics;
+pub(crate) mod node;
 mod provider;
 mod registry;
 mod shared;

@@ -16,24 +16,14 @@ use reef_config::{ClusterId, Hostname, Object};
 use reef_identity::{Authorizer, Decision, Door, Request};
 use reef_mesh::{MeshSnapshot, ProxyIdentity, ServiceKey, identify};
 use reef_scope::{OutboundPolicy, Scope, Why, WhyNot};
-use reef_server::provider::ResourceView;
-use reef_xds::ResourceType;
-use reef_xds::json::to_json;
 use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, oneshot};
 
+use super::dump;
 use super::metrics::Metrics;
 use super::registry::{Stream, TypeState};
 use super::shared::Shared;
 use crate::clock;
-
-/// The Envoy messages of a config dump, and the name in `types` that selects each.
-const DUMPS: [(&str, ResourceType); 4] = [
-    ("cds", ResourceType::Cluster),
-    ("lds", ResourceType::Listener),
-    ("rds", ResourceType::Route),
-    ("eds", ResourceType::Endpoint),
-];
 
 /// Answers the admin pages.
 #[derive(Debug)]
@@ -159,21 +149,9 @@ impl Inspect for Pages {
     }
 
     fn config_dump(&self, id: &str, types: &[String]) -> Result<Value, InspectError> {
-        let known: Vec<&str> = DUMPS.iter().map(|(name, _)| *name).collect();
-        if let Some(wrong) = types.iter().find(|name| !known.contains(&name.as_str())) {
-            return Err(InspectError::Bad(format!(
-                "`{wrong}` is not one of {}",
-                known.join(", ")
-            )));
-        }
         let stream = self.stream(id)?;
         let view = Arc::clone(&stream.view.borrow());
-        let configs: Vec<Value> = DUMPS
-            .iter()
-            .filter(|(name, _)| types.is_empty() || types.iter().any(|wanted| wanted == name))
-            .map(|(_, ty)| dump(&*view, *ty))
-            .collect();
-        Ok(json!({ "configs": configs }))
+        dump::config_dump(&*view, types).map_err(InspectError::Bad)
     }
 
     fn sidecar(&self, id: &str) -> Result<Value, InspectError> {
@@ -305,31 +283,6 @@ fn type_sync(state: TypeState) -> TypeSync {
         resources: state.resources,
         bytes: state.bytes,
     }
-}
-
-/// One member of Envoy's `ConfigDump`, all resources as dynamic ones.
-fn dump(view: &dyn ResourceView, ty: ResourceType) -> Value {
-    let mut entries = Vec::new();
-    view.for_each(ty, &mut |resource| {
-        let version = resource.version().to_string();
-        let shown = to_json(&resource.any());
-        entries.push(match ty {
-            ResourceType::Cluster => json!({ "version_info": version, "cluster": shown }),
-            ResourceType::Listener => json!({
-                "name": &**resource.name(),
-                "active_state": { "version_info": version, "listener": shown },
-            }),
-            ResourceType::Route => json!({ "version_info": version, "route_config": shown }),
-            _ => json!({ "version_info": version, "endpoint_config": shown }),
-        });
-    });
-    let (message, field) = match ty {
-        ResourceType::Cluster => ("ClustersConfigDump", "dynamic_active_clusters"),
-        ResourceType::Listener => ("ListenersConfigDump", "dynamic_listeners"),
-        ResourceType::Route => ("RoutesConfigDump", "dynamic_route_configs"),
-        _ => ("EndpointsConfigDump", "dynamic_endpoint_configs"),
-    };
-    json!({ "@type": format!("type.googleapis.com/envoy.admin.v3.{message}"), field: entries })
 }
 
 /// The scope, each service with its reasons.

@@ -1,21 +1,20 @@
 //! The seam between `reef-server` and `reef-push`: a stream's session, seated in the push engine by the writer.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use reef_identity::{Authorizer, Decision, Door, Request};
-use reef_mesh::{Locality, MetaValue, ProxyNode};
+use reef_mesh::ProxyNode;
 use reef_push::{ClassView, ProxyId};
 use reef_server::provider::{
     NodeInfo, OpenSession, Peer, ProxySession, Refusal, ResourceProvider, ResourceView,
     StreamReport,
 };
 use reef_xds::{EncodedResource, ResourceType};
-use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::{debug, warn};
 
 use super::metrics::Metrics;
+use super::node;
 use super::registry::{Entry, Stream};
 use super::shared::Shared;
 
@@ -98,7 +97,7 @@ impl ResourceProvider for Provider {
             self.shared.serving().map_err(|reason| Refusal::NotReady {
                 reason: reason.to_owned(),
             })?;
-            let parsed = parse(node).map_err(|error| Refusal::BadNode {
+            let parsed = node::parse(node).map_err(|error| Refusal::BadNode {
                 reason: error.to_string(),
             })?;
             let (reply, seat) = oneshot::channel();
@@ -164,7 +163,7 @@ impl ProxySession for Session {
 
 /// The view of a class, in the form the server asks for.
 #[derive(Debug)]
-pub(super) struct View(pub(super) Arc<ClassView>);
+pub(crate) struct View(pub(crate) Arc<ClassView>);
 
 impl ResourceView for View {
     fn lineage(&self) -> u64 {
@@ -193,43 +192,5 @@ impl ResourceView for View {
 
     fn absent(&self, ty: ResourceType, name: &str) -> Option<EncodedResource> {
         self.0.absent(ty, name)
-    }
-}
-
-/// Reads the node message of a stream as a proxy.
-fn parse(node: &NodeInfo) -> Result<ProxyNode, reef_mesh::NodeError> {
-    let mut metadata: BTreeMap<String, MetaValue> = match &node.metadata {
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(key, value)| (key.clone(), meta(value)))
-            .collect(),
-        _ => BTreeMap::new(),
-    };
-    // A gRPC library says what it is; whoever wrote its bootstrap need not repeat it.
-    if node.user_agent_name.starts_with("gRPC") {
-        metadata
-            .entry("GENERATOR".to_owned())
-            .or_insert_with(|| MetaValue::String("grpc".to_owned()));
-    }
-    let locality = Locality {
-        region: node.locality.region.as_str().into(),
-        zone: node.locality.zone.as_str().into(),
-        subzone: node.locality.sub_zone.as_str().into(),
-    };
-    ProxyNode::parse(&node.id, metadata, locality)
-}
-
-fn meta(value: &Value) -> MetaValue {
-    match value {
-        Value::Null => MetaValue::Null,
-        Value::Bool(value) => MetaValue::Bool(*value),
-        Value::Number(number) => MetaValue::Number(number.as_f64().unwrap_or_default()),
-        Value::String(text) => MetaValue::String(text.clone()),
-        Value::Array(list) => MetaValue::List(list.iter().map(meta).collect()),
-        Value::Object(map) => MetaValue::Map(
-            map.iter()
-                .map(|(key, value)| (key.clone(), meta(value)))
-                .collect(),
-        ),
     }
 }

@@ -108,3 +108,115 @@ fn bootstrap_and_completions_are_printed() {
         );
     }
 }
+
+#[test]
+fn render_prints_what_a_proxy_would_hold() {
+    let dir = directory(&[
+        (
+            "web.yaml",
+            service("shop", "web", "10.96.0.1", &["10.1.0.1"]),
+        ),
+        (
+            "bad.yaml",
+            "apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec: {ports: 7}\n".to_owned(),
+        ),
+    ]);
+    let files = tempfile::tempdir().unwrap();
+    let bootstrap = files.path().join("bootstrap.json");
+    let written = reef(&[
+        "bootstrap",
+        "--pod",
+        "web-1",
+        "--namespace",
+        "shop",
+        "--ip",
+        "10.1.0.1",
+        "--file",
+        bootstrap.to_str().unwrap(),
+    ]);
+    assert!(written.status.success());
+    let node = files.path().join("node.yaml");
+    std::fs::write(
+        &node,
+        "id: sidecar~10.1.0.1~web-1.shop~shop.svc.cluster.local\n",
+    )
+    .unwrap();
+    for file in [&bootstrap, &node] {
+        let output = reef(&[
+            "render",
+            dir.path().to_str().unwrap(),
+            "--node",
+            file.to_str().unwrap(),
+            "-o",
+            "json",
+        ]);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{errors}");
+        assert!(errors.contains("error: ") && errors.contains("bad.yaml:1"));
+        let rendered: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(rendered["configs"].as_array().unwrap().len(), 4);
+        let text = rendered.to_string();
+        for part in [
+            "outbound|80||web.shop.svc.cluster.local",
+            "inbound|80||",
+            "virtualInbound",
+            "10.1.0.1",
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
+    let yaml = reef(&[
+        "render",
+        dir.path().to_str().unwrap(),
+        "--node",
+        node.to_str().unwrap(),
+        "--types",
+        "cds",
+    ]);
+    let yaml = String::from_utf8_lossy(&yaml.stdout).into_owned();
+    assert!(
+        yaml.starts_with("node: ") && !yaml.contains("virtualInbound"),
+        "{yaml}"
+    );
+    std::fs::write(&node, "id: nonsense\n").unwrap();
+    let wrong = reef(&[
+        "render",
+        dir.path().to_str().unwrap(),
+        "--node",
+        node.to_str().unwrap(),
+    ]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("node.yaml"));
+}
+
+#[test]
+fn called_as_a_plugin_of_kubectl_it_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let plugin = dir.path().join("kubectl-reef");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_reef"), &plugin).unwrap();
+    let help = Command::new(&plugin)
+        .args(["why", "--help"])
+        .output()
+        .unwrap();
+    assert!(help.status.success());
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    assert!(help.contains("Usage: kubectl reef why"), "{help}");
+}
+
+#[test]
+fn kind_that_is_not_applied_is_told_once_however_many_there_are() {
+    let telemetry = |name: &str| {
+        format!(
+            "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {{name: {name}, namespace: a}}\nspec: {{}}\n"
+        )
+    };
+    let dir = directory(&[("a.yaml", telemetry("a")), ("b.yaml", telemetry("b"))]);
+    let report = check(dir.path(), 2);
+    let problems = report["problems"].as_array().unwrap();
+    let told: Vec<&str> = problems
+        .iter()
+        .filter_map(|problem| problem["reason"].as_str())
+        .filter(|reason| reason.contains("not yet applied"))
+        .collect();
+    assert_eq!(told, ["Telemetry: 2 objects accepted, not yet applied"]);
+}
