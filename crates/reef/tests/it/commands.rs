@@ -175,7 +175,7 @@ fn render_prints_what_a_proxy_would_hold() {
     ]);
     let yaml = String::from_utf8_lossy(&yaml.stdout).into_owned();
     assert!(
-        yaml.starts_with("node: ") && !yaml.contains("virtualInbound"),
+        yaml.contains("node: sidecar~") && !yaml.contains("virtualInbound"),
         "{yaml}"
     );
     std::fs::write(&node, "id: nonsense\n").unwrap();

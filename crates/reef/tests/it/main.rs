@@ -7,6 +7,7 @@
 )]
 
 mod commands;
+mod docs;
 mod draining;
 mod following;
 mod garbage;
