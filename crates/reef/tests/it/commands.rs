@@ -220,3 +220,36 @@ fn kind_that_is_not_applied_is_told_once_however_many_there_are() {
         .collect();
     assert_eq!(told, ["Telemetry: 2 objects accepted, not yet applied"]);
 }
+
+#[test]
+fn security_that_is_not_enforced_is_an_error_told_and_exit_code_2() {
+    let policy = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
+                  metadata: {name: p, namespace: shop}\nspec: {rules: [{to: [{operation: {methods: [GET]}}]}]}\n";
+    let dir = directory(&[
+        (
+            "web.yaml",
+            service("shop", "web", "10.96.0.1", &["10.1.0.1"]),
+        ),
+        ("policy.yaml", policy.to_owned()),
+    ]);
+    for (choice, outcome) in [("deny", "refused"), ("allow", "let through")] {
+        let option = format!("--unenforced-security={choice}");
+        let output = reef(&["check", "-o", "json", &option, dir.path().to_str().unwrap()]);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{report}");
+        let told = report["problems"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|problem| problem["code"] == "unenforced-security")
+            .unwrap();
+        assert_eq!(told["severity"], "error");
+        assert!(told["reason"].as_str().unwrap().contains(outcome), "{told}");
+        assert!(
+            told["object"]
+                .as_str()
+                .unwrap()
+                .contains("AuthorizationPolicy shop/p")
+        );
+    }
+}
