@@ -93,6 +93,8 @@ impl Incoming<'_> {
         let http = |plaintext_http| Chain {
             matches: ChainMatch {
                 plaintext_http,
+                // HTTP of a port is for all addresses.
+                range: self.protocol.is_auto().then(|| self.range()).flatten(),
                 ..Default::default()
             },
             target: Target::Http {
@@ -109,12 +111,17 @@ impl Incoming<'_> {
         detected.into_iter().chain(self.tcp_chain()).collect()
     }
 
-    /// `None` for server names Envoy can't match.
-    fn tcp_chain(&self) -> Option<Chain> {
-        let range = match self.address {
+    /// The destinations its chains are for, if its address is a range.
+    fn range(&self) -> Option<Cidr> {
+        match self.address {
             Some(Address::Cidr(cidr)) => Some(masked(cidr)),
             _ => None,
-        };
+        }
+    }
+
+    /// `None` for server names Envoy can't match.
+    fn tcp_chain(&self) -> Option<Chain> {
+        let range = self.range();
         let dynamic = cache(self.input, self.service);
         let by_name = self.protocol.is_tls()
             && (range.is_some()
