@@ -99,6 +99,11 @@ impl Mesh {
         Ok(())
     }
 
+    /// Gives Reef further arguments, from its next start on.
+    pub fn set_reef_arguments(&mut self, arguments: &[&str]) {
+        self.reef_arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
+    }
+
     /// Kills Reef with SIGKILL.
     pub fn kill_reef(&mut self) {
         self.reef = None;

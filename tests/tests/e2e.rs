@@ -14,5 +14,7 @@ mod pods;
 mod proxyless;
 #[path = "e2e/restart.rs"]
 mod restart;
+#[path = "e2e/security.rs"]
+mod security;
 #[path = "e2e/support.rs"]
 mod support;

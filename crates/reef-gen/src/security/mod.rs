@@ -38,7 +38,7 @@ pub enum Denied {
 }
 
 /// How one port is secured.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortSecurity {
     /// Which chains it has.
     pub mode: MtlsMode,
@@ -47,7 +47,7 @@ pub struct PortSecurity {
 }
 
 /// How the ports of a workload are secured, as the result of selecting policies.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InboundSecurity {
     /// Ports that have nothing of their own.
     pub rest: PortSecurity,
