@@ -17,7 +17,7 @@ use crate::input::{ClassInput, has_cluster};
 use crate::xds;
 
 /// Ports below this one need a privilege to be bound.
-const FIRST_UNPRIVILEGED: u16 = 1024;
+pub(super) const FIRST_UNPRIVILEGED: u16 = 1024;
 
 /// One egress listener while its services are placed.
 struct Egress<'a> {

@@ -7,6 +7,7 @@ use reef_config::Problem;
 use reef_mesh::{Address, Interception, IpMode, MtlsMode, WorkloadCert};
 use reef_scope::{CaptureMode, IngressListener};
 
+use super::egress::FIRST_UNPRIVILEGED;
 use super::{Bind, InboundListener, InboundPort, ListenerDefaults, VirtualInbound};
 use crate::cluster::declared_identity;
 use crate::input::ClassInput;
@@ -111,29 +112,25 @@ fn declared(input: &ClassInput, problems: &mut Vec<Problem>) -> Declared {
     let mut found = Declared::default();
     for listener in &input.scope.ingress {
         let number = listener.port.number;
-        let mut refuse = |reason: String| {
-            let problem = Problem::warning("sidecar-ingress", reason);
-            problems.push(match &input.scope.sidecar {
-                Some(sidecar) => problem.of(&sidecar.object),
-                None => problem,
-            });
-        };
+        let mut refuse = |reason: &str| problems.push(refused(input, number, reason));
         if found.0.contains_key(&number) || found.1.contains_key(&number) {
-            refuse(format!(
-                "ingress port {number} is declared twice; the first one counts"
-            ));
+            refuse("is declared twice; the first one counts");
             continue;
         }
         if is_reserved(input, listener) {
-            refuse(format!("ingress port {number} is the proxy's own"));
+            refuse("is the proxy's own");
             continue;
         }
         let Some(bind) = bind(input, listener) else {
-            refuse(format!(
-                "ingress port {number} can only be bound to an IP address"
-            ));
+            refuse("can only be bound to an IP address");
             continue;
         };
+        let is_real = listener.capture_mode == CaptureMode::None
+            || input.proxy.interception == Interception::None;
+        if is_real && input.proxy.unprivileged && number < FIRST_UNPRIVILEGED {
+            refuse("can't be bound without privilege");
+            continue;
+        }
         let port = InboundPort {
             chain: bind.listener_name(number),
             number,
@@ -143,8 +140,6 @@ fn declared(input: &ClassInput, problems: &mut Vec<Problem>) -> Declared {
             service_port: number,
             security: input.proxy.security.of(number),
         };
-        let is_real = listener.capture_mode == CaptureMode::None
-            || input.proxy.interception == Interception::None;
         if is_real {
             found.1.insert(number, (bind, port));
         } else {
@@ -152,6 +147,15 @@ fn declared(input: &ClassInput, problems: &mut Vec<Problem>) -> Declared {
         }
     }
     found
+}
+
+/// Says that a declared port is not served as declared.
+pub(crate) fn refused(input: &ClassInput, number: u16, why: &str) -> Problem {
+    let problem = Problem::warning("sidecar-ingress", format!("ingress port {number} {why}"));
+    match &input.scope.sidecar {
+        Some(sidecar) => problem.of(&sidecar.object),
+        None => problem,
+    }
 }
 
 /// The address that names it: its own, else the proxy's first.

@@ -110,7 +110,18 @@ pub(crate) fn plan(input: &ClassInput) -> Plan {
         }));
     }
     listeners.extend(inbound.captured.map(ListenerKey::VirtualInbound));
-    listeners.extend(inbound.real.into_iter().map(ListenerKey::Inbound));
+    let taken: BTreeSet<Arc<str>> = listeners.iter().map(ListenerKey::name).collect();
+    for listener in inbound.real {
+        if taken.contains(&listener.name) {
+            problems.push(inbound::refused(
+                input,
+                listener.port.number,
+                "has its address taken",
+            ));
+        } else {
+            listeners.push(ListenerKey::Inbound(listener));
+        }
+    }
     Plan {
         listeners,
         routes,

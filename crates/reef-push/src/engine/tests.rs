@@ -79,6 +79,14 @@ fn node(pod: &str, ns: &str, app: &str, ip: &str) -> ProxyNode {
     ProxyNode::parse(&id, metadata, Locality::default()).expect("a valid node")
 }
 
+/// A proxy whose agent has a certificate.
+fn with_agent(pod: &str, ns: &str, app: &str) -> ProxyNode {
+    let mut metadata = node(pod, ns, app, "10.9.0.2").metadata;
+    metadata.insert("WORKLOAD_CERT".to_owned(), MetaValue::from("sds-grpc"));
+    let id = format!("sidecar~10.9.0.2~{pod}.{ns}~{ns}.svc.cluster.local");
+    ProxyNode::parse(&id, metadata, Locality::default()).expect("a valid node")
+}
+
 fn service(name: &str, ns: &str, vip: u8, port: u16) -> String {
     format!(
         "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: {ns}}}\nspec:\n  clusterIP: 172.16.0.{vip}\n  \
@@ -87,6 +95,11 @@ fn service(name: &str, ns: &str, vip: u8, port: u16) -> String {
 }
 
 fn slice(name: &str, ns: &str, ips: &[u8]) -> String {
+    slice_to(name, ns, ips, 0)
+}
+
+/// A slice whose endpoints below a number are the pods of [`pods`].
+fn slice_to(name: &str, ns: &str, ips: &[u8], pods: u8) -> String {
     let mut text = format!(
         "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: {name}-a\n  namespace: {ns}\n  \
          labels: {{kubernetes.io/service-name: {name}}}\naddressType: IPv4\nports:\n- {{name: http, port: 8080, protocol: TCP}}\n"
@@ -99,6 +112,13 @@ fn slice(name: &str, ns: &str, ips: &[u8]) -> String {
             "- addresses: [\"10.0.0.{ip}\"]\n  conditions: {{ready: true}}"
         )
         .expect("text");
+        if *ip < pods {
+            writeln!(
+                text,
+                "  targetRef: {{kind: Pod, name: w{ip}, namespace: {ns}}}"
+            )
+            .expect("text");
+        }
     }
     text.push_str("---\n");
     text
@@ -373,6 +393,49 @@ fn an_endpoint_change_asks_no_proxy_but_those_at_its_addresses() {
 }
 
 #[test]
+fn a_peer_authentication_reaches_who_connects_to_its_namespace() {
+    let text = two() + &service("a", "one", 40, 80) + &slice_to("a", "one", &[1], 6) + &pods();
+    let mut world = World::new(&text);
+    let near = world.engine.connect(with_agent("m-one", "one", "none"));
+    let far = world.engine.connect(with_agent("m-two", "two", "none"));
+    let name = "outbound|80||a.one.svc.cluster.local";
+    let apply = |world: &mut World, text: &str| {
+        let found = objects(text).into_iter();
+        world.change(
+            found
+                .map(|object| Change::Apply(Arc::new(object)))
+                .collect(),
+        )
+    };
+    // Of workloads: only the endpoints, and only for those who import them.
+    let spec = "selector: {matchLabels: {app: a}}, mtls: {mode: DISABLE}";
+    let before = world.view(near.proxy);
+    let plan = apply(&mut world, &policy("PeerAuthentication", "a", 0, spec));
+    let told: Vec<ClassId> = plan.classes.iter().map(|(class, _)| *class).collect();
+    assert_eq!(told, [near.class]);
+    let changed = world
+        .view(near.proxy)
+        .changed_since(before.generation())
+        .expect("logged");
+    assert_eq!(changed, [(ResourceType::Endpoint, Arc::from(name))]);
+    // Of the namespace: the cluster, too.
+    let before = world.view(near.proxy);
+    let far_before = world.view(far.proxy);
+    apply(
+        &mut world,
+        &policy("PeerAuthentication", "all", 0, "mtls: {mode: DISABLE}"),
+    );
+    let same_class = world.view(near.proxy).lineage() == before.lineage();
+    let cluster = world.view(near.proxy).resource(ResourceType::Cluster, name);
+    assert_ne!(cluster, before.resource(ResourceType::Cluster, name));
+    assert!(
+        !same_class,
+        "its own chains differ as well, so it is another class"
+    );
+    assert_eq!(world.view(far.proxy).generation(), far_before.generation());
+}
+
+#[test]
 fn a_class_made_while_its_shared_part_is_remade_is_told() {
     let mut world = World::new(&two());
     let nodes = nodes();
@@ -408,11 +471,33 @@ fn a_class_made_while_its_shared_part_is_remade_is_told() {
 /// One random change.
 #[derive(Debug, Clone)]
 enum Step {
-    Service { at: usize, port: u16 },
+    Service {
+        at: usize,
+        port: u16,
+    },
     Gone(usize),
-    Endpoints { at: usize, ips: Vec<u8> },
-    Scope { ns: usize, wide: bool },
+    Endpoints {
+        at: usize,
+        ips: Vec<u8>,
+    },
+    Scope {
+        ns: usize,
+        wide: bool,
+    },
     NoScope(usize),
+    /// A `PeerAuthentication` of a namespace, or of workloads in it.
+    Mtls {
+        ns: usize,
+        app: Option<usize>,
+        mode: usize,
+        there: bool,
+    },
+    /// An `AuthorizationPolicy` of workloads.
+    Closed {
+        ns: usize,
+        app: usize,
+        there: bool,
+    },
 }
 
 const NAMESPACES: [&str; 3] = ["one", "two", "three"];
@@ -425,6 +510,9 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0usize..12, prop::collection::vec(1u8..9, 0..4)).prop_map(|(at, ips)| Step::Endpoints { at, ips }),
         1 => (0usize..3, any::<bool>()).prop_map(|(ns, wide)| Step::Scope { ns, wide }),
         1 => (0usize..3).prop_map(Step::NoScope),
+        2 => (0usize..4, prop::option::of(0usize..4), 0usize..3, any::<bool>())
+            .prop_map(|(ns, app, mode, there)| Step::Mtls { ns, app, mode, there }),
+        1 => (0usize..4, 0usize..4, any::<bool>()).prop_map(|(ns, app, there)| Step::Closed { ns, app, there }),
     ]
 }
 
@@ -448,21 +536,71 @@ fn text_of(step: &Step) -> (String, bool) {
             let mut ips = ips.clone();
             ips.sort_unstable();
             ips.dedup();
-            (slice(name, ns, &ips), true)
+            (slice_to(name, ns, &ips, 6), true)
         }
         Step::Scope { ns, wide } => {
             let hosts: &[&str] = if *wide { &["./*", "two/*"] } else { &["./*"] };
             (sidecar(NAMESPACES[*ns], hosts), true)
         }
         Step::NoScope(ns) => (sidecar(NAMESPACES[*ns], &["./*"]), false),
+        Step::Mtls {
+            ns,
+            app,
+            mode,
+            there,
+        } => {
+            let mode = ["DISABLE", "PERMISSIVE", "STRICT"][*mode];
+            let (name, selector) = app.map_or(("all", String::new()), |app| {
+                (
+                    NAMES[app],
+                    format!("selector: {{matchLabels: {{app: {}}}}}, ", NAMES[app]),
+                )
+            });
+            let spec = format!("{selector}mtls: {{mode: {mode}}}");
+            (policy("PeerAuthentication", name, *ns, &spec), *there)
+        }
+        Step::Closed { ns, app, there } => {
+            let name = NAMES[*app];
+            let spec = format!("selector: {{matchLabels: {{app: {name}}}}}, rules: [{{}}]");
+            (policy("AuthorizationPolicy", name, *ns, &spec), *there)
+        }
     }
+}
+
+/// A security policy; the root namespace follows the others.
+fn policy(kind: &str, name: &str, ns: usize, spec: &str) -> String {
+    let ns = NAMESPACES.get(ns).unwrap_or(&"istio-system");
+    format!(
+        "apiVersion: security.istio.io/v1\nkind: {kind}\nmetadata: {{name: {name}, namespace: {ns}}}\nspec: {{{spec}}}\n"
+    )
+}
+
+/// Pods with a sidecar behind some of the endpoints steps make.
+fn pods() -> String {
+    let mut text = String::new();
+    for ns in NAMESPACES {
+        for ip in 1..6 {
+            let app = NAMES[(ip - 1) % 4];
+            write!(
+                text,
+                "apiVersion: v1\nkind: Pod\nmetadata:\n  name: w{ip}\n  namespace: {ns}\n  \
+                 labels: {{app: {app}, security.istio.io/tlsMode: istio}}\nstatus: {{podIP: 10.0.0.{ip}}}\n---\n"
+            )
+            .expect("text");
+        }
+    }
+    text
 }
 
 fn nodes() -> Vec<ProxyNode> {
     NAMESPACES
         .iter()
         .flat_map(|ns| ["a", "b"].map(|app| node(&format!("p-{app}"), ns, app, "10.9.0.1")))
-        .chain([node("p-ip", "one", "none", "10.0.0.1")])
+        .chain([
+            node("p-ip", "one", "none", "10.0.0.1"),
+            with_agent("m-one", "one", "a"),
+            with_agent("m-two", "two", "b"),
+        ])
         .collect()
 }
 
@@ -473,9 +611,10 @@ proptest! {
     /// follows the log ends with the same.
     #[test]
     fn following_is_starting_anew(batches in prop::collection::vec(prop::collection::vec(step(), 1..4), 1..10)) {
-        let mut world = World::new(&two());
+        let start = two() + &pods();
+        let mut world = World::new(&start);
         let mut last: BTreeMap<ObjectKey, Arc<Object>> =
-            objects(&two()).into_iter().map(|object| (object.key.clone(), Arc::new(object))).collect();
+            objects(&start).into_iter().map(|object| (object.key.clone(), Arc::new(object))).collect();
         let proxies: Vec<ProxyId> = nodes().into_iter().map(|node| world.engine.connect(node).proxy).collect();
         for batch in batches {
             let mut changes = Vec::new();
