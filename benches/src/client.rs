@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use prost::Message as _;
@@ -88,6 +89,14 @@ impl Client {
             if ty == Some(ResourceType::Endpoint) && names.iter().any(|name| name.ends_with(host)) {
                 return Ok(());
             }
+        }
+    }
+
+    /// Whether anything comes within a short time, in which nothing should.
+    pub(crate) async fn has_news(&mut self) -> Result<bool> {
+        match tokio::time::timeout(Duration::from_millis(500), self.next()).await {
+            Ok(news) => news.map(|_| true),
+            Err(_) => Ok(false),
         }
     }
 

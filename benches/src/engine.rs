@@ -96,7 +96,8 @@ pub(crate) fn measure(scenario: &Scenario, run: u32, record: &mut Record) -> Res
     Ok(())
 }
 
-fn node(scenario: &Scenario, proxy: usize) -> Result<ProxyNode> {
+/// The node of a proxy, as [`PushEngine`] takes it.
+pub(crate) fn node(scenario: &Scenario, proxy: usize) -> Result<ProxyNode> {
     let ns = scenario.namespace(proxy);
     let labels = BTreeMap::from([("app".to_owned(), MetaValue::from(&*format!("s{proxy}")))]);
     let metadata = BTreeMap::from([

@@ -6,7 +6,8 @@
 //!                                                       └─► record: raw.csv, summary.md, machine.md
 //! ```
 //!
-//! Not a test: nothing here passes or fails. `cargo run --release -p reef-bench -- all --reef PATH --out DIR`.
+//! Nothing here is timed against a limit. Only `repeats --gate FILE` can fail: it compares numbers that do not depend on
+//! the machine. See `README.md` beside this folder.
 #![allow(clippy::print_stdout, reason = "a command line program")]
 
 mod client;
@@ -15,6 +16,7 @@ mod directory;
 mod engine;
 mod process;
 mod record;
+mod repeats;
 mod scenario;
 mod sync;
 mod tree;
@@ -25,7 +27,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
 
 use crate::record::Record;
-use crate::scenario::{LARGE_DIRECTORY, Scenario, THOUSAND};
+use crate::scenario::{LARGE_DIRECTORY, ONE_EDIT, Scenario, TEN_THOUSAND, THOUSAND};
 
 /// Measures Reef.
 #[derive(Debug, Parser)]
@@ -42,6 +44,9 @@ struct Options {
     /// How often each scenario is run.
     #[arg(long, default_value_t = 3)]
     runs: u32,
+    /// A `repeats.csv` of a baseline, which the numbers that repeat must not exceed by more than 5%.
+    #[arg(long)]
+    gate: Option<PathBuf>,
     /// Divides the numbers of all scenarios, to try the program out.
     #[arg(long, default_value_t = 1)]
     shrink: usize,
@@ -55,15 +60,25 @@ enum What {
     Sync,
     /// A large directory: ready time, memory, edits of one file.
     Directory,
+    /// One edit among 2,000 services: who is told, and how many bytes.
+    Edit,
+    /// Ten thousand proxies on one server; not part of `all`.
+    Many,
+    /// Allocations, bytes and pushes, which are the same on each run.
+    Repeats,
     /// All of them.
     All,
 }
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let wants = |what| options.what == what || options.what == What::All;
+    let wants = |what| options.what == what || (options.what == What::All && what != What::Many);
     let shrunk = |scenario: &Scenario| scenario.shrunk(options.shrink);
     let mut record = Record::default();
+    let mut repeats = None;
+    if wants(What::Repeats) || options.gate.is_some() {
+        repeats = Some(repeats::measure(&mut record)?);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -81,6 +96,12 @@ fn main() -> Result<()> {
                 &mut record,
             ))?;
         }
+        for (what, scenario) in [(What::Edit, &ONE_EDIT), (What::Many, &TEN_THOUSAND)] {
+            if wants(what) {
+                let scenario = shrunk(scenario);
+                runtime.block_on(sync::measure(&scenario, run, &options.reef, &mut record))?;
+            }
+        }
         if wants(What::Directory) {
             let scenario = shrunk(&LARGE_DIRECTORY);
             runtime.block_on(directory::measure(
@@ -94,6 +115,12 @@ fn main() -> Result<()> {
     println!("{}", record.summary());
     if let Some(dir) = &options.out {
         record.write(dir)?;
+        if let Some(repeats) = &repeats {
+            std::fs::write(dir.join("repeats.csv"), repeats.csv())?;
+        }
+    }
+    if let (Some(repeats), Some(baseline)) = (&repeats, &options.gate) {
+        repeats.gate(baseline)?;
     }
     Ok(())
 }

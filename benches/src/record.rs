@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 struct Sample {
     scenario: &'static str,
     run: u32,
-    metric: &'static str,
+    metric: String,
     unit: &'static str,
     value: f64,
 }
@@ -29,7 +29,7 @@ impl Record {
     pub(crate) fn note(
         &mut self,
         (scenario, run): (&'static str, u32),
-        metric: &'static str,
+        metric: &str,
         unit: &'static str,
         value: f64,
     ) {
@@ -37,7 +37,7 @@ impl Record {
         self.samples.push(Sample {
             scenario,
             run,
-            metric,
+            metric: metric.to_owned(),
             unit,
             value,
         });
@@ -52,10 +52,10 @@ impl Record {
                 .iter()
                 .position(|known| *known == sample.metric)
                 .unwrap_or_else(|| {
-                    order.push(sample.metric);
+                    order.push(&sample.metric);
                     order.len() - 1
                 });
-            let group = (sample.scenario, place, sample.metric, sample.unit);
+            let group = (sample.scenario, place, &*sample.metric, sample.unit);
             groups.entry(group).or_default().push(sample.value);
         }
         let mut text =

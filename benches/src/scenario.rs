@@ -45,6 +45,42 @@ pub(crate) const LARGE_DIRECTORY: Scenario = Scenario {
     edits: 30,
 };
 
+/// One edit of one file among 2,000 services: 400 proxies in 100 namespaces, of which four import the service.
+pub(crate) const ONE_EDIT: Scenario = Scenario {
+    name: "one-edit",
+    namespaces: 100,
+    services: 2000,
+    service_entries: 0,
+    endpoints: 5,
+    proxies: 400,
+    scope: 20,
+    edits: 30,
+};
+
+/// Ten times the cold sync.
+pub(crate) const TEN_THOUSAND: Scenario = Scenario {
+    name: "ten-thousand",
+    namespaces: 100,
+    services: 2000,
+    service_entries: 0,
+    endpoints: 5,
+    proxies: 10_000,
+    scope: 20,
+    edits: 30,
+};
+
+/// What is counted instead of timed.
+pub(crate) const SMALL: Scenario = Scenario {
+    name: "small",
+    namespaces: 10,
+    services: 200,
+    service_entries: 0,
+    endpoints: 5,
+    proxies: 100,
+    scope: 20,
+    edits: 1,
+};
+
 impl Scenario {
     /// The same shape with fewer of everything but the scope.
     pub(crate) fn shrunk(&self, by: usize) -> Self {

@@ -168,9 +168,33 @@ pub(crate) async fn edits(
         "",
         number(resources(&importing) - count) / edits,
     );
+    record.note(
+        at,
+        "other proxies told anything",
+        "",
+        number(told(&mut others).await?),
+    );
     importing.append(&mut others);
     *clients = importing;
     Ok(())
+}
+
+/// How many of these clients have been sent something they have not read yet.
+async fn told(clients: &mut Vec<Client>) -> Result<u64> {
+    let mut tasks = JoinSet::new();
+    for mut client in std::mem::take(clients) {
+        tasks.spawn(async move {
+            let told = client.has_news().await?;
+            anyhow::Ok((client, told))
+        });
+    }
+    let mut count = 0;
+    while let Some(done) = tasks.join_next().await {
+        let (client, told) = done??;
+        clients.push(client);
+        count += u64::from(told);
+    }
+    Ok(count)
 }
 
 /// The node of a proxy, as Istio's agent and `reef bootstrap` write it.

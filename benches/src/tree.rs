@@ -51,6 +51,16 @@ pub(crate) fn edit(dir: &Path, scenario: &Scenario, at: usize, version: usize) -
     Ok(host)
 }
 
+/// A service entry of 20 endpoints.
+pub(crate) fn entry_text() -> String {
+    entry(&crate::scenario::LARGE_DIRECTORY, 7, 0)
+}
+
+/// The endpoints of a service after some edits.
+pub(crate) fn slice_text(scenario: &Scenario, at: usize, version: usize) -> String {
+    slice(scenario, at, version)
+}
+
 /// Something every proxy of namespace 0 imports.
 pub(crate) const fn edited(_scenario: &Scenario) -> usize {
     0
