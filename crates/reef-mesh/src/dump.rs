@@ -32,6 +32,7 @@ impl MeshSnapshot {
             .collect();
         section(out, "services by address", &addressed);
         map(out, "endpoints", &self.endpoints);
+        map(out, "guests", &self.guests);
         map(out, "pods", &self.pods);
         map(out, "pods by ip", &self.pods_by_ip);
         map(out, "nodes", &self.nodes);

@@ -46,6 +46,8 @@ pub struct MeshSnapshot {
     /// Services that workloads serve by address: service entries, those without selector.
     pub(crate) addressed: Map<Namespace, Ordered<ServiceOrder, Arc<Service>>>,
     pub(crate) endpoints: Map<ServiceKey, Arc<ServiceEndpoints>>,
+    /// Services of other namespaces that have workloads of a namespace behind them; rare.
+    pub(crate) guests: Map<Namespace, Arc<[ServiceKey]>>,
     pub(crate) pods: Map<(Namespace, Arc<str>), Arc<Pod>>,
     pub(crate) pods_by_ip: Map<IpAddr, Arc<[Arc<Pod>]>>,
     pub(crate) nodes: Map<Arc<str>, Arc<NodeInfo>>,
@@ -129,6 +131,7 @@ impl MeshSnapshot {
             selecting: empty(),
             addressed: empty(),
             endpoints: empty(),
+            guests: empty(),
             pods: empty(),
             pods_by_ip: empty(),
             nodes: empty(),
@@ -215,6 +218,12 @@ impl MeshSnapshot {
         self.request_authentications
             .values()
             .flat_map(|list| list.iter())
+    }
+
+    /// Services of other namespaces that have workloads of `namespace` behind them.
+    #[must_use]
+    pub fn services_with_guests_of(&self, namespace: &Namespace) -> &[ServiceKey] {
+        self.guests.get(namespace).map_or(&[], |list| list)
     }
 
     /// The pod of this name.

@@ -280,10 +280,11 @@ impl PushEngine {
                 .flat_map(|used| used.classes.clone())
                 .collect();
         }
-        let services = namespaces
-            .into_iter()
-            .flat_map(|namespace| self.snapshot.services_of_namespace(namespace))
-            .map(|service| &service.key);
+        let services = namespaces.into_iter().flat_map(|namespace| {
+            let own = self.snapshot.services_of_namespace(namespace);
+            let guests = self.snapshot.services_with_guests_of(namespace);
+            own.map(|service| &service.key).chain(guests)
+        });
         self.scopes
             .importers(services)
             .into_iter()

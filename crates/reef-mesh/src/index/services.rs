@@ -129,7 +129,9 @@ impl MeshIndex {
             self.aliased.remove(key);
             if let Some(old) = old {
                 if let Some(endpoints) = old_endpoints {
-                    mark_targets(next, &old, &endpoints, &ServiceEndpoints::default(), report);
+                    let none = ServiceEndpoints::default();
+                    mark_targets(next, &old, &endpoints, &none, report);
+                    move_guests(next, key, &endpoints, &none);
                 }
                 remove(next, &old);
                 report.services.insert(key.clone());
@@ -165,6 +167,7 @@ impl MeshIndex {
                 service_differs |= ips(before) != ips(after);
             }
             mark_targets(next, &service, before, after, report);
+            move_guests(next, key, before, after);
             match endpoints {
                 Some(endpoints) => {
                     next.endpoints.insert_mut(key.clone(), Arc::new(endpoints));
@@ -251,6 +254,36 @@ fn ips(endpoints: &ServiceEndpoints) -> BTreeSet<IpAddr> {
         .iter()
         .filter_map(|endpoint| endpoint.address.ip())
         .collect()
+}
+
+/// Notes which other namespaces the workloads behind a service are of.
+fn move_guests(
+    next: &mut MeshSnapshot,
+    key: &ServiceKey,
+    before: &ServiceEndpoints,
+    after: &ServiceEndpoints,
+) {
+    let of = |endpoints: &ServiceEndpoints| -> BTreeSet<Namespace> {
+        let namespaces = endpoints.iter().map(|at| &at.workload.namespace);
+        let others = namespaces.filter(|namespace| **namespace != key.namespace);
+        others.cloned().collect()
+    };
+    let (before, after) = (of(before), of(after));
+    for namespace in before.symmetric_difference(&after) {
+        let known = next.services_with_guests_of(namespace).iter();
+        let mut list: BTreeSet<ServiceKey> = known.cloned().collect();
+        if after.contains(namespace) {
+            list.insert(key.clone());
+        } else {
+            list.remove(key);
+        }
+        if list.is_empty() {
+            next.guests.remove_mut(namespace);
+        } else {
+            next.guests
+                .insert_mut(namespace.clone(), list.into_iter().collect());
+        }
+    }
 }
 
 /// Reports the pods for which the service became or ceased to be a target by address.

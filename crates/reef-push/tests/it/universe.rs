@@ -1,0 +1,252 @@
+//! Objects of every kind that decides what a sidecar gets, in variants that relate to one another.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use reef_config::{Change, Object, Origin, parse};
+use reef_mesh::{Locality, MetaValue, ProxyNode};
+
+fn origin() -> Origin {
+    Origin {
+        path: Arc::from("test.yaml"),
+        line: 1,
+    }
+}
+
+fn object(group: &str, kind: &str, at: &str, more: &str) -> String {
+    let (namespace, name) = at.split_once('/').unwrap_or(("", at));
+    let namespace = if namespace.is_empty() {
+        String::new()
+    } else {
+        format!(", namespace: {namespace}")
+    };
+    format!("apiVersion: {group}\nkind: {kind}\nmetadata: {{name: {name}{namespace}{more}\n")
+}
+
+fn core(kind: &str, at: &str, meta: &str, body: &str) -> String {
+    object("v1", kind, at, &format!("{meta}}}\n{body}"))
+}
+
+fn istio(kind: &str, at: &str, spec: &str) -> String {
+    let group = match kind {
+        "PeerAuthentication" | "AuthorizationPolicy" | "RequestAuthentication" => {
+            "security.istio.io/v1"
+        }
+        "ProxyConfig" => "networking.istio.io/v1beta1",
+        _ => "networking.istio.io/v1",
+    };
+    object(group, kind, at, &format!("}}\nspec: {{{spec}}}"))
+}
+
+/// All variants; those with one key replace each other.
+pub(crate) fn objects() -> Vec<Arc<Object>> {
+    let mut texts = Vec::new();
+    services(&mut texts);
+    workloads(&mut texts);
+    rules(&mut texts);
+    let parsed = texts.iter().map(|text| {
+        let parsed = parse::object(text, &origin());
+        assert!(!parsed.has_errors(), "{text}\n{:?}", parsed.problems);
+        parsed.objects
+    });
+    parsed.flatten().map(Arc::new).collect()
+}
+
+fn services(texts: &mut Vec<String>) {
+    let http = "ports: [{name: http, port: 80, targetPort: 8080}]";
+    let mixed = "ports: [{name: http, port: 80, targetPort: web}, {name: tcp, port: 90}, {name: raw, port: 91}]";
+    for spec in [
+        format!("clusterIP: 10.1.0.1, selector: {{app: web}}, {http}"),
+        format!(
+            "clusterIP: 10.1.0.1, selector: {{app: web}}, internalTrafficPolicy: Local, {mixed}"
+        ),
+        format!("clusterIP: None, selector: {{app: web}}, {mixed}"),
+        "type: ExternalName, externalName: api.b.svc.cluster.local".to_owned(),
+    ] {
+        texts.push(core("Service", "a/web", "", &format!("spec: {{{spec}}}")));
+    }
+    for (meta, spec) in [
+        (
+            "",
+            format!("clusterIP: 10.1.0.2, selector: {{app: api}}, {mixed}"),
+        ),
+        (
+            ", annotations: {networking.istio.io/exportTo: '.'}",
+            format!("clusterIP: 10.1.0.2, {http}"),
+        ),
+        (
+            ", labels: {istio.io/persistent-session: x}",
+            format!("clusterIP: 10.1.0.1, selector: {{app: web}}, {http}"),
+        ),
+    ] {
+        texts.push(core("Service", "b/api", meta, &format!("spec: {{{spec}}}")));
+    }
+    let slice = |at: &str, endpoints: &str| {
+        let service = at.split_once('/').map_or(at, |(_, name)| name);
+        let meta = format!(", labels: {{kubernetes.io/service-name: {service}}}}}\n");
+        let ports =
+            "ports: [{name: http, port: 8080}, {name: tcp, port: 9090}, {name: raw, port: 9191}]";
+        let body = format!("addressType: IPv4\n{ports}\nendpoints: [{endpoints}]");
+        object("discovery.k8s.io/v1", "EndpointSlice", at, &(meta + &body))
+    };
+    let of_pod =
+        "{addresses: [10.0.0.1], nodeName: n1, targetRef: {kind: Pod, name: pod, namespace: a}}";
+    for endpoints in [
+        of_pod.to_owned(),
+        format!("{of_pod}, {{addresses: [10.0.0.2]}}"),
+        "{addresses: [10.0.0.2], conditions: {ready: false, terminating: false}}".to_owned(),
+        String::new(),
+    ] {
+        texts.push(slice("a/web", &endpoints));
+        texts.push(slice("b/api", &endpoints));
+    }
+    let port = "{number: 80, name: http, protocol: HTTP}";
+    for spec in [
+        format!("hosts: [x.com], resolution: STATIC, ports: [{port}], endpoints: [{{address: 10.0.0.1, locality: r/z}}]"),
+        format!("hosts: [x.com, web.a.svc.cluster.local], resolution: DNS, ports: [{port}]"),
+        "hosts: ['*.x.com'], resolution: DYNAMIC_DNS, ports: [{number: 443, name: tls, protocol: TLS}]".to_owned(),
+        format!("hosts: [x.com], resolution: STATIC, location: MESH_INTERNAL, ports: [{port}], workloadSelector: {{labels: {{app: web}}}}"),
+        "hosts: [db.x.com], addresses: [10.2.0.0/16], resolution: NONE, ports: [{number: 90, name: tcp, protocol: TCP}]".to_owned(),
+    ] {
+        texts.push(istio("ServiceEntry", "a/se", &spec));
+        texts.push(istio("ServiceEntry", "b/se", &spec));
+    }
+}
+
+fn workloads(texts: &mut Vec<String>) {
+    for (labels, annotations) in [
+        ("app: web, security.istio.io/tlsMode: istio", ""),
+        (
+            "app: web",
+            ", annotations: {sidecar.istio.io/interceptionMode: TPROXY}",
+        ),
+        ("app: api, topology.istio.io/network: n", ""),
+        (
+            "app: web, security.istio.io/tlsMode: istio",
+            ", annotations: {proxy.istio.io/config: 'proxyHeaders: {server: {disabled: true}}'}",
+        ),
+    ] {
+        let meta = format!(", labels: {{{labels}}}{annotations}");
+        let containers = "containers: [{name: c, ports: [{name: web, containerPort: 7070}]}]";
+        let body = format!(
+            "spec: {{nodeName: n1, serviceAccountName: sa, {containers}}}\nstatus: {{podIP: 10.0.0.1}}"
+        );
+        texts.push(core("Pod", "a/pod", &meta, &body));
+    }
+    for zone in ["z1", "z2"] {
+        let labels = format!(
+            ", labels: {{topology.kubernetes.io/region: r, topology.kubernetes.io/zone: {zone}}}"
+        );
+        texts.push(core("Node", "n1", &labels, ""));
+    }
+    for (name, meta) in [
+        ("a", ", labels: {mesh: 'yes'}"),
+        (
+            "a",
+            ", annotations: {networking.istio.io/traffic-distribution: PreferClose}",
+        ),
+        ("b", ", labels: {mesh: 'yes'}"),
+        (
+            "istio-system",
+            ", labels: {mesh: 'yes', topology.istio.io/network: main}",
+        ),
+    ] {
+        texts.push(core("Namespace", name, meta, ""));
+    }
+    for more in ["", ", serviceAccount: vm", ", ports: {http: 7000}"] {
+        texts.push(istio(
+            "WorkloadEntry",
+            "a/vm",
+            &format!("address: 10.0.0.7, labels: {{app: web}}{more}"),
+        ));
+    }
+}
+
+fn rules(texts: &mut Vec<String>) {
+    for (at, spec) in [
+        ("a/s", "egress: [{hosts: ['./*', 'b/*']}]"),
+        (
+            "a/s",
+            "egress: [{hosts: ['~/*']}], outboundTrafficPolicy: {mode: REGISTRY_ONLY}",
+        ),
+        (
+            "a/t",
+            "workloadSelector: {labels: {app: web}}, ingress: [{port: {number: 9000, name: http, protocol: HTTP}, defaultEndpoint: '127.0.0.1:8080'}], egress: [{hosts: ['*/*']}]",
+        ),
+        ("istio-system/root", "egress: [{hosts: ['./*', '*/x.com']}]"),
+    ] {
+        texts.push(istio("Sidecar", at, spec));
+    }
+    for (at, spec) in [
+        ("a/ns", "mtls: {mode: STRICT}"),
+        ("a/ns", "mtls: {mode: DISABLE}"),
+        ("b/ns", "mtls: {mode: DISABLE}"),
+        (
+            "a/own",
+            "selector: {matchLabels: {app: web}}, mtls: {mode: PERMISSIVE}, portLevelMtls: {8080: {mode: DISABLE}, 5000: {mode: STRICT}}",
+        ),
+        ("istio-system/mesh", "mtls: {mode: STRICT}"),
+        ("istio-system/mesh", "mtls: {mode: DISABLE}"),
+    ] {
+        texts.push(istio("PeerAuthentication", at, spec));
+    }
+    for at in ["a/policy", "istio-system/policy"] {
+        for spec in ["", "selector: {matchLabels: {app: web}}"] {
+            texts.push(istio("AuthorizationPolicy", at, spec));
+            texts.push(istio("RequestAuthentication", at, spec));
+        }
+    }
+    for (at, spec) in [
+        ("a/pc", "concurrency: 1"),
+        (
+            "a/pc",
+            "selector: {matchLabels: {app: web}}, environmentVariables: {A: b}",
+        ),
+        ("istio-system/pc", "concurrency: 3"),
+    ] {
+        texts.push(istio("ProxyConfig", at, spec));
+    }
+}
+
+/// Mesh configurations a mesh may change between; the first is the default.
+pub(crate) const CONFIGS: [&str; 9] = [
+    "",
+    "enableAutoMtls: false, trustDomain: other, trustDomainAliases: [old]",
+    "discoverySelectors: [{matchLabels: {mesh: 'yes'}}]",
+    "rootNamespace: b",
+    "defaultServiceExportTo: ['.'], inboundTrafficPolicy: {mode: LOCALHOST}",
+    "outboundTrafficPolicy: {mode: REGISTRY_ONLY}, accessLogFile: /dev/stdout",
+    "defaultConfig: {interceptionMode: TPROXY, proxyHeaders: {requestId: {disabled: true}}}",
+    "localityLbSetting: {distribute: [{from: r/*, to: {r/z1/*: 100}}]}, h2UpgradePolicy: UPGRADE",
+    "serviceSettings: [{settings: {clusterLocal: true}, hosts: ['*.a.svc.cluster.local']}]",
+];
+
+pub(crate) fn config(at: usize) -> Change {
+    let text = format!("{{{}}}", CONFIGS[at]);
+    let (config, _) = parse::mesh_config(&text, &origin()).expect("a valid mesh configuration");
+    Change::MeshConfig(Arc::new(config))
+}
+
+/// Proxies on the pod, on the workload entry, and known to nobody, with and without certificate.
+pub(crate) fn nodes() -> Vec<ProxyNode> {
+    let node = |id: &str, cert: &str, app: &str| {
+        let labels = MetaValue::Map([("app".to_owned(), MetaValue::from(app))].into());
+        let metadata = BTreeMap::from([
+            ("WORKLOAD_CERT".to_owned(), MetaValue::from(cert)),
+            ("LABELS".to_owned(), labels),
+        ]);
+        ProxyNode::parse(id, metadata, Locality::default()).expect("a valid node")
+    };
+    let mut all = Vec::new();
+    for cert in ["none", "sds-grpc"] {
+        for (id, app) in [
+            ("sidecar~10.0.0.1~pod.a~a.svc.cluster.local", "web"),
+            ("sidecar~10.0.0.7~machine.a~a.svc.cluster.local", "web"),
+            ("sidecar~10.0.0.2~other.b~b.svc.cluster.local", "api"),
+            ("sidecar~10.0.0.9~far.c~c.svc.cluster.local", "far"),
+        ] {
+            all.push(node(id, cert, app));
+        }
+    }
+    all
+}
