@@ -8,6 +8,8 @@ mod demo_mesh;
 mod interception;
 #[path = "e2e/kinds.rs"]
 mod kinds;
+#[path = "e2e/order.rs"]
+mod order;
 #[path = "e2e/pods.rs"]
 mod pods;
 #[path = "e2e/proxyless.rs"]

@@ -17,7 +17,7 @@ const DRAINING: &str = "ready: false, serving: true, terminating: true";
 
 /// Calls again and again while `play` runs; returns how many calls were made and which were not
 /// answered by one of `apps`.
-fn under_traffic(
+pub(crate) fn under_traffic(
     mesh: &Fixture,
     call: &Call,
     apps: &[&str],
