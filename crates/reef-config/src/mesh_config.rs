@@ -47,6 +47,8 @@ pub const APPLIED: &[&str] = &[
     "meshMTLS",
     "discoverySelectors",
     "h2UpgradePolicy",
+    "inboundClusterStatName",
+    "outboundClusterStatName",
     "localityLbSetting",
     "serviceSettings",
 ];
@@ -98,6 +100,10 @@ pub struct MeshConfig {
     pub disable_envoy_listener_log: bool,
     /// Time to connect; 10 s.
     pub connect_timeout: ApiDuration,
+    /// Pattern of the names of inbound clusters in statistics; empty means their own.
+    pub inbound_cluster_stat_name: String,
+    /// Pattern of the names of outbound clusters in statistics; empty means their own.
+    pub outbound_cluster_stat_name: String,
     /// Keep-alive of outbound connections; none.
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// How long a listener waits for the first bytes to know the protocol; 0 means for ever.
@@ -169,6 +175,8 @@ impl Default for MeshConfig {
             enable_envoy_access_log_service: false,
             disable_envoy_listener_log: false,
             connect_timeout: ApiDuration::from_secs(10),
+            inbound_cluster_stat_name: String::new(),
+            outbound_cluster_stat_name: String::new(),
             tcp_keepalive: None,
             protocol_detection_timeout: ApiDuration::default(),
             dns_refresh_rate: ApiDuration::from_secs(60),

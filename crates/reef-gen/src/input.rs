@@ -14,6 +14,7 @@ use crate::listener::Plan;
 use crate::locality::Preference;
 use crate::names;
 use crate::security;
+use crate::stat_name::Named;
 
 /// A class of proxies: whatever their resources are selected from.
 ///
@@ -97,6 +98,32 @@ impl ClassInput {
     pub(crate) fn plan(&self) -> &Plan {
         self.plan
             .get_or_init(|| Arc::new(crate::listener::plan(self)))
+    }
+
+    /// Name of a service port in statistics, if the mesh has a pattern for outbound clusters.
+    pub(crate) fn outbound_stat_name(
+        &self,
+        service: &Service,
+        port: &ServicePort,
+    ) -> Option<Arc<str>> {
+        let pattern = self
+            .snapshot
+            .settings()
+            .proxies
+            .outbound_stat_name
+            .as_ref()?;
+        Some(Named::of(service, port, None).fill(pattern))
+    }
+
+    /// Name of a local port in statistics, if the mesh has a pattern for inbound clusters.
+    pub(crate) fn inbound_stat_name(&self, named: &Named<'_>) -> Option<Arc<str>> {
+        let pattern = self
+            .snapshot
+            .settings()
+            .proxies
+            .inbound_stat_name
+            .as_ref()?;
+        Some(named.fill(pattern))
     }
 
     /// Mesh settings clusters read.

@@ -26,6 +26,7 @@ mod locality;
 pub mod names;
 mod route;
 mod security;
+mod stat_name;
 mod xds;
 
 pub use cluster::{

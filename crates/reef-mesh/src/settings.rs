@@ -83,6 +83,10 @@ pub struct MeshDefaults {
     pub access_log: Option<Arc<AccessLog>>,
     /// Time to connect; 10 s.
     pub connect_timeout: Duration,
+    /// Pattern of the names of inbound clusters in statistics; none.
+    pub inbound_stat_name: Option<Arc<str>>,
+    /// Pattern of the names of outbound clusters in statistics; none.
+    pub outbound_stat_name: Option<Arc<str>>,
     /// Keep-alive of outbound connections; none.
     pub keepalive: Option<Keepalive>,
     /// How long a listener waits for the first bytes to know the protocol; 0, for ever.
@@ -268,6 +272,7 @@ impl Default for MeshSettings {
 impl MeshDefaults {
     fn new(config: &MeshConfig) -> Self {
         let port = |port: u16| (port != 0).then_some(port);
+        let pattern = |text: &str| (!text.is_empty()).then(|| Arc::from(text));
         let limits = |tls: &Option<reef_config::mesh_config::TlsConfig>| {
             Arc::new(tls.as_ref().map(TlsLimits::new).unwrap_or_default())
         };
@@ -281,6 +286,8 @@ impl MeshDefaults {
             http_proxy_port: port(config.proxy_http_port),
             access_log: AccessLog::new(config).map(Arc::new),
             connect_timeout: config.connect_timeout.0,
+            inbound_stat_name: pattern(&config.inbound_cluster_stat_name),
+            outbound_stat_name: pattern(&config.outbound_cluster_stat_name),
             keepalive: config.tcp_keepalive.as_ref().map(|keepalive| Keepalive {
                 probes: keepalive.probes,
                 time: keepalive.time.map(|time| time.0),

@@ -14,7 +14,7 @@ pub(crate) fn build(key: &FixedCluster) -> cds::Cluster {
             cluster_discovery_type: discovery(DiscoveryType::Static),
             circuit_breakers: None,
             upstream_connection_options: None,
-            ..base(names::BLACK_HOLE, &key.defaults)
+            ..base(names::BLACK_HOLE, None, &key.defaults)
         },
         FixedKind::Passthrough => passthrough(key),
         FixedKind::AllowAnyDynamicDns(lookup) => cds::Cluster {
@@ -37,6 +37,6 @@ fn passthrough(key: &FixedCluster) -> cds::Cluster {
         cluster_discovery_type: discovery(DiscoveryType::OriginalDst),
         lb_policy: LbPolicy::ClusterProvided.into(),
         typed_extension_protocol_options: passthrough_options(),
-        ..base(names::PASSTHROUGH, &key.defaults)
+        ..base(names::PASSTHROUGH, None, &key.defaults)
     }
 }

@@ -21,7 +21,7 @@ pub(crate) fn build(key: &InboundCluster) -> cds::Cluster {
     let mut cluster = cds::Cluster {
         typed_extension_protocol_options: options(key.protocol, false),
         metadata: Some(metadata(key)),
-        ..base(&key.name, &key.defaults)
+        ..base(&key.name, key.stat_name.as_ref(), &key.defaults)
     };
     match &key.target {
         InboundTarget::OriginalDestination => {

@@ -25,7 +25,7 @@ use dynamic::Lookup;
 pub(crate) use outbound::is_logical;
 pub(crate) use protocol::{discovery, unlimited};
 pub use select::cluster_keys;
-pub(crate) use select::declared_identity;
+pub(crate) use select::{declared_identity, declared_stat_name, served_stat_name};
 
 /// Everything one cluster reads.
 ///
@@ -66,6 +66,8 @@ pub struct OutboundCluster {
     pub(crate) inline: Option<(Arc<ServiceEndpoints>, Selection)>,
     /// Localities have weights of their own.
     pub(crate) weighted: bool,
+    /// Its name in statistics, if it is another one.
+    pub(crate) stat_name: Option<Arc<str>>,
     /// How names are resolved, only where they are.
     pub(crate) lookup: Option<Lookup>,
     /// Indexes of inline endpoints that get plaintext by policy.
@@ -86,6 +88,8 @@ pub struct InboundCluster {
     /// (host, name, namespace) of the services the port serves, oldest first.
     pub(crate) services: Box<[Identity]>,
     pub(crate) target: InboundTarget,
+    /// Its name in statistics, if it is another one.
+    pub(crate) stat_name: Option<Arc<str>>,
     pub(crate) ip_mode: IpMode,
     pub(crate) defaults: Arc<ClusterDefaults>,
 }

@@ -27,7 +27,7 @@ pub(crate) fn build(key: &OutboundCluster) -> cds::Cluster {
     let service = &key.service;
     let Some(port) = service.ports.get(key.port) else {
         debug_assert!(false, "the key names a port of its own service");
-        return base(&key.name, &key.defaults);
+        return base(&key.name, key.stat_name.as_ref(), &key.defaults);
     };
     let mut cluster = cds::Cluster {
         typed_extension_protocol_options: options(port.protocol, key.defaults.h2_upgrade),
@@ -43,7 +43,7 @@ pub(crate) fn build(key: &OutboundCluster) -> cds::Cluster {
             ..Default::default()
         }),
         lb_policy: LbPolicy::LeastRequest.into(),
-        ..base(&key.name, &key.defaults)
+        ..base(&key.name, key.stat_name.as_ref(), &key.defaults)
     };
     match service.resolution {
         Resolution::Passthrough => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use reef_mesh::{IpMode, Keepalive, Protocol};
@@ -125,11 +125,16 @@ pub(crate) fn discovery(
 }
 
 /// Parts all clusters share: name, stat name, connect timeout, breakers and keepalive.
-pub(crate) fn base(name: &str, defaults: &ClusterDefaults) -> cds::Cluster {
+pub(crate) fn base(
+    name: &str,
+    stat_name: Option<&Arc<str>>,
+    defaults: &ClusterDefaults,
+) -> cds::Cluster {
+    let stat_name: &str = stat_name.map_or(name, |other| other);
     cds::Cluster {
         name: name.to_owned(),
         // The final `;` marks the end of the name for the tag extractors of Istio's bootstrap.
-        alt_stat_name: format!("{name};"),
+        alt_stat_name: format!("{stat_name};"),
         connect_timeout: Some(xds::duration(defaults.connect_timeout)),
         circuit_breakers: Some(unlimited()),
         upstream_connection_options: defaults.keepalive.as_ref().map(keepalive),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use reef_mesh::{Interception, Resolution};
+use reef_mesh::{Interception, Resolution, ServiceTarget};
 use reef_scope::{IngressEndpoint, IngressListener, OutboundPolicy};
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
 use crate::facts::identity;
 use crate::input::{ClassInput, has_cluster, is_unresolvable};
 use crate::security::{plaintext_endpoints, tls_of};
+use crate::stat_name::Named;
 use crate::{names, xds};
 
 /// Selects the clusters of a class: outbound in scope order, fixed, inbound by port.
@@ -69,6 +70,7 @@ fn outbound(input: &ClassInput, defaults: &Arc<ClusterDefaults>) -> Vec<ClusterK
                 port: index,
                 lookup,
                 weighted,
+                stat_name: input.outbound_stat_name(service, port),
                 plaintext: inline.as_ref().map_or_else(Arc::default, |(endpoints, _)| {
                     plaintext_endpoints(&input.snapshot, endpoints.of_port(&port.name))
                 }),
@@ -129,6 +131,7 @@ fn inbound(input: &ClassInput, defaults: &Arc<ClusterDefaults>) -> Vec<InboundCl
                 InboundTarget::OriginalDestination
             },
             ip_mode: input.proxy.ip_mode,
+            stat_name: served_stat_name(input, primary),
             defaults: defaults.clone(),
         });
     }
@@ -173,8 +176,30 @@ fn declared(
         services: declared_identity(input).into_iter().collect(),
         target,
         ip_mode: input.proxy.ip_mode,
+        stat_name: declared_stat_name(input, listener),
         defaults: defaults.clone(),
     }
+}
+
+/// Name in statistics of a port a service names.
+pub(crate) fn served_stat_name(input: &ClassInput, target: &ServiceTarget) -> Option<Arc<str>> {
+    let port = target.service_port();
+    input.inbound_stat_name(&Named::of(&target.service, port, Some(target.target_port)))
+}
+
+/// Name in statistics of a declared ingress listener's port.
+pub(crate) fn declared_stat_name(
+    input: &ClassInput,
+    listener: &IngressListener,
+) -> Option<Arc<str>> {
+    let (host, ..) = declared_identity(input)?;
+    input.inbound_stat_name(&Named {
+        host: &host,
+        short: None,
+        port: listener.port.number,
+        port_name: &listener.port.name,
+        target: listener.port.number.to_string(),
+    })
 }
 
 /// The service a declared ingress listener stands for: `<sidecar>.<namespace>`.

@@ -143,7 +143,11 @@ impl Incoming<'_> {
                 server_names,
                 range,
             },
-            target: Target::Tcp { cluster, before },
+            target: Target::Tcp {
+                cluster,
+                stat_name: self.input.outbound_stat_name(self.service, self.port),
+                before,
+            },
         })
     }
 

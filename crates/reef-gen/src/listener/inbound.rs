@@ -9,7 +9,7 @@ use reef_scope::{CaptureMode, IngressListener};
 
 use super::egress::FIRST_UNPRIVILEGED;
 use super::{Bind, InboundListener, InboundPort, ListenerDefaults, VirtualInbound};
-use crate::cluster::declared_identity;
+use crate::cluster::{declared_identity, declared_stat_name, served_stat_name};
 use crate::input::ClassInput;
 use crate::names::{self, INBOUND_CAPTURE_PORT, OUTBOUND_CAPTURE_PORT};
 use crate::security::InboundTls;
@@ -92,6 +92,7 @@ fn served(input: &ClassInput) -> BTreeMap<u16, InboundPort> {
             number,
             protocol: service_port.protocol,
             cluster: names::inbound_cluster(number),
+            stat_name: served_stat_name(input, target),
             host: target.service.key.hostname.shared().clone(),
             service_port: service_port.number,
             security: input.proxy.security.of(number),
@@ -137,6 +138,7 @@ fn declared(input: &ClassInput, problems: &mut Vec<Problem>) -> Declared {
             number,
             protocol: listener.port.protocol,
             cluster: names::inbound_cluster(number),
+            stat_name: declared_stat_name(input, listener),
             host: host.clone(),
             service_port: number,
             security: input.proxy.security.of(number),

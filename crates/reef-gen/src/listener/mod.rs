@@ -137,6 +137,8 @@ pub(crate) enum Target {
     Tcp {
         /// To this cluster.
         cluster: Arc<str>,
+        /// Name in statistics, if it is not the cluster's.
+        stat_name: Option<Arc<str>>,
         /// What stands before.
         before: Option<Before>,
     },
@@ -194,6 +196,8 @@ pub(crate) struct InboundPort {
     pub number: u16,
     pub protocol: Protocol,
     pub cluster: Arc<str>,
+    /// Name in statistics, if it is not the cluster's.
+    pub stat_name: Option<Arc<str>>,
     /// Host and port that name the operation in traces.
     pub host: Arc<str>,
     pub service_port: u16,

@@ -109,12 +109,16 @@ fn chain(key: &OutboundListener, chain: &Chain) -> lds::FilterChain {
         matches
     });
     let filters = match &chain.target {
-        Target::Tcp { cluster, before } => {
+        Target::Tcp {
+            cluster,
+            stat_name,
+            before,
+        } => {
             let before = before.as_ref().map(|before| match before {
                 Before::Mongo => mongo_proxy(cluster),
                 Before::ServerName(cache) => cache.sni_filter(key.port),
             });
-            let proxy = tcp_proxy(cluster, &key.defaults);
+            let proxy = tcp_proxy(cluster, stat_name.as_ref(), &key.defaults);
             before.into_iter().chain([proxy]).collect()
         }
         Target::Http {
@@ -145,7 +149,7 @@ fn passthrough_chain(key: &OutboundListener) -> lds::FilterChain {
     lds::FilterChain {
         name: "PassthroughFilterChain".to_owned(),
         filter_chain_match: Some(lds::FilterChainMatch::default()),
-        filters: vec![tcp_proxy(&key.fallback, &key.defaults)],
+        filters: vec![tcp_proxy(&key.fallback, None, &key.defaults)],
         ..Default::default()
     }
 }

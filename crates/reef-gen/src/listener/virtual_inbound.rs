@@ -5,6 +5,8 @@
 //! certificate that is DISABLE for every port: no TLS is terminated or looked for, and no transport
 //! socket is named that would wait for a secret.
 
+use std::sync::Arc;
+
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::config::listener::v3 as lds;
 
@@ -149,6 +151,7 @@ struct Set<'a> {
     http_name: &'a str,
     tcp_name: &'a str,
     cluster: &'a str,
+    stat_name: Option<&'a Arc<str>>,
     stat_prefix: String,
     host: &'a str,
     service_port: u16,
@@ -163,6 +166,7 @@ impl<'a> Set<'a> {
             http_name: "virtualInbound-catchall-http",
             tcp_name: names::VIRTUAL_INBOUND,
             cluster: names::INBOUND_PASSTHROUGH,
+            stat_name: None,
             stat_prefix: names::INBOUND_PASSTHROUGH.to_owned(),
             host: "",
             service_port: 0,
@@ -177,6 +181,7 @@ impl<'a> Set<'a> {
             http_name: &port.chain,
             tcp_name: &port.chain,
             cluster: &port.cluster,
+            stat_name: port.stat_name.as_ref(),
             stat_prefix: format!("inbound_{}", port.chain),
             host: &port.host,
             service_port: port.service_port,
@@ -261,7 +266,7 @@ impl<'a> Set<'a> {
         if denied {
             vec![security::network_filter(), black_hole(defaults)]
         } else {
-            vec![tcp_proxy(self.cluster, defaults)]
+            vec![tcp_proxy(self.cluster, self.stat_name, defaults)]
         }
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn build(key: &VirtualOutbound) -> lds::Listener {
     });
     let rest = lds::FilterChain {
         name: "virtualOutbound-catchall-tcp".to_owned(),
-        filters: vec![tcp_proxy(&key.fallback, defaults)],
+        filters: vec![tcp_proxy(&key.fallback, None, defaults)],
         ..Default::default()
     };
     let second = defaults.dual.then(|| second_wildcard(defaults.ipv4));

@@ -1,6 +1,6 @@
 //! TCP proxies, listener filters and filter-chain matches.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use xds_api::Any;
 use xds_api::envoy::config::core::v3::CidrRange;
@@ -20,14 +20,24 @@ use crate::names;
 /// Protocols by which `http_inspector` marks plaintext HTTP.
 pub(crate) const PLAINTEXT_HTTP: [&str; 2] = ["http/1.1", "h2c"];
 
-/// The TCP proxy to one cluster.
-pub(crate) fn tcp_proxy(cluster: &str, defaults: &ListenerDefaults) -> listener::Filter {
-    proxy(cluster, defaults, defaults.access_log.as_deref())
+/// The TCP proxy to one cluster; statistics may know it by another name.
+pub(crate) fn tcp_proxy(
+    cluster: &str,
+    stat_name: Option<&Arc<str>>,
+    defaults: &ListenerDefaults,
+) -> listener::Filter {
+    let stat_name: &str = stat_name.map_or(cluster, |other| other);
+    proxy(cluster, stat_name, defaults, defaults.access_log.as_deref())
 }
 
-fn proxy(cluster: &str, defaults: &ListenerDefaults, log: Option<&AccessLog>) -> listener::Filter {
+fn proxy(
+    cluster: &str,
+    stat_name: &str,
+    defaults: &ListenerDefaults,
+    log: Option<&AccessLog>,
+) -> listener::Filter {
     let config = tcp::TcpProxy {
-        stat_prefix: cluster.to_owned(),
+        stat_prefix: stat_name.to_owned(),
         idle_timeout: defaults.idle_timeout.map(duration),
         access_log: log.map(log::of_requests).into_iter().collect(),
         cluster_specifier: Some(tcp::tcp_proxy::ClusterSpecifier::Cluster(
@@ -58,7 +68,7 @@ pub(crate) fn mongo_proxy(cluster: &str) -> listener::Filter {
 
 /// Drops connections that were sent to the capture port itself, without a word in the log.
 pub(crate) fn black_hole(defaults: &ListenerDefaults) -> listener::Filter {
-    proxy(names::BLACK_HOLE, defaults, None)
+    proxy(names::BLACK_HOLE, names::BLACK_HOLE, defaults, None)
 }
 
 /// A match of plaintext HTTP, as `http_inspector` detects it.
