@@ -11,6 +11,7 @@ const INCLUDE_OUT_PORTS: &str = "traffic.sidecar.istio.io/includeOutboundPorts";
 const EXCLUDE_OUT_PORTS: &str = "traffic.sidecar.istio.io/excludeOutboundPorts";
 const INCLUDE_IN_PORTS: &str = "traffic.sidecar.istio.io/includeInboundPorts";
 const EXCLUDE_IN_PORTS: &str = "traffic.sidecar.istio.io/excludeInboundPorts";
+const STATUS_PORT: &str = "status.sidecar.istio.io/port";
 const EXCLUDE_INTERFACES: &str = "traffic.sidecar.istio.io/excludeInterfaces";
 
 impl InterceptOptions {
@@ -55,6 +56,12 @@ impl InterceptOptions {
         }
         if let Some(list) = text(EXCLUDE_IN_PORTS) {
             options.exclude_inbound_ports = ports(EXCLUDE_IN_PORTS, list)?;
+        }
+        // Where probes of the kubelet are answered; 0 turns that off.
+        if let Some(port) = text(STATUS_PORT).filter(|port| *port != "0") {
+            options
+                .exclude_inbound_ports
+                .extend(ports(STATUS_PORT, port)?);
         }
         if let Some(list) = text(EXCLUDE_INTERFACES) {
             for name in items(list) {

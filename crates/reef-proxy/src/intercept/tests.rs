@@ -173,3 +173,20 @@ fn tproxy_takes_inbound_connections_in_mangle_and_leaves_the_rest_as_it_is() {
          -F REEF_TPROXY_IN\n-X REEF_TPROXY_IN\nCOMMIT\n"
     );
 }
+
+#[test]
+fn port_of_probes_is_never_led_through_the_proxy() {
+    let status = "status.sidecar.istio.io/port";
+    let excluded = "traffic.sidecar.istio.io/excludeInboundPorts";
+    let options = annotated(&[(status, "15999"), (excluded, "8081")])
+        .unwrap()
+        .unwrap();
+    let inbound = rules_of(&options, Family::V4, "REEF_INBOUND");
+    for port in [8081, 15999, 15021] {
+        let rule = format!("-p tcp -m tcp --dport {port} -j RETURN");
+        assert!(inbound.contains(&rule), "{inbound:?}");
+    }
+    let off = annotated(&[(status, "0")]).unwrap().unwrap();
+    assert_eq!(off.exclude_inbound_ports, BTreeSet::new());
+    assert!(annotated(&[(status, "http")]).is_err());
+}
