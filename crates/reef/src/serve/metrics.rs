@@ -3,6 +3,7 @@
 //! istiod's counters have no `_total` suffix and dashboards ask for them so; [`Plain`] writes them as they are.
 //! No label is a node or a stream.
 
+mod mesh;
 mod plain;
 mod process;
 
@@ -15,7 +16,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use reef_config::Kind;
+use reef_config::{Change, Kind, ObjectKey};
+use reef_mesh::{ChangeReport, MeshSnapshot};
 use reef_push::{PushMetrics, PushPlan};
 use reef_server::provider::StreamReport;
 
@@ -24,8 +26,8 @@ use super::shared::Shared;
 use crate::clock;
 
 /// istiod's buckets for times of pushes, in seconds, with finer ones below.
-const PUSH_SECONDS: [f64; 14] = [
-    0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.3, 0.5, 1.0, 3.0, 5.0, 10.0, 30.0,
+const PUSH_SECONDS: [f64; 15] = [
+    0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.3, 0.5, 1.0, 3.0, 5.0, 10.0, 20.0, 30.0,
 ];
 
 /// All metrics of the binary.
@@ -43,6 +45,7 @@ pub(super) struct Metrics {
     objects: Family<KindLabel, Gauge>,
     problems: Family<SeverityLabel, Gauge>,
     push: PushMetrics,
+    mesh: mesh::MeshMetrics,
     process: process::Process,
 }
 
@@ -115,6 +118,7 @@ impl Metrics {
             objects: Family::default(),
             problems: Family::default(),
             push: PushMetrics::default(),
+            mesh: mesh::MeshMetrics::default(),
             process: process::Process::default(),
         };
         let info = Family::<VersionLabel, Gauge>::default();
@@ -179,6 +183,7 @@ impl Metrics {
         metrics
             .push
             .register(registry.sub_registry_with_prefix("reef"));
+        metrics.mesh.register(&mut registry);
         metrics.process.register(&mut registry);
         register(&mut registry);
         Self {
@@ -196,6 +201,18 @@ impl Metrics {
             self.convergence
                 .observe(clock::now().saturating_duration_since(seen).as_secs_f64());
         }
+    }
+
+    /// Counts the changes of a batch; `known` tells whether an object was there before it.
+    pub(super) fn events(&self, changes: &[Change], known: impl Fn(&ObjectKey) -> bool) {
+        for change in changes {
+            self.mesh.event(change, &known);
+        }
+    }
+
+    /// Counts what a batch changed, and how long indexing it took.
+    pub(super) fn indexed(&self, report: &ChangeReport, snapshot: &MeshSnapshot, took: Duration) {
+        self.mesh.indexed(report, snapshot, took.as_secs_f64());
     }
 
     /// Counts one push that was built.
@@ -218,6 +235,7 @@ impl Metrics {
         let facts = shared.facts.load();
         if let Some(snapshot) = &*shared.snapshot.load() {
             self.services.set(signed(snapshot.service_count()));
+            self.mesh.measure(snapshot);
         }
         self.virtual_services.set(signed(
             facts

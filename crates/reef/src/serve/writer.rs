@@ -147,7 +147,14 @@ impl Writer {
     fn batch(&mut self, batch: ChangeBatch) {
         let now = clock::now();
         let synced = batch.synced;
+        let index = &self.index;
+        self.metrics
+            .events(&batch.changes, |key| index.object(key).is_some());
         let changed = self.index.apply(batch);
+        if let Some((snapshot, report)) = &changed {
+            let took = clock::now().duration_since(now);
+            self.metrics.indexed(report, snapshot, took);
+        }
         if let Some((snapshot, report)) = changed {
             self.waiting = Some(match self.waiting.take() {
                 None => (snapshot, report),

@@ -5,7 +5,9 @@ use reef::cli::{AdminArgs, Output, OutputArgs, StatusArgs, WhyArgs};
 use reef::serve::Running;
 use serde_json::Value;
 
-use crate::mesh::{connect, directory, json, node, serve, service, sidecar};
+use crate::mesh::{
+    PATIENCE, QUIET, connect, directory, json, node, page, serve, service, sidecar, write,
+};
 
 fn why_args(server: &Running, proxy: &str, service: &str) -> WhyArgs {
     WhyArgs {
@@ -156,4 +158,65 @@ async fn pages_made_for_istiod_show_the_mesh() {
         (&mesh["accessLogFile"], &mesh["rootNamespace"]),
         (&"/dev/stdout".into(), &"istio-system".into())
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_have_istiods_names_each_once() {
+    // Of a Service without selector the endpoints decide whom it selects, so a change of them is one of the Service.
+    let web = |endpoints: &[&str]| {
+        service("shop", "web", "10.96.0.1", endpoints).replace(
+            "ports: [{name: http, port: 80}]}",
+            "ports: [{name: http, port: 80}], selector: {app: web}}",
+        )
+    };
+    let dir = directory(&[
+        ("web.yaml", web(&["10.1.0.1"])),
+        ("empty.yaml", service("shop", "empty", "10.96.0.2", &[])),
+        ("sidecar.yaml", sidecar("shop", &["./*"])),
+    ]);
+    let server = serve(dir.path()).await;
+    let mut client = connect(&server, &node("web-1", "shop")).await;
+    write(dir.path(), "web.yaml", &web(&["10.1.0.1", "10.1.0.2"]));
+    client.next(PATIENCE).await.unwrap().unwrap();
+    client.settle(QUIET).await.unwrap();
+
+    let (_, text) = page(&server, "/metrics").await;
+    let mut families: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
+    let all = families.len();
+    families.sort_unstable();
+    families.dedup();
+    assert_eq!(families.len(), all, "a name twice: {text}");
+    for line in [
+        "pilot_services 2",
+        "pilot_eds_no_instances 1",
+        "pilot_inbound_updates{type=\"eds\"} 1",
+        "pilot_k8s_cfg_events{type=\"Sidecar\",event=\"add\"} 1",
+        "pilot_k8s_reg_events{type=\"Services\",event=\"add\"} 2",
+        "pilot_k8s_reg_events{type=\"EndpointSlice\",event=\"update\"} 1",
+        "pilot_push_triggers{type=\"endpoint\"} 1",
+        "pilot_endpoint_not_ready 0",
+    ] {
+        assert!(
+            text.lines().any(|found| found == line),
+            "no {line} in {text}"
+        );
+    }
+    for family in [
+        "pilot_xds",
+        "pilot_xds_pushes",
+        "pilot_proxy_convergence_time",
+        "pilot_debounce_time",
+        "pilot_pushcontext_init_seconds",
+        "pilot_xds_push_time",
+        "pilot_xds_config_size_bytes",
+        "pilot_info",
+        "istio_build",
+        "pilot_virt_services",
+        "istiod_uptime_seconds",
+    ] {
+        assert!(families.contains(&family), "no {family} in {families:?}");
+    }
 }
