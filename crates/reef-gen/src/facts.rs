@@ -248,9 +248,13 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
     let networks = (!proxy.network_view.is_empty()).then(|| Arc::from(&*proxy.network_view));
     let settings = snapshot.settings();
     let traced = settings.proxies.tracing;
-    let cluster_local =
-        services().any(|service| settings.cluster_local.contains(&service.key.hostname));
-    let local_only = services().any(|service| service.local_traffic_only);
+    // One walk: a large scope's services are spread over the memory.
+    let (mut local_only, mut cluster_local, mut finest) = (false, false, None);
+    for service in services() {
+        local_only |= service.local_traffic_only;
+        cluster_local = cluster_local || settings.cluster_local.contains(&service.key.hostname);
+        finest = finest.max(service.traffic_distribution);
+    }
     let mut facts = ProxyFacts {
         ip_mode: proxy.ip_mode,
         interception: proxy.interception,
@@ -259,7 +263,7 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
         node: local_only.then(|| proxy.node_name.clone()),
         networks,
         cluster: cluster_local.then(|| proxy.cluster.clone()),
-        place: Place::of(services(), proxy),
+        place: finest.map(|finest| Arc::new(Place::of(proxy, finest))),
         shares: share_rule(settings, &proxy.locality),
         own_headless: own_headless(snapshot, services(), proxy),
         ingress_ips: ingress_ips(scope, proxy),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use reef_mesh::{Endpoint, Locality, MeshSettings, ProxyIdentity, Service, TrafficDistribution};
+use reef_mesh::{Endpoint, Locality, MeshSettings, ProxyIdentity, TrafficDistribution};
 use xds_api::envoy::config::endpoint::v3 as eds;
 
 /// Where a proxy is, as far as services in its scope ask.
@@ -46,24 +46,18 @@ pub(crate) enum Level {
 }
 
 impl Place {
-    /// The place of a proxy; `None` if no service asks for it.
-    pub(crate) fn of<'a>(
-        services: impl Iterator<Item = &'a Arc<Service>>,
-        proxy: &ProxyIdentity,
-    ) -> Option<Arc<Self>> {
-        let finest = services
-            .filter_map(|service| service.traffic_distribution)
-            .max()?;
+    /// The place of a proxy, as finely as some service asks for it.
+    pub(crate) fn of(proxy: &ProxyIdentity, finest: TrafficDistribution) -> Self {
         let node = || {
             let node = proxy.node_name.clone().unwrap_or_default();
             (proxy.locality.subzone.clone(), node)
         };
-        Some(Arc::new(Self {
+        Self {
             network: proxy.network.clone(),
             region: proxy.locality.region.clone(),
             zone: proxy.locality.zone.clone(),
             node: (finest == TrafficDistribution::SameNode).then(node),
-        }))
+        }
     }
 
     /// What a service's distribution means for proxies of this place.
