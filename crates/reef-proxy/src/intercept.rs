@@ -72,8 +72,8 @@ impl Default for InterceptOptions {
 pub enum InterceptMode {
     /// REDIRECT: the application sees connections from loopback.
     Redirect,
-    /// TPROXY: the application sees the client's address. Envoy needs `CAP_NET_ADMIN`, and a mark
-    /// in [`ProxySockets::Mark`] must be another than 1337, which TPROXY itself uses.
+    /// TPROXY: the application sees the client's address. Envoy needs `CAP_NET_ADMIN` and a user of
+    /// its own: with [`ProxySockets::Mark`] its sockets would lack the mark TPROXY needs.
     Tproxy,
 }
 

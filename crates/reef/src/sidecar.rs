@@ -11,7 +11,8 @@ use reef_proxy::bootstrap::{
     BootstrapOptions, DiscoveryAddress, InterceptionMode, Locality, PodPort, WorkloadCert, build,
 };
 use reef_proxy::intercept::{
-    Family, InterceptOptions, ProxySockets, install, install_input, remove, route_commands,
+    Family, InterceptMode, InterceptOptions, ProxySockets, install, install_input, remove,
+    route_commands,
 };
 
 /// Settings of `reef bootstrap`.
@@ -209,6 +210,12 @@ pub fn intercept(args: &InterceptArgs, out: &mut dyn Write) -> anyhow::Result<()
                 )?;
                 return Ok(());
             };
+            if args.mark.is_some() && options.mode == InterceptMode::Tproxy {
+                anyhow::bail!(
+                    "TPROXY needs a proxy that runs as a user of its own (--uid): Envoy's sockets \
+                     cannot have TPROXY's mark and the one of --mark"
+                );
+            }
             options.outbound_port = args.outbound_port;
             options.inbound_port = args.inbound_port;
             options.proxy = match args.mark {

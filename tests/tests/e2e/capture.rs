@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use reef_e2e::call::Protocol::{Http1, Tcp};
-use reef_e2e::namespace::{isolated, run, shell};
+use reef_e2e::namespace::{Power, isolated, run};
 
 use crate::support::{Fixture, READY, pod, pod_with, service, slice};
 
@@ -171,44 +171,49 @@ spec:
 #[test]
 fn the_rules_are_removed_without_a_trace() {
     isolated("capture::the_rules_are_removed_without_a_trace", |power| {
-        let manifests = pod_with("kept-1", "10.244.1.11", "--http 8080", TPROXY);
-        let mesh = Fixture::of(power, &manifests)?;
+        // Without a user of its own the proxy cannot have TPROXY.
+        let (mode, mark, ours): (_, &[&str], &[_]) = match power {
+            Power::Root => (TPROXY, &[], &["REEF_TPROXY_IN", "::6/128", "0x539"]),
+            Power::User => ("", &["--mark", "1339"], &["REEF_INBOUND", "::6/128"]),
+        };
+        let mesh = Fixture::of(
+            power,
+            &pod_with("kept-1", "10.244.1.11", "--http 8080", mode),
+        )?;
         let reef = reef_e2e::mesh::program("reef", "REEF_BIN")?;
         let reef = reef.to_string_lossy();
-        let look = |script: &str| -> Result<String> {
+        let look = || -> Result<String> {
+            let all = "iptables-save; ip6tables-save; ip rule; ip route show table 133; \
+                       ip -6 addr show dev lo";
             let mut command = mesh.mesh.command_in("kept-1", "sh")?;
-            let output = command.args(["-c", script]).output()?;
-            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+            let output = command.args(["-c", all]).output()?;
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            // Comments have the time, chains their counters.
+            let lines = text.lines().filter(|line| !line.starts_with(['#', ':']));
+            Ok(lines.collect::<Vec<_>>().join("\n"))
         };
-        let all = "iptables-save; ip6tables-save; ip rule; ip -6 rule; ip route show table 133; \
-                   ip -6 addr show dev lo";
-        let before = look(all)?;
-        assert!(
-            before.contains("REEF_") && before.contains("0x539"),
-            "{before}"
-        );
-        // Installing twice is installing once.
-        let annotation = "sidecar.istio.io/interceptionMode=TPROXY";
-        let mut again = mesh.mesh.command_in("kept-1", &reef)?;
-        run(again.args(["intercept", "install", "--annotation", annotation]))?;
-        let jumps =
-            look("iptables-save | grep -c -- '-j REEF_TPROXY_IN'; ip rule | grep -c 0x539")?;
-        assert_eq!(jumps, "1\n1\n");
-        run(mesh
-            .mesh
-            .command_in("kept-1", &reef)?
-            .args(["intercept", "remove"]))?;
-        let after = look(all)?;
-        assert!(
-            !after.contains("REEF_") && !after.contains("0x539"),
-            "{after}"
-        );
+        let intercept = |action: &str, more: &[&str]| -> Result<()> {
+            let mut command = mesh.mesh.command_in("kept-1", &reef)?;
+            run(command.args(["intercept", action]).args(more))
+        };
+        let once = look()?;
+        for text in ours {
+            assert!(once.contains(text), "no {text}: {once}");
+        }
+        let annotation = mode.replace(": ", "=");
+        let mut again = mark.to_vec();
+        if !annotation.is_empty() {
+            again.extend(["--annotation", &annotation]);
+        }
+        intercept("install", &again)?;
+        assert_eq!(look()?, once, "installing twice is installing once");
+        intercept("remove", &[])?;
+        let after = look()?;
+        for text in ["REEF_", "::6/128", "0x539"] {
+            assert!(!after.contains(text), "{text} is left: {after}");
+        }
         // And once more, with nothing to remove.
-        run(mesh
-            .mesh
-            .command_in("kept-1", &reef)?
-            .args(["intercept", "remove"]))?;
-        shell("true")
+        intercept("remove", &[])
     })
     .unwrap();
 }

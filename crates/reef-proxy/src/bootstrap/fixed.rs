@@ -228,6 +228,8 @@ pub(super) fn marked_sockets(mark: u32) -> Value {
     const SO_MARK: u32 = 36;
     json!({
         "source_address": { "address": "0.0.0.0", "port_value": 0 },
+        // Envoy takes the one of the destination's family.
+        "extra_source_addresses": [{ "address": { "address": "::", "port_value": 0 } }],
         "socket_options": [{
             "description": "mark of the proxy's own connections",
             "level": SOL_SOCKET,
