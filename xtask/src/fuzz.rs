@@ -20,7 +20,7 @@ pub(crate) fn fuzz(args: &[String]) -> Result<()> {
 
 /// Prepares the call of the fuzz program.
 pub(crate) fn command(args: &[String]) -> Command {
-    let mut command = repo::cargo(&["run", "--quiet", "--locked", "--"]);
+    let mut command = repo::cargo(&["run", "--quiet", "--"]);
     command
         .current_dir(repo::root().join("fuzz"))
         .env_remove("CARGO_TARGET_DIR");

@@ -107,12 +107,9 @@ pub fn resources(snapshot: &Arc<MeshSnapshot>, proxy: &ProxyIdentity) -> Resourc
             scoped.service.key
         );
     }
-    let input = ClassInput {
-        snapshot: Arc::clone(snapshot),
-        proxy: reef_gen::facts(snapshot, &scope, proxy),
-        scope,
-        targets: snapshot.service_targets(proxy),
-    };
+    let facts = reef_gen::facts(snapshot, &scope, proxy);
+    let targets = snapshot.service_targets(proxy);
+    let input = ClassInput::new(Arc::clone(snapshot), scope, facts, targets);
     let mut found = Resources::new();
     for key in reef_gen::cluster_keys(&input) {
         add(&mut found, key.name(), || reef_gen::build_cluster(&key).0);
