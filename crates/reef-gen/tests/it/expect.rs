@@ -2,7 +2,6 @@
 //!
 //! The file is a list; every entry is one claim. What each key means is told in `docs/rules/README.md`.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use prost::{Message, Name};
@@ -11,9 +10,6 @@ use serde_json::{Map, Value};
 use xds_api::Any;
 
 use crate::world::{Output, cases, of_case};
-
-/// Cases whose `expect.yaml` is not written yet. Must shrink to nothing.
-const WITHOUT_EXPECTATIONS: &[&str] = &[];
 
 /// One claim about what the proxy of a case receives.
 #[derive(Debug, Deserialize)]
@@ -76,17 +72,8 @@ fn every_case_does_what_its_expectations_say() {
             .to_string_lossy()
             .into_owned();
         let claims = of(&case);
-        match (
-            claims.is_empty(),
-            WITHOUT_EXPECTATIONS.contains(&name.as_str()),
-        ) {
-            (true, false) => wrong.push(format!("{name}: expect.yaml is missing or empty")),
-            (false, true) => {
-                wrong.push(format!("{name}: remove it from WITHOUT_EXPECTATIONS"));
-            }
-            _ => {}
-        }
         if claims.is_empty() {
+            wrong.push(format!("{name}: expect.yaml is missing or empty"));
             continue;
         }
         let out = of_case(&case);
@@ -337,6 +324,4 @@ fn claims_that_do_not_hold_fail() {
     assert_eq!(at("a[n=x.y].v"), Some(Value::from(1)));
     assert_eq!(at("a[1][\"n\"]"), Some(Value::from("z")));
     assert_eq!(at("a[n=q].v"), None);
-    let known: BTreeSet<&str> = WITHOUT_EXPECTATIONS.iter().copied().collect();
-    assert_eq!(known.len(), WITHOUT_EXPECTATIONS.len());
 }
