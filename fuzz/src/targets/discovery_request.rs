@@ -231,6 +231,8 @@ impl Client {
         if !known {
             return true;
         }
+        // A real client forgets what only the wildcard gave it; this one does not model that.
+        self.odd |= name == "*";
         let mut request = self.base(ty);
         if self.variant == Variant::Delta {
             request.unsubscribe = vec![name.to_owned()];
