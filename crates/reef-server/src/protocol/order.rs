@@ -190,6 +190,8 @@ impl StreamState {
             (state.dirty.all || state.dirty.names.contains(assignment))
                 && view.resource(ResourceType::Cluster, assignment).is_some()
         };
-        self.types.get(&ResourceType::Cluster).is_some_and(held)
+        self.types
+            .get(&ResourceType::Cluster)
+            .is_some_and(|state| held(state))
     }
 }

@@ -184,7 +184,8 @@ pub struct StreamState {
     pub(super) node_id: Arc<str>,
     pub(super) memory: Arc<NackMemory>,
     pub(super) view: Option<Arc<dyn ResourceView>>,
-    pub(super) types: BTreeMap<ResourceType, TypeState>,
+    /// Boxed, because a tree sets room for eleven values aside and most streams have four types.
+    pub(super) types: BTreeMap<ResourceType, Box<TypeState>>,
     /// Load assignments owed right behind the cluster response that was sent last (O-2).
     pub(super) follow: BTreeSet<Arc<str>>,
     /// Load assignments of clusters that were sent before the stream's first endpoint request.

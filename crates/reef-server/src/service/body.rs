@@ -19,14 +19,14 @@ pub(super) type Epitaph = Arc<OnceLock<Status>>;
 /// The body of one stream.
 #[derive(Debug)]
 pub(super) struct StreamBody {
-    responses: mpsc::Receiver<Frames>,
+    responses: mpsc::Receiver<Box<Frames>>,
     epitaph: Epitaph,
-    current: Option<Frames>,
+    current: Option<Box<Frames>>,
     ended: bool,
 }
 
 impl StreamBody {
-    pub(super) fn new(responses: mpsc::Receiver<Frames>, epitaph: Epitaph) -> Self {
+    pub(super) fn new(responses: mpsc::Receiver<Box<Frames>>, epitaph: Epitaph) -> Self {
         Self {
             responses,
             epitaph,
@@ -67,7 +67,7 @@ impl Body for StreamBody {
             if self.ended {
                 return Poll::Ready(None);
             }
-            if let Some(chunk) = self.current.as_mut().and_then(Frames::next_chunk) {
+            if let Some(chunk) = self.current.as_mut().and_then(|frames| frames.next_chunk()) {
                 return Poll::Ready(Some(Ok(Frame::data(chunk))));
             }
             self.current = None;

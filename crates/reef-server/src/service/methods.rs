@@ -11,6 +11,7 @@ use prost::Message;
 use reef_xds::ResourceType;
 use tokio::sync::mpsc;
 use tonic::body::Body;
+use tonic::codec::BufferSettings;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::server::TcpConnectInfo;
@@ -151,6 +152,10 @@ impl<S: Service> tower::Service<HttpRequest<Body>> for XdsService<S> {
     }
 }
 
+/// What a stream sets aside for requests before any comes. An ACK is below 200 bytes; larger requests make it grow. The
+/// default of 8 KiB would be a tenth of what an idle stream costs.
+const REQUEST_BUFFER: usize = 1024;
+
 /// Starts the task of a stream and answers with its body.
 fn open<M: Message + Default + 'static>(
     shared: &Arc<Shared>,
@@ -177,7 +182,7 @@ fn open<M: Message + Default + 'static>(
         delta: variant == Variant::Delta,
     };
     let requests: Streaming<M> = Streaming::new_request(
-        ProstDecoder::<M>::default(),
+        ProstDecoder::<M>::new(BufferSettings::new(REQUEST_BUFFER, REQUEST_BUFFER)),
         body,
         None,
         Some(MAX_REQUEST_BYTES),

@@ -36,7 +36,7 @@ pub(super) struct Opening {
 /// The way out of a stream's task.
 #[derive(Debug)]
 pub(super) struct Outlet {
-    pub(super) responses: mpsc::Sender<Frames>,
+    pub(super) responses: mpsc::Sender<Box<Frames>>,
     pub(super) epitaph: Epitaph,
 }
 
@@ -104,7 +104,7 @@ async fn drive<M: Send + 'static>(
     opening: Opening,
     requests: &mut Streaming<M>,
     read: fn(M) -> Request,
-    responses: &mpsc::Sender<Frames>,
+    responses: &mpsc::Sender<Box<Frames>>,
 ) -> Result<(), Ended> {
     let drained = drained(shared);
     tokio::pin!(drained);
@@ -146,7 +146,7 @@ async fn drive<M: Send + 'static>(
             permit = responses.reserve(), if stream.ready => match permit {
                 Ok(permit) => match stream.next().await {
                     Some(frames) => {
-                        permit.send(frames);
+                        permit.send(Box::new(frames));
                         full_since = None;
                     }
                     None => stream.ready = false,
