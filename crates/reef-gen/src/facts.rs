@@ -75,7 +75,7 @@ pub struct ProxyFacts {
     pub sampling: u32,
     /// What its spans say of it, only where a tracer is configured.
     pub trace_tags: Option<Arc<TraceTags>>,
-    /// It is a gRPC client that speaks xDS itself; see [`crate::grpc`].
+    /// It is a gRPC client that speaks xDS itself; the room `grpc` is for those.
     pub grpc: bool,
 }
 
