@@ -157,11 +157,10 @@ pub(super) fn take_forced(
     split: usize,
     out: &mut Draft,
 ) {
-    for name in std::mem::take(&mut state.forced) {
-        if out.bytes >= split {
-            state.forced.insert(name);
-            continue;
-        }
+    let mut forced = std::mem::take(&mut state.forced);
+    while out.bytes < split
+        && let Some(name) = forced.pop_first()
+    {
         if state.alone.contains(&name) {
             continue; // answered alone
         }
@@ -172,9 +171,11 @@ pub(super) fn take_forced(
             Verdict::Nothing => {}
         }
     }
+    state.forced = forced;
 }
 
-/// Takes what changed, other than `held_back`.
+/// Takes what changed, other than `held_back`. What has no room stays as it is: a large subscription is answered in many
+/// responses, and none of them may cost more than what it says.
 pub(super) fn take_dirty(
     ty: ResourceType,
     state: &mut TypeState,
@@ -183,6 +184,9 @@ pub(super) fn take_dirty(
     held_back: &[Arc<str>],
     out: &mut Draft,
 ) {
+    if out.bytes >= split {
+        return;
+    }
     let dirty = state.dirty.take();
     let answered: BTreeSet<Arc<str>> = out
         .resources
@@ -190,14 +194,17 @@ pub(super) fn take_dirty(
         .map(|sent| Arc::clone(sent.name()))
         .chain(out.removed.iter().cloned())
         .collect();
-    let candidates = if dirty.all {
+    let mut candidates = if dirty.all {
         candidates(ty, state, view)
     } else {
         dirty.names
     };
-    for name in candidates {
-        if out.bytes >= split || held_back.binary_search(&name).is_ok() {
-            state.dirty.names.insert(name);
+    let mut later = Vec::new();
+    while out.bytes < split
+        && let Some(name) = candidates.pop_first()
+    {
+        if held_back.binary_search(&name).is_ok() {
+            later.push(name);
             continue;
         }
         if answered.contains(&name) || state.alone.contains(&name) {
@@ -212,4 +219,6 @@ pub(super) fn take_dirty(
             Verdict::Nothing => {}
         }
     }
+    candidates.extend(later);
+    state.dirty.names = candidates;
 }

@@ -160,8 +160,8 @@ async fn odd_requests_leave_their_stream_in_order() {
             ..about(ResourceType::Cluster)
         })
         .await;
-    // Twenty thousand names, one of which exists.
-    let mut many: Vec<String> = (0..20_000)
+    // A hundred thousand names (T24), one of which exists.
+    let mut many: Vec<String> = (0..100_000)
         .map(|i| format!("outbound|80||nobody-{i}.shop.svc.cluster.local"))
         .collect();
     many.push(WEB.to_owned());
