@@ -93,10 +93,8 @@ pub struct TargetKey {
 /// What the set of clusters of a proxy depends on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClustersKey {
-    /// The scope.
-    pub scope: ScopeId,
-    /// As [`ProxyFacts::grpc`].
-    pub grpc: bool,
+    /// What load assignments depend on: endpoints written into a cluster are selected alike.
+    pub endpoints: EndpointsKey,
     /// Address families.
     pub ip_mode: IpMode,
     /// Inbound clusters need redirected traffic unless a `Sidecar` declares them.
@@ -109,16 +107,6 @@ pub struct ClustersKey {
     pub targets: Arc<[TargetKey]>,
     /// As [`ProxyFacts::dns_proxy`].
     pub dns_proxy: Option<SocketAddr>,
-    /// As [`ProxyFacts::node`]: inline endpoints are filtered by it.
-    pub node: Option<Option<Arc<str>>>,
-    /// As [`ProxyFacts::networks`].
-    pub networks: Option<Arc<[Arc<str>]>>,
-    /// As [`ProxyFacts::cluster`].
-    pub cluster: Option<ClusterId>,
-    /// As [`ProxyFacts::place`].
-    pub place: Option<Arc<Place>>,
-    /// As [`ProxyFacts::shares`].
-    pub shares: Option<usize>,
 }
 
 /// What the load assignments of a proxy depend on.
@@ -338,31 +326,26 @@ pub fn keys(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> Pr
 }
 
 fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> ProxyKeys {
+    let endpoints = EndpointsKey {
+        scope: scope.id.clone(),
+        grpc: facts.grpc,
+        node: facts.node.clone(),
+        networks: facts.networks.clone(),
+        cluster: facts.cluster.clone(),
+        place: facts.place.clone(),
+        shares: facts.shares,
+    };
     ProxyKeys {
         clusters: ClustersKey {
-            scope: scope.id.clone(),
-            grpc: facts.grpc,
+            endpoints: endpoints.clone(),
             ip_mode: facts.ip_mode,
             intercepted: facts.interception != Interception::None,
             workload_cert: facts.workload_cert,
             ingress_ips: facts.ingress_ips.clone(),
             targets: targets.clone(),
             dns_proxy: facts.dns_proxy,
-            node: facts.node.clone(),
-            networks: facts.networks.clone(),
-            cluster: facts.cluster.clone(),
-            place: facts.place.clone(),
-            shares: facts.shares,
         },
-        endpoints: EndpointsKey {
-            scope: scope.id.clone(),
-            grpc: facts.grpc,
-            node: facts.node.clone(),
-            networks: facts.networks.clone(),
-            cluster: facts.cluster.clone(),
-            place: facts.place.clone(),
-            shares: facts.shares,
-        },
+        endpoints,
         listeners: ListenersKey {
             scope: scope.id.clone(),
             grpc: facts.grpc,
