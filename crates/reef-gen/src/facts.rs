@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reef_config::ClusterId;
+use reef_config::{ClusterId, Labels};
 use reef_mesh::{
     HeaderPolicy, Interception, IpMode, MeshSnapshot, ProxyIdentity, Registry, Resolution, Service,
     ServiceKey, ServiceTarget, WorkloadCert,
@@ -75,6 +75,9 @@ pub struct ProxyFacts {
     pub sampling: u32,
     /// What its spans say of it, only where a tracer is configured.
     pub trace_tags: Option<Arc<TraceTags>>,
+    /// The `sourceLabels` of imported `VirtualService`s that it has; see
+    /// [`Scope::client_labels`].
+    pub client_labels: Arc<[Labels]>,
     /// It is a gRPC client that speaks xDS itself; the room `grpc` is for those.
     pub grpc: bool,
 }
@@ -173,6 +176,8 @@ pub struct ListenersKey {
     pub sampling: u32,
     /// As [`ProxyFacts::trace_tags`].
     pub trace_tags: Option<Arc<TraceTags>>,
+    /// As [`ProxyFacts::client_labels`].
+    pub client_labels: Arc<[Labels]>,
 }
 
 /// What the route configurations of a proxy depend on.
@@ -200,6 +205,8 @@ pub struct RoutesKey {
     pub attempt_count: bool,
     /// Requests tell which host was asked for; from [`ProxyFacts::headers`].
     pub forwarded_host: bool,
+    /// As [`ProxyFacts::client_labels`].
+    pub client_labels: Arc<[Labels]>,
 }
 
 /// All keys of a proxy; proxies with equal keys are one class and share every resource.
@@ -278,6 +285,12 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
         headers: proxy.settings.headers.clone(),
         sampling: if traced { proxy.settings.sampling } else { 0 },
         trace_tags: (traced && proxy.settings.has_tracer).then(|| Arc::new(trace_tags(proxy))),
+        client_labels: scope
+            .client_labels
+            .iter()
+            .filter(|asked| asked.selects(&proxy.labels))
+            .cloned()
+            .collect(),
         grpc: grpc::is_proxyless(proxy),
     };
     if facts.grpc {
@@ -368,6 +381,7 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
             headers: facts.headers.clone(),
             sampling: facts.sampling,
             trace_tags: facts.trace_tags.clone(),
+            client_labels: facts.client_labels.clone(),
         },
         routes: RoutesKey {
             scope: scope.id.clone(),
@@ -381,6 +395,7 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
             unprivileged: facts.unprivileged,
             attempt_count: facts.headers.attempt_count,
             forwarded_host: facts.headers.forwarded_host,
+            client_labels: facts.client_labels.clone(),
         },
     }
 }

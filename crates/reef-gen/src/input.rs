@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use reef_config::{Kind, Problem};
+use reef_config::{Kind, Labels, Problem};
 use reef_mesh::{MeshSnapshot, Protocol, Resolution, Service, ServicePort, ServiceTarget};
 use reef_scope::{OutboundPolicy, Scope};
 
@@ -92,6 +92,13 @@ impl ClassInput {
             targets,
             plan: OnceLock::new(),
         }
+    }
+
+    /// True if the proxies have the labels a condition of an imported `VirtualService` asks of
+    /// clients.
+    #[allow(dead_code, reason = "routes of VirtualServices read it")]
+    pub(crate) fn has_client_labels(&self, asked: &Labels) -> bool {
+        asked.is_empty() || self.proxy.client_labels.binary_search(asked).is_ok()
     }
 
     /// The listeners and routes of the class.

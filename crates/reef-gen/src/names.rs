@@ -27,6 +27,13 @@ pub fn outbound_cluster(port: u16, host: &str) -> Arc<str> {
     Arc::from(format!("outbound|{port}||{host}"))
 }
 
+/// `outbound|<port>|<subset>|<host>`, the name of the cluster of a subset of a service port; without
+/// subset that of the port.
+#[must_use]
+pub fn outbound_subset_cluster(port: u16, subset: &str, host: &str) -> Arc<str> {
+    Arc::from(format!("outbound|{port}|{subset}|{host}"))
+}
+
 /// `inbound|<port>||`, the name of the cluster of a local port.
 #[must_use]
 pub fn inbound_cluster(port: u16) -> Arc<str> {

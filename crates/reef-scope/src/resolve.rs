@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use reef_config::istio::{self, OutboundTrafficPolicyMode};
 use reef_config::names::{Hostname, Namespace};
-use reef_config::{Problem, istio::OutboundTrafficPolicy};
+use reef_config::{Labels, Problem, istio::OutboundTrafficPolicy};
 use reef_mesh::{MeshSnapshot, Registry, Service, SidecarRule};
 
 use crate::egress::{ListenerSpec, with_ports};
@@ -95,6 +95,7 @@ pub fn resolve(snapshot: &MeshSnapshot, id: &ScopeId) -> Arc<Scope> {
     }
     problems.sort();
     Arc::new(Scope {
+        client_labels: client_labels(&egress),
         id: id.clone(),
         services,
         egress: egress.into(),
@@ -108,6 +109,23 @@ pub fn resolve(snapshot: &MeshSnapshot, id: &ScopeId) -> Arc<Scope> {
         interest,
         sidecar,
     })
+}
+
+/// What imported rules ask of the labels of clients.
+fn client_labels(egress: &[EgressListener]) -> Box<[Labels]> {
+    let rules = egress
+        .iter()
+        .flat_map(|listener| &listener.virtual_services);
+    let asked = rules.flat_map(|rule| {
+        let http = rule.spec.http.iter().flat_map(|route| &route.matches);
+        let tls = rule.spec.tls.iter().flat_map(|route| &route.matches);
+        let tcp = rule.spec.tcp.iter().flat_map(|route| &route.matches);
+        http.map(|condition| &condition.source_labels)
+            .chain(tls.map(|condition| &condition.source_labels))
+            .chain(tcp.map(|condition| &condition.source_labels))
+    });
+    let asked: BTreeSet<&Labels> = asked.filter(|labels| !labels.is_empty()).collect();
+    asked.into_iter().cloned().collect()
 }
 
 fn sidecar(snapshot: &MeshSnapshot, id: &ScopeId) -> Option<Arc<SidecarRule>> {

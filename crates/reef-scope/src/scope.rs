@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use reef_config::istio;
 use reef_config::names::{Hostname, Namespace};
-use reef_config::{ObjectKey, Problem};
+use reef_config::{Labels, ObjectKey, Problem};
 use reef_mesh::{
     DestinationPolicy, Protocol, Service, ServiceKey, SidecarRule, VirtualServiceRule,
 };
@@ -211,6 +211,9 @@ pub struct Scope {
     pub outbound_policy: OutboundPolicy,
     /// Limits of inbound connections.
     pub inbound_connection_pool: Option<Arc<istio::ConnectionPoolSettings>>,
+    /// The `sourceLabels` that conditions of imported `VirtualService`s ask of clients: each once,
+    /// sorted, none empty.
+    pub client_labels: Box<[Labels]>,
     /// What is wrong with the `Sidecar`.
     pub problems: Box<[Problem]>,
     pub(crate) by_host: BTreeMap<Hostname, usize>,
@@ -246,7 +249,7 @@ impl Scope {
     pub fn destination_rule(
         &self,
         host: &Hostname,
-        proxy_labels: &reef_config::Labels,
+        proxy_labels: &Labels,
     ) -> Option<&Arc<DestinationPolicy>> {
         let rules = &self.service(host)?.destination_rules;
         let selected = rules.iter().find(|rule| {

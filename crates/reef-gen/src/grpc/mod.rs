@@ -97,6 +97,7 @@ pub(crate) fn narrow(facts: &mut ProxyFacts) {
     };
     facts.sampling = 0;
     facts.trace_tags = None;
+    facts.client_labels = Arc::from([]);
 }
 
 /// Selects the clusters of a class, in scope order.

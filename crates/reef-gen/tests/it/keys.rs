@@ -362,3 +362,20 @@ fn policies_count_by_what_follows_from_them() {
     check_tier("sds-grpc", "strict", "strict-too", "");
     check_tier("none", "strict", "strict-too", "l");
 }
+
+#[test]
+fn labels_count_if_a_rule_asks_for_them() {
+    let rule = r#"
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: db, namespace: default}
+spec:
+  hosts: [db]
+  tcp: [{match: [{sourceLabels: {version: v2}}], route: [{destination: {host: web}}]}]
+"#;
+    let mesh = format!("{MESH}{rule}");
+    let labels = "LABELS: {app: client}";
+    check(&mesh, labels, "LABELS: {app: client, version: v1}", "");
+    check(&mesh, labels, "LABELS: {app: client, version: v2}", "lr");
+}
