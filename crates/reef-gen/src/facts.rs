@@ -10,13 +10,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reef_config::{ClusterId, Labels};
+use reef_config::{ClusterId, Labels, ObjectKey};
 use reef_mesh::{
     HeaderPolicy, Interception, IpMode, MeshSnapshot, ProxyIdentity, Registry, Resolution, Service,
     ServiceKey, ServiceTarget, WorkloadCert,
 };
 use reef_scope::{CaptureMode, IngressEndpoint, OutboundPolicy, Scope, ScopeId};
 
+use crate::destination;
 use crate::grpc;
 use crate::locality::{Place, share_rule};
 use crate::names::{INBOUND_CAPTURE_PORT, OUTBOUND_CAPTURE_PORT};
@@ -78,6 +79,9 @@ pub struct ProxyFacts {
     /// The `sourceLabels` of imported `VirtualService`s that it has; see
     /// [`Scope::client_labels`].
     pub client_labels: Arc<[Labels]>,
+    /// The `DestinationRule`s limited to some workloads that are in use because it is one of them:
+    /// the first object of each, sorted.
+    pub selecting_rules: Arc<[ObjectKey]>,
     /// It is a gRPC client that speaks xDS itself; the room `grpc` is for those.
     pub grpc: bool,
 }
@@ -129,6 +133,8 @@ pub struct EndpointsKey {
     pub place: Option<Arc<Place>>,
     /// As [`ProxyFacts::shares`].
     pub shares: Option<usize>,
+    /// As [`ProxyFacts::selecting_rules`].
+    pub selecting_rules: Arc<[ObjectKey]>,
 }
 
 /// What the listeners of a proxy depend on.
@@ -178,6 +184,8 @@ pub struct ListenersKey {
     pub trace_tags: Option<Arc<TraceTags>>,
     /// As [`ProxyFacts::client_labels`].
     pub client_labels: Arc<[Labels]>,
+    /// As [`ProxyFacts::selecting_rules`].
+    pub selecting_rules: Arc<[ObjectKey]>,
 }
 
 /// What the route configurations of a proxy depend on.
@@ -207,6 +215,8 @@ pub struct RoutesKey {
     pub forwarded_host: bool,
     /// As [`ProxyFacts::client_labels`].
     pub client_labels: Arc<[Labels]>,
+    /// As [`ProxyFacts::selecting_rules`].
+    pub selecting_rules: Arc<[ObjectKey]>,
 }
 
 /// All keys of a proxy; proxies with equal keys are one class and share every resource.
@@ -291,6 +301,7 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
             .filter(|asked| asked.selects(&proxy.labels))
             .cloned()
             .collect(),
+        selecting_rules: destination::selecting_rules(scope, &proxy.labels),
         grpc: grpc::is_proxyless(proxy),
     };
     if facts.grpc {
@@ -347,6 +358,7 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
         cluster: facts.cluster.clone(),
         place: facts.place.clone(),
         shares: facts.shares,
+        selecting_rules: facts.selecting_rules.clone(),
     };
     ProxyKeys {
         clusters: ClustersKey {
@@ -382,6 +394,7 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
             sampling: facts.sampling,
             trace_tags: facts.trace_tags.clone(),
             client_labels: facts.client_labels.clone(),
+            selecting_rules: facts.selecting_rules.clone(),
         },
         routes: RoutesKey {
             scope: scope.id.clone(),
@@ -396,6 +409,7 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
             attempt_count: facts.headers.attempt_count,
             forwarded_host: facts.headers.forwarded_host,
             client_labels: facts.client_labels.clone(),
+            selecting_rules: facts.selecting_rules.clone(),
         },
     }
 }

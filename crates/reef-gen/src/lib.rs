@@ -17,6 +17,7 @@
 //! [`applied_kinds`].
 
 mod cluster;
+mod destination;
 mod endpoint;
 mod facts;
 mod grpc;

@@ -4,6 +4,7 @@
 use xds_api::envoy::config::cluster::v3::{self as cds, cluster::DiscoveryType, cluster::LbPolicy};
 
 use super::dynamic::{ANY_CACHE, cluster_type};
+use super::pool::Pool;
 use super::protocol::{base, discovery, inbound_source, passthrough_options};
 use super::{FixedCluster, FixedKind};
 use crate::names;
@@ -14,7 +15,13 @@ pub(crate) fn build(key: &FixedCluster) -> cds::Cluster {
             cluster_discovery_type: discovery(DiscoveryType::Static),
             circuit_breakers: None,
             upstream_connection_options: None,
-            ..base(names::BLACK_HOLE, None, &key.defaults)
+            ..base(
+                names::BLACK_HOLE,
+                None,
+                &key.defaults,
+                &Pool::default(),
+                None,
+            )
         },
         FixedKind::Passthrough => passthrough(key),
         FixedKind::AllowAnyDynamicDns(lookup) => cds::Cluster {
@@ -33,10 +40,11 @@ pub(crate) fn build(key: &FixedCluster) -> cds::Cluster {
 }
 
 fn passthrough(key: &FixedCluster) -> cds::Cluster {
+    let pool = Pool::default();
     cds::Cluster {
         cluster_discovery_type: discovery(DiscoveryType::OriginalDst),
         lb_policy: LbPolicy::ClusterProvided.into(),
-        typed_extension_protocol_options: passthrough_options(),
-        ..base(names::PASSTHROUGH, None, &key.defaults)
+        typed_extension_protocol_options: passthrough_options(&pool.http),
+        ..base(names::PASSTHROUGH, None, &key.defaults, &pool, None)
     }
 }

@@ -7,7 +7,8 @@ use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::config::endpoint::v3 as eds;
 use xds_api::well_known::{self, value};
 
-use super::protocol::{base, discovery, inbound_source, options};
+use super::pool::Pool;
+use super::protocol::{Extras, Version, base, discovery, inbound_source, options};
 use super::{InboundCluster, InboundTarget};
 use crate::xds;
 
@@ -18,10 +19,20 @@ const NO_CLEANUP: well_known::Duration = well_known::Duration {
 };
 
 pub(crate) fn build(key: &InboundCluster) -> cds::Cluster {
+    let pool = Pool::default();
     let mut cluster = cds::Cluster {
-        typed_extension_protocol_options: options(key.protocol, false),
+        typed_extension_protocol_options: options(
+            Version::of(key.protocol, &pool, false),
+            Extras::default(),
+        ),
         metadata: Some(metadata(key)),
-        ..base(&key.name, key.stat_name.as_ref(), &key.defaults)
+        ..base(
+            &key.name,
+            key.stat_name.as_ref(),
+            &key.defaults,
+            &pool,
+            None,
+        )
     };
     match &key.target {
         InboundTarget::OriginalDestination => {

@@ -4,6 +4,8 @@ pub(crate) mod dynamic;
 mod fixed;
 mod inbound;
 mod outbound;
+mod policy;
+mod pool;
 mod protocol;
 mod select;
 
@@ -21,6 +23,7 @@ use crate::grpc::{self, GrpcCluster};
 use crate::names;
 use crate::security::UpstreamTls;
 use dynamic::Lookup;
+use policy::ClusterPolicy;
 
 pub(crate) use outbound::is_logical;
 pub(crate) use protocol::{discovery, unlimited};
@@ -74,6 +77,8 @@ pub struct OutboundCluster {
     pub(crate) plaintext: Arc<[u32]>,
     /// Mesh TLS, if the cluster uses it.
     pub(crate) tls: Option<UpstreamTls>,
+    /// What a rule or the mesh says of connections to it.
+    pub(crate) policy: Arc<ClusterPolicy>,
     pub(crate) defaults: Arc<ClusterDefaults>,
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reef_mesh::{Registry, Resolution, Service, TargetPort};
+use reef_mesh::{Protocol, Registry, Resolution, Service, TargetPort};
 use xds_api::envoy::config::cluster::v3::{
     self as cds,
     cluster::{DiscoveryType, DnsLookupFamily, LbPolicy},
@@ -15,7 +15,8 @@ use xds_api::envoy::r#type::v3::Percent;
 use super::OutboundCluster;
 use super::dynamic::{cache_name, cluster_type, family, resolver};
 use super::inbound::service_value;
-use super::protocol::{base, discovery, options};
+use super::pool::HttpLimits;
+use super::protocol::{Extras, Options, Version, base, discovery, options};
 use crate::endpoint::assignment;
 use crate::security::transport_sockets;
 use crate::xds;
@@ -27,11 +28,11 @@ pub(crate) fn build(key: &OutboundCluster) -> cds::Cluster {
     let service = &key.service;
     let Some(port) = service.ports.get(key.port) else {
         debug_assert!(false, "the key names a port of its own service");
-        return base(&key.name, key.stat_name.as_ref(), &key.defaults);
+        return cds::Cluster::default();
     };
     let mut cluster = cds::Cluster {
-        typed_extension_protocol_options: options(port.protocol, key.defaults.h2_upgrade),
-        metadata: Some(metadata(service)),
+        typed_extension_protocol_options: http_options(key, port.protocol),
+        metadata: Some(metadata(key)),
         // Unhealthy endpoints are sent, and used only when nothing else is left.
         common_lb_config: Some(cds::cluster::CommonLbConfig {
             healthy_panic_threshold: Some(Percent { value: 0.0 }),
@@ -43,7 +44,13 @@ pub(crate) fn build(key: &OutboundCluster) -> cds::Cluster {
             ..Default::default()
         }),
         lb_policy: LbPolicy::LeastRequest.into(),
-        ..base(&key.name, key.stat_name.as_ref(), &key.defaults)
+        ..base(
+            &key.name,
+            key.stat_name.as_ref(),
+            &key.defaults,
+            &key.policy.pool,
+            key.policy.budget,
+        )
     };
     match service.resolution {
         Resolution::Passthrough => {
@@ -121,12 +128,28 @@ fn port_override(service: &Service, target: &TargetPort) -> Option<cds::cluster:
     })
 }
 
-fn metadata(service: &Service) -> core::Metadata {
+/// Options towards a port of this protocol. Streams are limited only where the port speaks HTTP/2 by
+/// itself.
+fn http_options(key: &OutboundCluster, protocol: Protocol) -> Options {
+    let pool = &key.policy.pool;
+    let limits = HttpLimits {
+        max_streams: pool.http.max_streams.filter(|_| protocol.is_http2()),
+        ..pool.http.clone()
+    };
+    let version = Version::of(protocol, pool, key.defaults.h2_upgrade);
+    options(version, Extras::of(&limits))
+}
+
+fn metadata(key: &OutboundCluster) -> core::Metadata {
+    let service = &key.service;
     let (host, name, namespace) = crate::facts::identity(service);
     let value = service_value(&host, &name, &namespace);
     let mut fields = BTreeMap::from([("services".to_owned(), xds::list(vec![value]))]);
     if service.mesh_external {
         fields.insert("external".to_owned(), xds::flag(true));
+    }
+    if let Some(rule) = &key.policy.rule {
+        fields.insert("config".to_owned(), xds::text(&**rule));
     }
     xds::istio_metadata(fields)
 }

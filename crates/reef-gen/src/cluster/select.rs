@@ -7,10 +7,12 @@ use std::sync::Arc;
 use reef_mesh::{Interception, Resolution, ServiceTarget};
 use reef_scope::{IngressEndpoint, IngressListener, OutboundPolicy};
 
+use super::policy::{ClusterPolicy, path};
 use super::{
     ClusterDefaults, ClusterKey, FixedCluster, FixedKind, InboundCluster, InboundTarget,
     OutboundCluster,
 };
+use crate::destination::{self, traffic_policy};
 use crate::facts::identity;
 use crate::input::{ClassInput, has_cluster, is_unresolvable};
 use crate::security::{plaintext_endpoints, tls_of};
@@ -47,6 +49,7 @@ pub fn cluster_keys(input: &ClassInput) -> Vec<ClusterKey> {
 
 fn outbound(input: &ClassInput, defaults: &Arc<ClusterDefaults>) -> Vec<ClusterKey> {
     let mut keys = Vec::with_capacity(input.scope.services.len() + 8);
+    let none = Arc::new(ClusterPolicy::default());
     for scoped in &input.scope.services {
         let service = &scoped.service;
         let inline = service
@@ -60,6 +63,8 @@ fn outbound(input: &ClassInput, defaults: &Arc<ClusterDefaults>) -> Vec<ClusterK
         let resolves = inline.is_some() || service.resolution == Resolution::DynamicDns;
         let lookup = resolves.then(|| input.lookup());
         let tls = tls_of(&input.snapshot, service, input.proxy.workload_cert);
+        let rule = destination::policy(input, &service.key);
+        let path = rule.as_deref().and_then(path);
         for (index, port) in service.ports.iter().enumerate() {
             if !has_cluster(service, port) || is_unresolvable(input, service, port) {
                 continue;
@@ -76,6 +81,13 @@ fn outbound(input: &ClassInput, defaults: &Arc<ClusterDefaults>) -> Vec<ClusterK
                 }),
                 inline: inline.clone(),
                 tls: tls.clone(),
+                policy: rule.as_deref().map_or_else(
+                    || none.clone(),
+                    |rule| {
+                        let effective = traffic_policy(rule, port.number, None);
+                        Arc::new(ClusterPolicy::of(path.clone(), &effective))
+                    },
+                ),
                 defaults: defaults.clone(),
             }));
         }
