@@ -97,6 +97,7 @@ pub(crate) fn narrow(facts: &mut ProxyFacts) {
     };
     facts.sampling = 0;
     facts.trace_tags = None;
+    facts.selecting_rules = Arc::from([]);
     facts.client_labels = Arc::from([]);
 }
 
