@@ -96,7 +96,6 @@ impl ClassInput {
 
     /// True if the proxies have the labels a condition of an imported `VirtualService` asks of
     /// clients.
-    #[allow(dead_code, reason = "routes of VirtualServices read it")]
     pub(crate) fn has_client_labels(&self, asked: &Labels) -> bool {
         asked.is_empty() || self.proxy.client_labels.binary_search(asked).is_ok()
     }

@@ -1,13 +1,15 @@
 //! Which chains one service port adds to a listener.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use reef_mesh::{Address, Cidr, Protocol, Resolution, Service, ServicePort};
 
-use super::{Before, Bind, Chain, ChainMatch, Target};
+use super::forward::to_service;
+use super::rules::{Route, TcpRoutes, is_server_name};
+use super::{Bind, Chain, ChainMatch, Target};
 use crate::input::ClassInput;
-use crate::names;
 use crate::route::{port_route, short_forms};
 use crate::xds::dynamic_dns::DnsCache;
 
@@ -42,7 +44,32 @@ pub(crate) struct Incoming<'a> {
     pub all_ports: bool,
     /// Index of the egress listener.
     pub egress: usize,
+    /// `tls` routes of the rules for the host, by the rule's place among those of the egress
+    /// listener.
+    pub tls: Vec<(usize, Arc<[Route]>)>,
+    /// Their `tcp` routes.
+    pub tcp: Vec<Arc<TcpRoutes>>,
     pub input: &'a ClassInput,
+}
+
+/// Rules whose TLS routes a listener has: egress listener, rule, and destinations they are for.
+pub(crate) type Placed = BTreeSet<(usize, usize, Option<Cidr>)>;
+
+/// What a service port brings to a listener.
+#[derive(Debug, Default)]
+pub(crate) struct Brought {
+    pub chains: Vec<Chain>,
+    /// Some are there already, as another service brought them.
+    pub again: bool,
+}
+
+impl Brought {
+    fn of(chains: Vec<Chain>) -> Self {
+        Self {
+            chains,
+            again: false,
+        }
+    }
 }
 
 /// Where the names below a wildcard host are kept that proxies resolve; `None` for other services.
@@ -88,13 +115,20 @@ impl Incoming<'_> {
         }
     }
 
-    /// Chains in the order they are matched.
-    pub(crate) fn chains(&self) -> Vec<Chain> {
+    /// Chains in the order they are matched. `placed` holds the rules whose TLS routes the listener
+    /// has already, for the same destinations; those are not made again.
+    pub(crate) fn chains(&self, placed: &mut Placed) -> Brought {
         let http = |plaintext_http| Chain {
             matches: ChainMatch {
                 plaintext_http,
                 // HTTP of a port is for all addresses.
-                range: self.protocol.is_auto().then(|| self.range()).flatten(),
+                ranges: self
+                    .protocol
+                    .is_auto()
+                    .then(|| self.range())
+                    .flatten()
+                    .into_iter()
+                    .collect(),
                 ..Default::default()
             },
             target: Target::Http {
@@ -105,10 +139,67 @@ impl Incoming<'_> {
             },
         };
         if self.protocol.is_http() {
-            return vec![http(self.family() == Family::Auto)];
+            return Brought::of(vec![http(self.family() == Family::Auto)]);
         }
-        let detected = self.protocol.is_auto().then(|| http(true));
-        detected.into_iter().chain(self.tcp_chain()).collect()
+        let mut brought = if self.protocol.is_tls() {
+            self.tls_chains(placed)
+        } else {
+            Brought::of(self.tcp_chains())
+        };
+        if self.protocol.is_auto() {
+            brought.chains.insert(0, http(true));
+        }
+        brought
+    }
+
+    /// By the `tls` routes of rules, else to the service.
+    fn tls_chains(&self, placed: &mut Placed) -> Brought {
+        let mut brought = Brought::default();
+        let mut routed = false;
+        for (rule, routes) in &self.tls {
+            if routes.is_empty() {
+                continue;
+            }
+            routed = true;
+            if !placed.insert((self.egress, *rule, self.range())) {
+                brought.again = true;
+                continue;
+            }
+            let chains = routes.iter().map(|route| self.routed(route));
+            brought.chains.extend(chains);
+        }
+        if !routed {
+            brought.chains.extend(self.own_chain());
+        }
+        brought
+    }
+
+    /// By the `tcp` routes of rules, and to the service if they leave something.
+    fn tcp_chains(&self) -> Vec<Chain> {
+        let mut chains = Vec::new();
+        for rule in &self.tcp {
+            chains.extend(rule.routes.iter().map(|route| self.routed(route)));
+            if rule.complete {
+                return chains;
+            }
+        }
+        chains.extend(self.own_chain());
+        chains
+    }
+
+    fn routed(&self, route: &Route) -> Chain {
+        Chain {
+            matches: ChainMatch {
+                plaintext_http: false,
+                server_names: route.names.clone(),
+                ranges: if route.ranges.is_empty() {
+                    self.range().into_iter().collect()
+                } else {
+                    route.ranges.clone()
+                },
+            },
+            target: Target::Tcp(route.forward.clone()),
+        }
     }
 
     /// The destinations its chains are for, if its address is a range.
@@ -119,35 +210,26 @@ impl Incoming<'_> {
         }
     }
 
-    /// `None` for server names Envoy can't match.
-    fn tcp_chain(&self) -> Option<Chain> {
+    /// To the service itself. `None` for server names Envoy can't match.
+    fn own_chain(&self) -> Option<Chain> {
         let range = self.range();
-        let dynamic = cache(self.input, self.service);
         let by_name = self.protocol.is_tls()
             && (range.is_some()
-                || dynamic.is_some()
+                || self.service.resolution == Resolution::DynamicDns
                 || (self.address.is_none() && self.bind.is_wildcard()));
         let server_names = if by_name {
             self.server_names()?
         } else {
             Box::default()
         };
-        let before = match dynamic {
-            Some(cache) => Some(Before::ServerName(cache)),
-            None => (self.protocol == Protocol::Mongo).then_some(Before::Mongo),
-        };
-        let cluster = names::outbound_cluster(self.port.number, &self.service.key.hostname);
+        let forward = to_service(self.input, self.service, self.port, self.protocol);
         Some(Chain {
             matches: ChainMatch {
                 plaintext_http: false,
                 server_names,
-                range,
+                ranges: range.into_iter().collect(),
             },
-            target: Target::Tcp {
-                cluster,
-                stat_name: self.input.outbound_stat_name(self.service, self.port),
-                before,
-            },
+            target: Target::Tcp(Arc::new(forward)),
         })
     }
 
@@ -166,8 +248,7 @@ impl Incoming<'_> {
         });
         let mut names: Vec<Arc<str>> = Vec::with_capacity(1);
         for name in std::iter::once(host.shared().clone()).chain(aliases) {
-            let whole = !name.starts_with('*') || name.starts_with("*.");
-            if whole && !names.contains(&name) {
+            if is_server_name(&name) && !names.contains(&name) {
                 names.push(name);
             }
         }
@@ -176,7 +257,7 @@ impl Incoming<'_> {
 }
 
 /// Clears the host bits, so that equal ranges are equal values; Envoy refuses two chains for one.
-fn masked(cidr: Cidr) -> Cidr {
+pub(crate) fn masked(cidr: Cidr) -> Cidr {
     let ip = match cidr.ip {
         IpAddr::V4(ip) => {
             let mask = u32::MAX

@@ -13,6 +13,7 @@ use reef_scope::{CaptureMode, EgressListener, ListenerPort};
 use super::Bind;
 use super::chain::Incoming;
 use super::place::Drafts;
+use super::rules::{Route, Rules, TcpRoutes};
 use crate::input::{ClassInput, has_cluster};
 use crate::xds;
 
@@ -30,6 +31,9 @@ struct Egress<'a> {
     /// The first family's address was chosen for it, so the second family's is added.
     both_loopbacks: bool,
 }
+
+/// TLS routes by rule, and TCP routes.
+type Routed = (Vec<(usize, Arc<[Route]>)>, Vec<Arc<TcpRoutes>>);
 
 /// Places the services of egress listeners.
 pub(crate) struct Planner<'a> {
@@ -73,7 +77,9 @@ impl Planner<'_> {
             let name = bind.listener_name(port.number);
             self.drafts.problems.push(only_default_port(&name));
         }
+        let mut rules = Rules::new(&own.virtual_services);
         for service in &own.services {
+            let of_host = rules.of_host(&service.key.hostname);
             for port in &service.ports {
                 if !has_cluster(service, port) {
                     continue;
@@ -87,7 +93,8 @@ impl Planner<'_> {
                 self.drafts
                     .problems
                     .extend(self.without_cluster(service, port));
-                self.add_port(&egress, service, port, (number, protocol));
+                let routed = self.routed(&mut rules, &of_host, number, protocol);
+                self.add_port(&egress, service, port, (number, protocol), &routed);
             }
         }
     }
@@ -129,6 +136,31 @@ impl Planner<'_> {
         }
     }
 
+    /// What the rules for a host mean for a port of it.
+    fn routed(
+        &mut self,
+        rules: &mut Rules,
+        of_host: &[usize],
+        number: u16,
+        protocol: Protocol,
+    ) -> Routed {
+        let (input, problems) = (self.input, &mut self.drafts.problems);
+        let mut routed = Routed::default();
+        if protocol.is_http() {
+            return routed;
+        }
+        for rule in of_host {
+            if protocol.is_tls() {
+                let routes = rules.tls(input, *rule, number, problems);
+                routed.0.push((*rule, routes));
+            } else {
+                let routes = rules.tcp(input, *rule, (number, protocol), problems);
+                routed.1.push(routes);
+            }
+        }
+        routed
+    }
+
     /// Places one service port on the listener of the egress listener's address, or of each of its
     /// own.
     fn add_port(
@@ -137,6 +169,7 @@ impl Planner<'_> {
         service: &Arc<Service>,
         port: &ServicePort,
         (number, protocol): (u16, Protocol),
+        (tls, tcp): &Routed,
     ) {
         if let Some(why) = self.skipped(egress, number, protocol) {
             let reason = format!("port {number}: {why}, so it has no listener");
@@ -155,6 +188,8 @@ impl Planner<'_> {
                 real: egress.real,
                 all_ports: egress.own.port.as_ref().is_some_and(is_for_all_ports),
                 egress: egress.index,
+                tls: tls.clone(),
+                tcp: tcp.clone(),
                 input: self.input,
             };
             self.drafts.place(incoming);

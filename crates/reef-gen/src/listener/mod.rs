@@ -2,11 +2,15 @@
 //! explicit HTTP proxy.
 
 mod chain;
+mod chains;
 mod egress;
+mod forward;
+mod hosts;
 mod inbound;
 mod outbound;
 mod place;
 mod plan;
+mod rules;
 mod virtual_inbound;
 mod virtual_outbound;
 
@@ -14,7 +18,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reef_config::Problem;
+use reef_config::{ObjectKey, Problem};
 use reef_mesh::{AccessLog, Cidr, HeaderPolicy, PathNormalization, Protocol};
 use xds_api::envoy::config::listener::v3 as lds;
 
@@ -115,8 +119,8 @@ pub(crate) struct ChainMatch {
     pub plaintext_http: bool,
     /// Only these server names.
     pub server_names: Box<[Arc<str>]>,
-    /// Only this destination range, host bits cleared.
-    pub range: Option<Cidr>,
+    /// Only these destination ranges, host bits cleared.
+    pub ranges: Box<[Cidr]>,
 }
 
 /// What a chain does with a connection.
@@ -134,14 +138,52 @@ pub(crate) enum Target {
         caches: Vec<Arc<DnsCache>>,
     },
     /// Forwards bytes.
-    Tcp {
-        /// To this cluster.
-        cluster: Arc<str>,
-        /// Name in statistics, if it is not the cluster's.
-        stat_name: Option<Arc<str>>,
-        /// What stands before.
-        before: Option<Before>,
-    },
+    Tcp(Arc<Forward>),
+}
+
+/// Where a TCP proxy forwards to, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Forward {
+    pub to: Destinations,
+    /// Name in statistics.
+    pub stat_name: Arc<str>,
+    /// What stands before.
+    pub before: Option<Before>,
+    /// What a `DestinationRule` says about its connections.
+    pub connections: Connections,
+    /// The `VirtualService` that says so.
+    pub rule: Option<ObjectKey>,
+}
+
+/// The cluster of a TCP proxy, or several.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Destinations {
+    /// One.
+    One(Arc<str>),
+    /// By weight; no weight is 0.
+    Weighted(Box<[(Arc<str>, u32)]>),
+}
+
+/// How a TCP proxy treats its connections; the default leaves it to the proxy's own settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Connections {
+    /// Longest silence.
+    pub idle_timeout: Option<Duration>,
+    /// Longest life.
+    pub longest: Option<Duration>,
+    /// Connections of one client address go to one endpoint.
+    pub by_source: bool,
+    /// They go through an HTTP tunnel.
+    pub tunnel: Option<Tunnel>,
+}
+
+/// An HTTP tunnel for connections.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Tunnel {
+    /// Where it leads: `host:port`.
+    pub target: Arc<str>,
+    /// Opened by POST rather than CONNECT.
+    pub post: bool,
 }
 
 /// A network filter before a TCP proxy.

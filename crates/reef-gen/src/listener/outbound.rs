@@ -6,10 +6,10 @@ use std::time::Duration;
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::config::listener::v3 as lds;
 
-use super::{Before, Bind, Chain, ChainMatch, ListenerDefaults, OutboundListener, Target};
+use super::{Bind, Chain, ChainMatch, ListenerDefaults, OutboundListener, Target};
 use crate::xds::hcm::{self, Manager, Side};
 use crate::xds::listener::{
-    Off, cidr_range, http_inspector, mongo_proxy, plaintext_http, tcp_proxy, tls_inspector,
+    Off, cidr_range, forward, http_inspector, plaintext_http, tcp_proxy, tls_inspector,
 };
 use crate::xds::{self, duration, socket};
 
@@ -96,7 +96,7 @@ fn chain(key: &OutboundListener, chain: &Chain) -> lds::FilterChain {
     let ChainMatch {
         plaintext_http: http,
         server_names,
-        range,
+        ranges,
     } = &chain.matches;
     let filter_chain_match = (chain.matches != ChainMatch::default()).then(|| {
         let mut matches = if *http {
@@ -105,22 +105,11 @@ fn chain(key: &OutboundListener, chain: &Chain) -> lds::FilterChain {
             lds::FilterChainMatch::default()
         };
         matches.server_names = server_names.iter().map(ToString::to_string).collect();
-        matches.prefix_ranges = range.iter().copied().map(cidr_range).collect();
+        matches.prefix_ranges = ranges.iter().copied().map(cidr_range).collect();
         matches
     });
     let filters = match &chain.target {
-        Target::Tcp {
-            cluster,
-            stat_name,
-            before,
-        } => {
-            let before = before.as_ref().map(|before| match before {
-                Before::Mongo => mongo_proxy(cluster),
-                Before::ServerName(cache) => cache.sni_filter(key.port),
-            });
-            let proxy = tcp_proxy(cluster, stat_name.as_ref(), &key.defaults);
-            before.into_iter().chain([proxy]).collect()
-        }
+        Target::Tcp(to) => forward(to, key.port, &key.defaults),
         Target::Http {
             route,
             grpc_web,
@@ -137,9 +126,14 @@ fn chain(key: &OutboundListener, chain: &Chain) -> lds::FilterChain {
             defaults: &key.defaults,
         })],
     };
+    let metadata = match &chain.target {
+        Target::Tcp(to) => to.rule.as_ref().map(xds::config_metadata),
+        Target::Http { .. } => None,
+    };
     lds::FilterChain {
         filter_chain_match,
         filters,
+        metadata,
         transport_socket_connect_timeout: Some(duration(HANDSHAKE_TIMEOUT)),
         ..Default::default()
     }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use reef_config::Problem;
 use reef_mesh::{Protocol, Service};
 
-use super::chain::{Family, Incoming};
+use super::chain::{Brought, Family, Incoming, Placed};
+use super::chains::Chains;
 use super::plan::RouteSource;
-use super::{Bind, Chain, ListenerDefaults, OutboundListener, Target};
+use super::{Bind, ListenerDefaults, OutboundListener, Target};
 
 /// The listeners as far as services were placed.
 #[derive(Debug, Default)]
@@ -29,7 +30,9 @@ struct Draft {
     protocol: Protocol,
     real: bool,
     extra: Box<[std::net::IpAddr]>,
-    chains: Vec<Chain>,
+    chains: Chains,
+    /// Rules whose TLS routes are among the chains.
+    placed: Placed,
     owner: Arc<Service>,
 }
 
@@ -55,7 +58,7 @@ impl Drafts {
                 port: *port,
                 extra: std::mem::take(&mut draft.extra),
                 real: draft.real,
-                chains: std::mem::take(&mut draft.chains),
+                chains: std::mem::take(&mut draft.chains).into_list(),
                 fallback: fallback.clone(),
                 defaults: defaults.clone(),
             })
@@ -76,11 +79,14 @@ impl Drafts {
     pub(crate) fn place(&mut self, incoming: Incoming<'_>) {
         let key = (incoming.bind.clone(), incoming.number);
         let Some(draft) = self.drafts.get_mut(&key) else {
-            let chains = incoming.chains();
-            if chains.is_empty() {
+            let mut placed = Placed::default();
+            let brought = incoming.chains(&mut placed).chains;
+            if brought.is_empty() {
                 self.problems.push(unmatchable(&incoming));
                 return;
             }
+            let mut chains = Chains::default();
+            chains.add(brought);
             let draft = Draft {
                 locked: false,
                 family: incoming.family(),
@@ -89,6 +95,7 @@ impl Drafts {
                 real: incoming.real,
                 extra: incoming.extra.clone().into(),
                 chains,
+                placed,
                 owner: incoming.service.clone(),
             };
             self.drafts.insert(key, draft);
@@ -139,16 +146,17 @@ impl Draft {
             (Family::Auto | Family::Http, Family::Http) => self.join_routes(incoming),
             (Family::Http, Family::Auto) if self.is_plain_http() => self.replace(incoming),
             (Family::Http | Family::Auto, Family::Auto) => {
-                let brought = incoming.chains();
-                let (http, tcp): (Vec<Chain>, Vec<Chain>) = brought
-                    .into_iter()
-                    .partition(|chain| matches!(chain.target, Target::Http { .. }));
+                let mut brought = incoming.chains(&mut self.placed);
+                let before = brought.chains.len();
+                brought
+                    .chains
+                    .retain(|chain| matches!(chain.target, Target::Tcp(_)));
                 let mut told = Vec::new();
-                if !http.is_empty() {
+                if brought.chains.len() < before {
                     told = self.join_routes(incoming);
                 }
-                if !tcp.is_empty() {
-                    let lost = self.merge(incoming, tcp);
+                if !brought.chains.is_empty() {
+                    let lost = self.merge(incoming, brought);
                     // Who loses all needs no word on the HTTP part.
                     told = if lost.is_empty() { told } else { lost };
                 }
@@ -156,43 +164,36 @@ impl Draft {
             }
             (Family::Auto | Family::Http, Family::Tcp) => {
                 self.family = Family::Auto;
-                self.merge(incoming, incoming.chains())
+                let brought = incoming.chains(&mut self.placed);
+                self.merge(incoming, brought)
             }
-            (Family::Tcp, Family::Tcp) => self.merge(incoming, incoming.chains()),
+            (Family::Tcp, Family::Tcp) => {
+                let brought = incoming.chains(&mut self.placed);
+                self.merge(incoming, brought)
+            }
             (Family::Tcp, Family::Http | Family::Auto) => {
                 self.family = Family::Auto;
-                let mut chains = incoming.chains();
-                for chain in &mut chains {
+                let mut brought = incoming.chains(&mut self.placed);
+                for chain in &mut brought.chains {
                     if matches!(chain.target, Target::Http { .. }) {
                         chain.matches.plaintext_http = true;
                     }
                 }
-                self.merge(incoming, chains)
+                self.merge(incoming, brought)
             }
         }
     }
 
     /// True while nothing but declared HTTP is there.
     fn is_plain_http(&self) -> bool {
-        self.chains
-            .iter()
-            .all(|chain| matches!(chain.target, Target::Http { .. }))
+        self.chains.are_http()
     }
 
     /// HTTP that needs no chain: the one that is there must route by the same routes.
     fn join_routes(&mut self, incoming: &Incoming<'_>) -> Vec<Problem> {
         let (name, _) = incoming.route();
-        for chain in &mut self.chains {
-            if let Target::Http { route, caches, .. } = &mut chain.target
-                && *route == name
-            {
-                for cache in incoming.caches() {
-                    if !caches.contains(&cache) {
-                        caches.push(cache);
-                    }
-                }
-                return Vec::new();
-            }
+        if self.chains.join(&name, incoming.caches()) {
+            return Vec::new();
         }
         vec![conflict(incoming, &self.owner, "it gets the HTTP requests")]
     }
@@ -206,51 +207,26 @@ impl Draft {
             incoming.port.number,
         );
         let loser = self.owner.object.clone();
-        self.chains = incoming.chains();
+        self.placed.clear();
+        self.chains = Chains::default();
+        self.chains.add(incoming.chains(&mut self.placed).chains);
         self.family = Family::Auto;
         self.protocol = incoming.protocol;
         self.owner = incoming.service.clone();
         vec![Problem::warning("listener-conflict", reason).of(&loser)]
     }
 
-    /// Adds chains that match something no other does.
-    fn merge(&mut self, incoming: &Incoming<'_>, chains: Vec<Chain>) -> Vec<Problem> {
-        if chains.is_empty() {
-            return vec![unmatchable(incoming)];
+    /// Adds what of the chains matches something no other does.
+    fn merge(&mut self, incoming: &Incoming<'_>, brought: Brought) -> Vec<Problem> {
+        if brought.chains.is_empty() {
+            let told = (!brought.again).then(|| unmatchable(incoming));
+            return told.into_iter().collect();
         }
-        let mut told = Vec::new();
-        for mut chain in chains {
-            if self.leaves_names(&mut chain) {
-                self.chains.push(chain);
-            } else if matches!(chain.target, Target::Tcp { .. }) {
-                let outcome = "the older one gets the traffic";
-                told.push(conflict(incoming, &self.owner, outcome));
-            }
-        }
-        told
-    }
-
-    /// Takes away server names other chains match, and says whether the chain is still of use:
-    /// Envoy refuses two chains for one name.
-    fn leaves_names(&self, chain: &mut Chain) -> bool {
-        let rivals = || {
-            self.chains.iter().filter(|known| {
-                known.matches.plaintext_http == chain.matches.plaintext_http
-                    && known.matches.range == chain.matches.range
-            })
-        };
-        if chain.matches.server_names.is_empty() {
-            return rivals().all(|known| !known.matches.server_names.is_empty());
-        }
-        let left: Box<[Arc<str>]> = chain
-            .matches
-            .server_names
-            .iter()
-            .filter(|name| !rivals().any(|known| known.matches.server_names.contains(name)))
-            .cloned()
-            .collect();
-        chain.matches.server_names = left;
-        !chain.matches.server_names.is_empty()
+        let lost = self.chains.add(brought.chains);
+        let outcome = "the older one gets the traffic";
+        lost.then(|| conflict(incoming, &self.owner, outcome))
+            .into_iter()
+            .collect()
     }
 }
 

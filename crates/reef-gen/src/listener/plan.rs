@@ -139,7 +139,7 @@ fn routes_of(listener: &ListenerKey) -> impl Iterator<Item = &Arc<str>> {
     };
     chains.iter().filter_map(|chain| match &chain.target {
         Target::Http { route, .. } => Some(route),
-        Target::Tcp { .. } => None,
+        Target::Tcp(_) => None,
     })
 }
 

@@ -7,14 +7,14 @@ use xds_api::envoy::config::core::v3::CidrRange;
 use xds_api::envoy::config::listener::v3 as listener;
 use xds_api::envoy::extensions::filters::listener as inspectors;
 use xds_api::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
-use xds_api::envoy::r#type::v3::Int32Range;
+use xds_api::envoy::r#type::v3::{HashPolicy, Int32Range};
 
 use listener::listener_filter_chain_match_predicate::{MatchSet, Rule};
 use reef_mesh::{AccessLog, Cidr};
 
 use super::more::MongoProxy;
 use super::{duration, log};
-use crate::listener::ListenerDefaults;
+use crate::listener::{Before, Destinations, Forward, ListenerDefaults, Tunnel};
 use crate::names;
 
 /// Protocols by which `http_inspector` marks plaintext HTTP.
@@ -36,7 +36,7 @@ fn proxy(
     defaults: &ListenerDefaults,
     log: Option<&AccessLog>,
 ) -> listener::Filter {
-    let config = tcp::TcpProxy {
+    tcp_filter(&tcp::TcpProxy {
         stat_prefix: stat_name.to_owned(),
         idle_timeout: defaults.idle_timeout.map(duration),
         access_log: log.map(log::of_requests).into_iter().collect(),
@@ -44,19 +44,88 @@ fn proxy(
             cluster.to_owned(),
         )),
         ..Default::default()
-    };
+    })
+}
+
+fn tcp_filter(config: &tcp::TcpProxy) -> listener::Filter {
     listener::Filter {
         name: "envoy.filters.network.tcp_proxy".to_owned(),
-        config_type: Some(listener::filter::ConfigType::TypedConfig(Any::pack(
-            &config,
-        ))),
+        config_type: Some(listener::filter::ConfigType::TypedConfig(Any::pack(config))),
+    }
+}
+
+/// The filters that forward bytes on a listener of this port.
+pub(crate) fn forward(
+    to: &Forward,
+    port: u16,
+    defaults: &ListenerDefaults,
+) -> Vec<listener::Filter> {
+    let before = to.before.as_ref().map(|before| match before {
+        Before::Mongo => mongo_proxy(&to.stat_name),
+        Before::ServerName(cache) => cache.sni_filter(port),
+    });
+    let idle_timeout = to.connections.idle_timeout.or(defaults.idle_timeout);
+    let proxy = tcp_filter(&tcp::TcpProxy {
+        stat_prefix: to.stat_name.to_string(),
+        idle_timeout: idle_timeout.map(duration),
+        max_downstream_connection_duration: to.connections.longest.map(duration),
+        hash_policy: to
+            .connections
+            .by_source
+            .then(by_source)
+            .into_iter()
+            .collect(),
+        tunneling_config: to.connections.tunnel.as_ref().map(tunnel),
+        access_log: defaults
+            .access_log
+            .as_deref()
+            .map(log::of_requests)
+            .into_iter()
+            .collect(),
+        cluster_specifier: Some(match &to.to {
+            Destinations::One(cluster) => {
+                tcp::tcp_proxy::ClusterSpecifier::Cluster(cluster.to_string())
+            }
+            Destinations::Weighted(clusters) => {
+                tcp::tcp_proxy::ClusterSpecifier::WeightedClusters(weighted(clusters))
+            }
+        }),
+        ..Default::default()
+    });
+    before.into_iter().chain([proxy]).collect()
+}
+
+fn weighted(clusters: &[(Arc<str>, u32)]) -> tcp::tcp_proxy::WeightedCluster {
+    use tcp::tcp_proxy::weighted_cluster::ClusterWeight;
+    let weight = |(name, weight): &(Arc<str>, u32)| ClusterWeight {
+        name: name.to_string(),
+        weight: *weight,
+        ..Default::default()
+    };
+    tcp::tcp_proxy::WeightedCluster {
+        clusters: clusters.iter().map(weight).collect(),
+    }
+}
+
+fn by_source() -> HashPolicy {
+    use xds_api::envoy::r#type::v3::hash_policy::{PolicySpecifier, SourceIp};
+    HashPolicy {
+        policy_specifier: Some(PolicySpecifier::SourceIp(SourceIp {})),
+    }
+}
+
+fn tunnel(tunnel: &Tunnel) -> tcp::tcp_proxy::TunnelingConfig {
+    tcp::tcp_proxy::TunnelingConfig {
+        hostname: tunnel.target.to_string(),
+        use_post: tunnel.post,
+        ..Default::default()
     }
 }
 
 /// Statistics of the Mongo protocol.
-pub(crate) fn mongo_proxy(cluster: &str) -> listener::Filter {
+fn mongo_proxy(stat_name: &str) -> listener::Filter {
     let config = MongoProxy {
-        stat_prefix: cluster.to_owned(),
+        stat_prefix: stat_name.to_owned(),
     };
     listener::Filter {
         name: "envoy.filters.network.mongo_proxy".to_owned(),

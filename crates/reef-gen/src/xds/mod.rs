@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use reef_config::{Kind, ObjectKey};
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::well_known;
 use xds_api::well_known::value::Kind as ValueKind;
@@ -108,6 +109,20 @@ pub(crate) fn istio_metadata(fields: BTreeMap<String, well_known::Value>) -> cor
         filter_metadata: BTreeMap::from([("istio".to_owned(), well_known::Struct { fields })]),
         ..Default::default()
     }
+}
+
+/// Metadata that say which rule a part of the configuration comes from.
+pub(crate) fn config_metadata(rule: &ObjectKey) -> core::Metadata {
+    let kind = match rule.kind {
+        Kind::VirtualService => "virtual-service",
+        Kind::DestinationRule => "destination-rule",
+        _ => "",
+    };
+    let path = format!(
+        "/apis/networking.istio.io/v1/namespaces/{}/{kind}/{}",
+        rule.namespace, rule.name
+    );
+    istio_metadata(BTreeMap::from([("config".to_owned(), text(path))]))
 }
 
 /// The wildcard address of an address family.
