@@ -15,6 +15,9 @@ use crate::xds::dynamic_dns::DnsCache;
 /// What one chain alone may match: plaintext HTTP, a range, a server name.
 type Pair = (bool, Option<Cidr>, Option<Arc<str>>);
 
+/// Server names; `None` stands for all.
+type Names = Vec<Option<Arc<str>>>;
+
 /// Chains in the order they were added.
 #[derive(Debug, Default)]
 pub(crate) struct Chains {
@@ -69,8 +72,8 @@ impl Chains {
         let names = optional(server_names);
         let mut owners = BTreeSet::new();
         // Ranges with the same names left stay together.
-        let mut left: Vec<(Vec<Option<Arc<str>>>, Vec<Option<Cidr>>)> = Vec::new();
-        let mut at: BTreeMap<Vec<Option<Arc<str>>>, usize> = BTreeMap::new();
+        let mut left: Vec<(Names, Vec<Option<Cidr>>)> = Vec::new();
+        let mut at: BTreeMap<Names, usize> = BTreeMap::new();
         for range in ranges {
             let mut free = Vec::with_capacity(names.len());
             for name in &names {

@@ -12,6 +12,7 @@ use reef_mesh::{
 
 use super::chain::cache;
 use super::{Before, Connections, Destinations, Forward, Tunnel};
+use crate::destination;
 use crate::input::{ClassInput, has_cluster, is_unresolvable};
 use crate::names;
 
@@ -198,7 +199,7 @@ impl<'a> Target<'a> {
 /// The policy of this class for a host.
 fn policy<'a>(input: &'a ClassInput, host: &Hostname) -> Option<&'a Arc<DestinationPolicy>> {
     let rules = &input.scope.service(host)?.destination_rules;
-    rules.iter().rev().find(|rule| rule.selector.is_none())
+    destination::pick(rules, &input.proxy.selecting_rules)
 }
 
 /// What the `DestinationRule` of a host says about connections. Only what it says of the whole host
