@@ -1,12 +1,13 @@
 //! Typed inputs of Reef: the Kubernetes subset and the Istio API, parsed and validated.
 //!
-//! Ten-line tour:
+//! Short tour:
 //! - [`names`]: newtypes for everything that could be swapped by mistake, and the hostname relations.
 //! - [`Kind`], [`ObjectKey`], [`Age`], [`Object`], [`Spec`]: one configuration object and its identity.
 //! - [`k8s`] and [`istio`]: the typed specs, field names as in the API, in snake case.
 //! - [`mesh_config`]: `istio.mesh.v1alpha1.MeshConfig`, the fields that Reef reads.
 //! - [`parse`]: text → split documents → [`Object`]s, one document at a time, under a budget.
 //! - [`Change`] and [`ChangeBatch`]: the vocabulary every source speaks.
+//! - [`validate`]: the rules an object must keep, as istiod's webhook has them.
 //! - [`Problem`]: what is wrong with an object, where (file:line, field) and why.
 //!
 //! ```text
@@ -32,6 +33,7 @@ pub mod parse;
 pub mod problem;
 pub mod proxy_config;
 pub mod scalar;
+pub mod validate;
 
 pub use change::{Change, ChangeBatch};
 pub use kind::Kind;

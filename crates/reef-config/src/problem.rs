@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::object::{ObjectKey, Origin};
+use crate::validate::Rule;
 
 /// How bad a [`Problem`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,8 +47,10 @@ pub struct Problem {
     pub field: String,
     /// What is wrong, lower case, without a final dot.
     pub reason: String,
-    /// A stable identifier such as `unknown-field`, for filters and metrics.
+    /// A stable identifier such as `unknown-field` or, where Istio has one, `IST0106`, for filters and metrics.
     pub code: &'static str,
+    /// The rule of `docs/validation.md` that is broken, if it is one of these.
+    pub rule: Option<&'static Rule>,
 }
 
 impl Problem {
@@ -61,6 +64,7 @@ impl Problem {
             field: String::new(),
             reason: reason.into(),
             code,
+            rule: None,
         }
     }
 
@@ -74,6 +78,13 @@ impl Problem {
     #[must_use]
     pub fn warning(code: &'static str, reason: impl Into<String>) -> Self {
         Self::new(Severity::Warning, code, reason)
+    }
+
+    /// The same problem, found by this rule of `docs/validation.md`.
+    #[must_use]
+    pub fn by_rule(mut self, rule: &'static Rule) -> Self {
+        self.rule = Some(rule);
+        self
     }
 
     /// The same problem, of this object.

@@ -23,6 +23,7 @@ mod yaml;
 pub use mesh::{mesh_config, proxy_config};
 pub use object::{Parsed, object};
 pub use split::{Document, documents};
+pub(crate) use typed::Path;
 
 /// Largest input of one file; a `kubectl get` of 10,000 objects is below 20 MiB.
 pub const MAX_INPUT_BYTES: usize = 64 << 20;

@@ -53,13 +53,25 @@ impl TypeError {
 
 /// Where a value is, as a list that lives on the stack: nothing is allocated until someone prints it.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Path<'p> {
+pub(crate) enum Path<'p> {
     /// The object itself.
     Root,
     /// A field of a map.
     Key(&'p Self, &'p str),
     /// An item of a list.
     Index(&'p Self, usize),
+}
+
+impl<'p> Path<'p> {
+    /// The field `key` of this.
+    pub(crate) fn key(&'p self, key: &'p str) -> Self {
+        Self::Key(self, key)
+    }
+
+    /// The item `index` of this.
+    pub(crate) fn index(&'p self, index: usize) -> Self {
+        Self::Index(self, index)
+    }
 }
 
 impl fmt::Display for Path<'_> {

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 
 use super::code;
 use crate::istio::{
-    AuthorizationAction, DestinationRule, Gateway, HttpRoute, PeerAuthentication, Resolution,
-    ServiceEntry, Sidecar, TrafficPolicy, VirtualService, WorkloadEntry,
+    AuthorizationAction, DestinationRule, Gateway, PeerAuthentication, Resolution, ServiceEntry,
+    Sidecar, TrafficPolicy, WorkloadEntry,
 };
 use crate::k8s::{EndpointSlice, Protocol, Service};
 use crate::names::Hostname;
@@ -35,6 +35,7 @@ pub(super) fn name(name: &str) -> Result<(), &'static str> {
 
 /// Checks an object; adds what is wrong to `findings`.
 pub(super) fn object(object: &Object, findings: &mut Vec<Problem>) {
+    crate::validate::object(object, findings);
     let mut check = Check { findings };
     match &object.spec {
         Spec::Service(spec) => check.service(spec),
@@ -42,7 +43,6 @@ pub(super) fn object(object: &Object, findings: &mut Vec<Problem>) {
         Spec::ServiceEntry(spec) => check.service_entry(spec),
         Spec::WorkloadEntry(spec) => check.workload_entry("spec", spec),
         Spec::Sidecar(spec) => check.sidecar(spec),
-        Spec::VirtualService(spec) => check.virtual_service(spec),
         Spec::DestinationRule(spec) => check.destination_rule(spec),
         Spec::Gateway(spec) => check.gateway(spec),
         Spec::PeerAuthentication(spec) => check.peer_authentication(spec),
@@ -265,97 +265,6 @@ impl Check<'_> {
             {
                 self.port(|| format!("spec.egress[{index}].port.number"), port.number);
             }
-        }
-    }
-
-    fn virtual_service(&mut self, service: &VirtualService) {
-        for (index, host) in service.hosts.iter().enumerate() {
-            if let Err(reason) = host_pattern(host) {
-                self.error(format!("spec.hosts[{index}]"), reason);
-            }
-        }
-        if service.http.is_empty() && service.tcp.is_empty() && service.tls.is_empty() {
-            self.error("spec", "a virtual service needs one of http, tls and tcp");
-        }
-        for (index, route) in service.http.iter().enumerate() {
-            self.http_route(&format!("spec.http[{index}]"), route);
-        }
-        for (index, route) in service.tls.iter().enumerate() {
-            if route.matches.is_empty() {
-                self.error(
-                    format!("spec.tls[{index}].match"),
-                    "a TLS route needs a match",
-                );
-            }
-            for (at, condition) in route.matches.iter().enumerate() {
-                if condition.sni_hosts.is_empty() {
-                    self.error(
-                        format!("spec.tls[{index}].match[{at}].sniHosts"),
-                        "a TLS match needs sniHosts",
-                    );
-                }
-            }
-            let destinations = route.route.iter().map(|r| (&r.destination, r.weight));
-            self.destinations(&format!("spec.tls[{index}].route"), destinations);
-        }
-        for (index, route) in service.tcp.iter().enumerate() {
-            let destinations = route.route.iter().map(|r| (&r.destination, r.weight));
-            self.destinations(&format!("spec.tcp[{index}].route"), destinations);
-        }
-    }
-
-    fn http_route(&mut self, at: &str, route: &HttpRoute) {
-        let actions = usize::from(!route.route.is_empty())
-            + usize::from(route.redirect.is_some())
-            + usize::from(route.direct_response.is_some())
-            + usize::from(route.delegate.is_some());
-        if actions != 1 {
-            self.error(
-                at,
-                "needs exactly one of route, redirect, directResponse and delegate",
-            );
-        }
-        if !route.route.is_empty() {
-            let destinations = route.route.iter().map(|r| (&r.destination, r.weight));
-            self.destinations(&format!("{at}.route"), destinations);
-        }
-        if let Some(retries) = &route.retries
-            && retries.attempts < 0
-        {
-            self.error(format!("{at}.retries.attempts"), "must not be negative");
-        }
-    }
-
-    fn destinations<'d>(
-        &mut self,
-        at: &str,
-        destinations: impl Iterator<Item = (&'d crate::istio::Destination, Option<i32>)>,
-    ) {
-        let mut count = 0usize;
-        let mut total = 0i64;
-        for (index, (destination, weight)) in destinations.enumerate() {
-            count += 1;
-            total += i64::from(weight.unwrap_or_default());
-            if destination.host.is_empty() || destination.host.is_wildcard() {
-                self.error(
-                    format!("{at}[{index}].destination.host"),
-                    "must name one host",
-                );
-            }
-            if let Some(port) = &destination.port {
-                self.port(
-                    || format!("{at}[{index}].destination.port.number"),
-                    port.number,
-                );
-            }
-            if weight.is_some_and(|weight| weight < 0) {
-                self.error(format!("{at}[{index}].weight"), "must not be negative");
-            }
-        }
-        if count == 0 {
-            self.error(at, "needs a destination");
-        } else if count > 1 && total == 0 {
-            self.error(at, "the weights of several destinations must not all be 0");
         }
     }
 

@@ -2,3 +2,4 @@
 
 mod prop_names;
 mod prop_split;
+mod validate;
