@@ -114,7 +114,6 @@ fn rules_come_private_then_exported_then_public() {
         vs("b", "private", "'.'"),
         vs("b", "listed", "c, a"),
         vs("b", "elsewhere", "c"),
-        vs("b", "hidden", "'~'"),
         vs("b", "apublic", "'*'"),
     ]);
     let wanted = ["a/private", "b/listed", "b/apublic", "a/public"];
