@@ -76,12 +76,14 @@ pub struct ProxyFacts {
     pub sampling: u32,
     /// What its spans say of it, only where a tracer is configured.
     pub trace_tags: Option<Arc<TraceTags>>,
-    /// The `sourceLabels` of imported `VirtualService`s that it has; see
+    /// The `sourceLabels` of TLS and TCP routes in scope that it has; see
     /// [`Scope::client_labels`].
     pub client_labels: Arc<[Labels]>,
     /// The `DestinationRule`s limited to some workloads that are in use because it is one of them:
     /// the first object of each, sorted.
     pub selecting_rules: Arc<[ObjectKey]>,
+    /// The `sourceLabels` of HTTP routes in scope that it has; see [`Scope::http_sources`].
+    pub http_sources: Arc<[Labels]>,
     /// It is a gRPC client that speaks xDS itself; the room `grpc` is for those.
     pub grpc: bool,
 }
@@ -217,6 +219,8 @@ pub struct RoutesKey {
     pub client_labels: Arc<[Labels]>,
     /// As [`ProxyFacts::selecting_rules`].
     pub selecting_rules: Arc<[ObjectKey]>,
+    /// As [`ProxyFacts::http_sources`].
+    pub http_sources: Arc<[Labels]>,
 }
 
 /// All keys of a proxy; proxies with equal keys are one class and share every resource.
@@ -302,6 +306,12 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
             .cloned()
             .collect(),
         selecting_rules: destination::selecting_rules(scope, &proxy.labels),
+        http_sources: scope
+            .http_sources
+            .iter()
+            .filter(|labels| labels.selects(&proxy.labels))
+            .cloned()
+            .collect(),
         grpc: grpc::is_proxyless(proxy),
     };
     if facts.grpc {
@@ -410,6 +420,7 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
             forwarded_host: facts.headers.forwarded_host,
             client_labels: facts.client_labels.clone(),
             selecting_rules: facts.selecting_rules.clone(),
+            http_sources: facts.http_sources.clone(),
         },
     }
 }

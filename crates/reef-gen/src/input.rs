@@ -50,6 +50,7 @@ pub fn applied_kinds() -> &'static [Kind] {
         Kind::ServiceEntry,
         Kind::WorkloadEntry,
         Kind::Sidecar,
+        Kind::VirtualService,
         Kind::PeerAuthentication,
     ]
 }
@@ -66,6 +67,7 @@ pub fn problems(input: &ClassInput) -> Vec<Problem> {
     found.extend(security::problems(input));
     let (_, policy) = fallback(input);
     found.extend(policy);
+    found.extend(crate::route::problems(input));
     for scoped in &input.scope.services {
         for port in &scoped.service.ports {
             found.extend(cluster_problem(input, &scoped.service, port));

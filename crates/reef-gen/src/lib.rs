@@ -13,8 +13,7 @@
 //! ```
 //!
 //! No caches, no clock, no IO. Configuration never fails generation: what can't be sent is among
-//! [`problems`]. Rules of `VirtualService` and `DestinationRule` have no effect yet; see
-//! [`applied_kinds`].
+//! [`problems`]. Which kinds have an effect: [`applied_kinds`].
 
 mod cluster;
 mod destination;

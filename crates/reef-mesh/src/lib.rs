@@ -43,7 +43,8 @@ pub use proxy::{MetaValue, NodeError, ProxyKind, ProxyNode};
 pub use reef_config::Labels;
 pub use report::ChangeReport;
 pub use rules::{
-    Destination, DestinationPolicy, DestinationRuleIndex, Rule, SidecarRule, VirtualServiceRule,
+    Destination, DestinationPolicy, DestinationRuleIndex, HttpAction, HttpRule, Rule, SidecarRule,
+    VirtualServiceRule,
 };
 pub use security::{MtlsMode, PeerPolicy};
 pub use service::{

@@ -3,8 +3,10 @@
 mod destination;
 mod virtual_service;
 
+use std::sync::Arc;
+
 use reef_config::names::{Hostname, Namespace};
-use reef_config::{Age, Labels, Object, ObjectKey, istio};
+use reef_config::{Age, Labels, Object, ObjectKey, Problem, istio};
 
 use crate::ExportTo;
 
@@ -51,10 +53,35 @@ pub struct Destination {
     pub only_from: Option<Box<[Namespace]>>,
 }
 
+/// One HTTP route under one of its conditions, as `VirtualService`s are read: in order, the first
+/// that matches wins.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpRule {
+    /// When it holds; `None` is always.
+    pub condition: Option<istio::HttpMatchRequest>,
+    /// What happens; shared by all conditions of one route.
+    pub action: Arc<HttpAction>,
+}
+
+/// What an HTTP route does: a route without its conditions, and without what can't be done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpAction {
+    /// The route; its `match` and `delegate` are empty.
+    pub route: istio::HttpRoute,
+    /// The object it was written in: the `VirtualService` itself or a delegate.
+    pub object: ObjectKey,
+    /// Where in it, such as `spec.http[2]`.
+    pub field: Arc<str>,
+}
+
+// Numbers that equal nothing, themselves included, are left out when names are resolved.
+impl Eq for HttpRule {}
+impl Eq for HttpAction {}
+
 /// A `VirtualService` with all names resolved.
 ///
-/// Delegates are not objects of their own here: their destinations are among those of each root
-/// that may use them.
+/// Delegates are not objects of their own here: their routes are among those of each root that may
+/// use them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VirtualServiceRule {
     /// The object.
@@ -73,6 +100,10 @@ pub struct VirtualServiceRule {
     pub delegates: Box<[ObjectKey]>,
     /// The content, with short destination hosts resolved.
     pub spec: istio::VirtualService,
+    /// Its HTTP routes in order, one for each condition, those of delegates in place.
+    pub http: Box<[Arc<HttpRule>]>,
+    /// What of it has no effect.
+    pub problems: Box<[Problem]>,
 }
 
 impl VirtualServiceRule {

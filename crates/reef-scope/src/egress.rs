@@ -197,7 +197,8 @@ impl ListenerSpec {
             .filter(|rule| self.imports_rule(rule))
             .cloned()
             .collect();
-        let most_specific = most_specific(&services, &virtual_services);
+        let rules_by_host = by_host(&virtual_services);
+        let most_specific = most_specific(&services, &virtual_services, &rules_by_host);
         Imported {
             patterns: picked.iter().map(|(_, entry)| entry.text.clone()).collect(),
             listener: EgressListener {
@@ -207,6 +208,7 @@ impl ListenerSpec {
                 services: services.into(),
                 virtual_services: virtual_services.into(),
                 most_specific,
+                rules_by_host,
             },
         }
     }
@@ -271,31 +273,47 @@ pub(crate) fn listener_port(port: &istio::SidecarPort) -> ListenerPort {
     }
 }
 
+/// Hosts without wildcard of rules, with the rules that have them, in order.
+fn by_host(rules: &[Arc<VirtualServiceRule>]) -> BTreeMap<Hostname, Box<[usize]>> {
+    let mut found: BTreeMap<&Hostname, Vec<usize>> = BTreeMap::new();
+    for (index, rule) in rules.iter().enumerate() {
+        for host in rule.hosts.iter().filter(|host| !host.is_wildcard()) {
+            let list = found.entry(host).or_default();
+            // One rule may name a host twice.
+            if list.last() != Some(&index) {
+                list.push(index);
+            }
+        }
+    }
+    found
+        .into_iter()
+        .map(|(host, list)| (host.clone(), list.into()))
+        .collect()
+}
+
 /// For each service the rule with the most specific host for it; the first of equals.
 fn most_specific(
     services: &[Arc<Service>],
     rules: &[Arc<VirtualServiceRule>],
+    exact: &BTreeMap<Hostname, Box<[usize]>>,
 ) -> BTreeMap<Hostname, usize> {
-    let mut exact: BTreeMap<&Hostname, usize> = BTreeMap::new();
     let mut wildcard: Vec<(&Hostname, usize)> = Vec::new();
     for (index, rule) in rules.iter().enumerate() {
-        for host in &rule.hosts {
-            if host.is_wildcard() {
-                wildcard.push((host, index));
-            } else {
-                exact.entry(host).or_insert(index);
-            }
-        }
+        let hosts = rule.hosts.iter().filter(|host| host.is_wildcard());
+        wildcard.extend(hosts.map(|host| (host, index)));
     }
     // Stable, so that of equal lengths the first rule stays first.
     wildcard.sort_by_key(|(host, _)| std::cmp::Reverse(host.len()));
     let find = |host: &Hostname| {
-        exact.get(host).copied().or_else(|| {
-            wildcard
-                .iter()
-                .find(|(pattern, _)| host.subset_of(pattern))
-                .map(|(_, index)| *index)
-        })
+        exact
+            .get(host)
+            .and_then(|list| list.first().copied())
+            .or_else(|| {
+                wildcard
+                    .iter()
+                    .find(|(pattern, _)| host.subset_of(pattern))
+                    .map(|(_, index)| *index)
+            })
     };
     services
         .iter()

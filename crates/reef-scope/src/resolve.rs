@@ -94,6 +94,7 @@ pub fn resolve(snapshot: &MeshSnapshot, id: &ScopeId) -> Arc<Scope> {
         }
     }
     problems.sort();
+    let http_sources = http_sources(&egress);
     Arc::new(Scope {
         client_labels: client_labels(&egress),
         id: id.clone(),
@@ -104,6 +105,7 @@ pub fn resolve(snapshot: &MeshSnapshot, id: &ScopeId) -> Arc<Scope> {
         inbound_connection_pool: spec
             .and_then(|spec| spec.inbound_connection_pool.clone())
             .map(Arc::new),
+        http_sources,
         problems: problems.into(),
         by_host,
         interest,
@@ -111,21 +113,33 @@ pub fn resolve(snapshot: &MeshSnapshot, id: &ScopeId) -> Arc<Scope> {
     })
 }
 
-/// What imported rules ask of the labels of clients.
+/// What TLS and TCP routes of imported rules ask of the labels of clients.
 fn client_labels(egress: &[EgressListener]) -> Box<[Labels]> {
     let rules = egress
         .iter()
         .flat_map(|listener| &listener.virtual_services);
     let asked = rules.flat_map(|rule| {
-        let http = rule.spec.http.iter().flat_map(|route| &route.matches);
         let tls = rule.spec.tls.iter().flat_map(|route| &route.matches);
         let tcp = rule.spec.tcp.iter().flat_map(|route| &route.matches);
-        http.map(|condition| &condition.source_labels)
-            .chain(tls.map(|condition| &condition.source_labels))
+        tls.map(|condition| &condition.source_labels)
             .chain(tcp.map(|condition| &condition.source_labels))
     });
     let asked: BTreeSet<&Labels> = asked.filter(|labels| !labels.is_empty()).collect();
     asked.into_iter().cloned().collect()
+}
+
+/// Labels that HTTP routes for sidecars ask of clients. A condition that names gateways asks for none.
+fn http_sources(egress: &[EgressListener]) -> Box<[Labels]> {
+    let sources: BTreeSet<&Labels> = egress
+        .iter()
+        .flat_map(|listener| &listener.virtual_services)
+        .flat_map(|rule| &rule.http)
+        .filter_map(|rule| rule.condition.as_ref())
+        .filter(|condition| condition.gateways.is_empty())
+        .map(|condition| &condition.source_labels)
+        .filter(|labels| !labels.is_empty())
+        .collect();
+    sources.into_iter().cloned().collect()
 }
 
 fn sidecar(snapshot: &MeshSnapshot, id: &ScopeId) -> Option<Arc<SidecarRule>> {

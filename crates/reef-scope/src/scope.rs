@@ -139,6 +139,8 @@ pub struct EgressListener {
     /// Host name of an imported service → index into `virtual_services` of the rule with the most
     /// specific host for it.
     pub most_specific: BTreeMap<Hostname, usize>,
+    /// Host without wildcard → indices into `virtual_services` of the rules that have it, in order.
+    pub rules_by_host: BTreeMap<Hostname, Box<[usize]>>,
 }
 
 /// Where an ingress listener forwards to.
@@ -211,9 +213,11 @@ pub struct Scope {
     pub outbound_policy: OutboundPolicy,
     /// Limits of inbound connections.
     pub inbound_connection_pool: Option<Arc<istio::ConnectionPoolSettings>>,
-    /// The `sourceLabels` that conditions of imported `VirtualService`s ask of clients: each once,
-    /// sorted, none empty.
+    /// The `sourceLabels` that TLS and TCP routes of imported `VirtualService`s ask of clients: each
+    /// once, sorted, none empty.
     pub client_labels: Box<[Labels]>,
+    /// Those that HTTP routes ask of clients, delegates' included: each once, sorted, none empty.
+    pub http_sources: Box<[Labels]>,
     /// What is wrong with the `Sidecar`.
     pub problems: Box<[Problem]>,
     pub(crate) by_host: BTreeMap<Hostname, usize>,

@@ -27,7 +27,7 @@ use crate::facts::ProxyFacts;
 use crate::input::{ClassInput, is_routable, is_unresolvable};
 use crate::listener::ListenerKey;
 use crate::names;
-use crate::route::{Hosts, RouteKey, ServiceRoute, policy};
+use crate::route::{Hosts, RouteKey, policy, single};
 use crate::security::{Denied, InboundSecurity, PortSecurity};
 
 pub(crate) use build::{cluster, listener};
@@ -148,10 +148,7 @@ pub(crate) fn route_keys(input: &ClassInput) -> Vec<RouteKey> {
     ports(input)
         .map(|(service, port)| RouteKey {
             name: names::outbound_cluster(port.number, &service.key.hostname),
-            hosts: Hosts::Single(ServiceRoute {
-                service: service.clone(),
-                number: port.number,
-            }),
+            hosts: Hosts::Single(single(input, service, port.number)),
             policy: policy.clone(),
         })
         .collect()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 
 use reef_config::Problem;
 use reef_mesh::{HeaderPolicy, Protocol};
@@ -10,7 +11,8 @@ use xds_api::envoy::config::route::v3 as rds;
 use rds::route_action::{ClusterSpecifier, MaxStreamDuration};
 
 use super::retry::Retries;
-use super::{Hosts, Rest, RouteKey, RoutePolicy, ServiceRoute, domains};
+use super::table::Table;
+use super::{Host, HostRoutes, Hosts, Rest, RouteKey, RoutePolicy, domains, rule};
 use crate::names;
 use crate::xds::ZERO;
 
@@ -20,36 +22,49 @@ const RESOLVED: &str = "allow_any_dynamic_dns";
 /// Builds the route configuration.
 #[must_use]
 pub fn build_route(key: &RouteKey) -> (rds::RouteConfiguration, Vec<Problem>) {
+    let mut tables = Tables::default();
     let virtual_hosts = match &key.hosts {
-        Hosts::Single(route) => vec![virtual_host(route, vec!["*".to_owned()], &key.policy)],
+        Hosts::Single(routes) => {
+            vec![virtual_host(
+                routes,
+                vec!["*".to_owned()],
+                &key.policy,
+                &mut tables,
+            )]
+        }
         Hosts::Shared {
-            services,
+            hosts: all,
             dns_domain,
             ip_mode,
             with_ports,
             rest,
         } => {
-            let known: BTreeSet<&str> = services
+            let known: BTreeSet<&str> = all
                 .iter()
-                .map(|route| &*route.service.key.hostname)
+                .filter(|routes| matches!(routes.host, Host::Service(_)))
+                .map(|routes| &**routes.host.name())
                 .collect();
             let mut names_seen = BTreeSet::new();
             let mut seen = BTreeSet::new();
-            let mut hosts = Vec::with_capacity(services.len() + 1);
-            for route in services {
-                let all = domains::of_service(&route.service, dns_domain, *ip_mode, &known);
-                let all = if *with_ports {
-                    ported(all, route.number)
-                } else {
-                    all
+            let mut hosts = Vec::with_capacity(all.len() + 1);
+            for routes in all {
+                let domains = match &routes.host {
+                    Host::Service(service) => {
+                        domains::of_service(service, dns_domain, *ip_mode, &known)
+                    }
+                    Host::Named(name) => vec![domains::bare(name)],
                 };
-                let mine: Vec<String> = all
+                let domains = if *with_ports {
+                    ported(domains, routes.number)
+                } else {
+                    domains
+                };
+                let mine: Vec<String> = domains
                     .into_iter()
                     .filter(|domain| seen.insert(domain.to_lowercase()))
                     .collect();
-                let host = virtual_host(route, mine, &key.policy);
-                if !host.domains.is_empty() && names_seen.insert(host.name.clone()) {
-                    hosts.push(host);
+                if !mine.is_empty() && names_seen.insert((routes.host.name(), routes.number)) {
+                    hosts.push(virtual_host(routes, mine, &key.policy, &mut tables));
                 }
             }
             hosts.sort_by(|a, b| a.name.cmp(&b.name));
@@ -61,6 +76,25 @@ pub fn build_route(key: &RouteKey) -> (rds::RouteConfiguration, Vec<Problem>) {
         }
     };
     (configuration(&key.name, virtual_hosts), Vec::new())
+}
+
+/// Messages of the last table: hosts of one `VirtualService` follow each other and have equal routes.
+#[derive(Debug, Default)]
+struct Tables<'a> {
+    last: Option<(&'a Arc<Table>, Vec<rds::Route>)>,
+}
+
+impl<'a> Tables<'a> {
+    fn routes(&mut self, table: &'a Arc<Table>, policy: &RoutePolicy) -> Vec<rds::Route> {
+        if let Some((last, routes)) = &self.last
+            && Arc::ptr_eq(last, table)
+        {
+            return routes.clone();
+        }
+        let routes = rule::routes(table, policy);
+        self.last = Some((table, routes.clone()));
+        routes
+    }
 }
 
 /// Builds the inline route configuration of a port of the workload: one route to it.
@@ -131,28 +165,35 @@ fn ported(domains: Vec<String>, port: u16) -> Vec<String> {
         .collect()
 }
 
-fn virtual_host(
-    route: &ServiceRoute,
+fn virtual_host<'a>(
+    routes: &'a HostRoutes,
     domains: Vec<String>,
     policy: &RoutePolicy,
+    tables: &mut Tables<'a>,
 ) -> rds::VirtualHost {
-    let host = &route.service.key.hostname;
+    let host = routes.host.name();
     let name = if host.parse::<Ipv6Addr>().is_ok() {
-        format!("[{host}]:{}", route.number)
+        format!("[{host}]:{}", routes.number)
     } else {
-        format!("{host}:{}", route.number)
+        format!("{host}:{}", routes.number)
     };
-    let operation = format!("{name}/*");
-    let cluster = names::outbound_cluster(route.number, host);
-    let action = rds::RouteAction {
-        retry_policy: policy.retries.as_ref().map(Retries::message),
-        append_x_forwarded_host: policy.forwarded_host,
-        ..to_cluster(&cluster)
+    let messages = match &routes.table {
+        Some(table) => tables.routes(table, policy),
+        None => {
+            let operation = format!("{name}/*");
+            let cluster = names::outbound_cluster(routes.number, host);
+            let action = rds::RouteAction {
+                retry_policy: policy.retries.as_ref().map(Retries::message),
+                append_x_forwarded_host: policy.forwarded_host,
+                ..to_cluster(&cluster)
+            };
+            vec![route("default", Some(operation), action)]
+        }
     };
     rds::VirtualHost {
         name,
         domains,
-        routes: vec![self::route("default", Some(operation), action)],
+        routes: messages,
         include_request_attempt_count: policy.attempt_count,
         ..Default::default()
     }

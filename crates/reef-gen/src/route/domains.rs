@@ -35,6 +35,11 @@ pub(crate) fn of_service(
     domains
 }
 
+/// A host as it is asked for.
+pub(crate) fn bare(host: &str) -> String {
+    host.parse().map_or_else(|_| host.to_owned(), bracketed)
+}
+
 /// The host, the host as an absolute name, and its short forms.
 fn of_host(host: &str, dns_domain: &str, hosts: &BTreeSet<&str>, domains: &mut Vec<String>) {
     if let Ok(ip) = host.parse::<IpAddr>() {

@@ -1,21 +1,29 @@
 //! Route configurations: virtual hosts of the services in scope, and what unknown hosts get.
 
+mod action;
 mod build;
+mod condition;
 mod domains;
+mod filters;
+mod headers;
 mod retry;
+mod rule;
 mod select;
+mod table;
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use reef_config::names::Hostname;
 use reef_mesh::{IpMode, Service};
 
 pub use build::build_route;
 pub(crate) use build::{inbound_routes, unknown_host_routes};
 pub(crate) use domains::short_forms;
 pub(crate) use retry::Retries;
-pub(crate) use select::policy;
 pub use select::route_keys;
+pub(crate) use select::{policy, problems, single};
+use table::Table;
 
 /// Everything one route configuration reads.
 ///
@@ -43,10 +51,10 @@ pub(crate) struct RoutePolicy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Hosts {
     /// One service, whatever host is asked for.
-    Single(ServiceRoute),
-    /// Several services by host.
+    Single(HostRoutes),
+    /// Several hosts: those with a `VirtualService` first. The first to have a domain keeps it.
     Shared {
-        services: Box<[ServiceRoute]>,
+        hosts: Box<[HostRoutes]>,
         /// `<namespace>.svc.<cluster domain>` of the client.
         dns_domain: Arc<str>,
         /// Families of addresses among the domains.
@@ -58,11 +66,31 @@ pub(crate) enum Hosts {
     },
 }
 
-/// One port of a service as a virtual host.
+/// A virtual host: one port of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ServiceRoute {
-    pub service: Arc<Service>,
+pub(crate) struct HostRoutes {
+    pub host: Host,
     pub number: u16,
+    /// Routes of a `VirtualService`; `None` leads everything to the service.
+    pub table: Option<Arc<Table>>,
+}
+
+/// Whose virtual host it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// A service's.
+    Service(Arc<Service>),
+    /// A host of a `VirtualService` nobody declared.
+    Named(Hostname),
+}
+
+impl Host {
+    pub(crate) fn name(&self) -> &Hostname {
+        match self {
+            Self::Service(service) => &service.key.hostname,
+            Self::Named(name) => name,
+        }
+    }
 }
 
 /// What hosts nobody declared get.
@@ -88,19 +116,32 @@ impl Hash for RouteKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.name.hash(state);
         match &self.hosts {
-            Hosts::Single(route) => route.service.key.namespace.hash(state),
+            Hosts::Single(routes) => routes.hash(state),
             Hosts::Shared {
-                services,
+                hosts,
                 dns_domain,
                 rest,
                 ..
             } => {
-                for route in services {
-                    route.service.key.hash(state);
+                for routes in hosts {
+                    routes.hash(state);
                 }
                 dns_domain.hash(state);
                 rest.hash(state);
             }
+        }
+    }
+}
+
+impl Hash for HostRoutes {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match &self.host {
+            Host::Service(service) => service.key.hash(state),
+            Host::Named(name) => name.hash(state),
+        }
+        if let Some(table) = &self.table {
+            table.object.name.hash(state);
+            table.routes.len().hash(state);
         }
     }
 }

@@ -12,6 +12,10 @@ use reef_gen::{
     endpoint_keys, listener_keys, route_keys,
 };
 
+use xds_api::envoy::config::route::v3::{
+    RouteAction, route::Action, route_action::ClusterSpecifier,
+};
+
 type Encoded = BTreeMap<(u8, String), Vec<u8>>;
 
 fn encoded(out: &Output) -> Encoded {
@@ -87,11 +91,20 @@ fn assert_closed(out: &Output) {
         references(&json, "route_config_name", &mut wanted_routes);
     }
     for route in &out.routes {
-        references(
-            &reef_xds::json::message_to_json(route).expect("known message"),
-            "cluster",
-            &mut wanted,
-        );
+        let json = reef_xds::json::message_to_json(route).expect("known message");
+        references(&json, "cluster", &mut wanted);
+        let shares = route
+            .virtual_hosts
+            .iter()
+            .flat_map(|host| &host.routes)
+            .filter_map(|route| match &route.action {
+                Some(Action::Route(RouteAction {
+                    cluster_specifier: Some(ClusterSpecifier::WeightedClusters(all)),
+                    ..
+                })) => Some(&all.clusters),
+                _ => None,
+            });
+        wanted.extend(shares.flatten().map(|share| share.name.clone()));
     }
     for cluster in &out.clusters {
         let json = reef_xds::json::message_to_json(cluster).expect("known message");
@@ -105,7 +118,8 @@ fn assert_closed(out: &Output) {
     for name in &wanted {
         let port = name.split('|').nth(1).unwrap_or("-");
         let told = problems.contains(&format!("port {port} has no endpoint"))
-            || problems.contains(&format!("port {port} has no cluster"));
+            || problems.contains(&format!("port {port} has no cluster"))
+            || problems.contains(&format!("destination {name} is not there"));
         assert!(
             clusters.contains(name.as_str()) || told,
             "cluster {name} is not sent: {problems}"

@@ -44,6 +44,8 @@ pub struct MeshIndex {
     source_problems: BTreeMap<Arc<str>, Vec<Problem>>,
     claim_problems: BTreeMap<ServiceKey, Vec<Problem>>,
     rule_problems: BTreeMap<Namespace, Vec<Problem>>,
+    /// Of `VirtualService`s, delegates included, by the one that has the routes.
+    route_problems: BTreeMap<ObjectKey, Vec<Problem>>,
     pod_problems: BTreeMap<PodId, Vec<Problem>>,
 }
 
@@ -90,6 +92,7 @@ impl MeshIndex {
             source_problems: BTreeMap::new(),
             claim_problems: BTreeMap::new(),
             rule_problems: BTreeMap::new(),
+            route_problems: BTreeMap::new(),
             pod_problems: BTreeMap::new(),
         }
     }
@@ -197,11 +200,14 @@ impl MeshIndex {
             .claim_problems
             .values()
             .chain(self.rule_problems.values())
+            .chain(self.route_problems.values())
             .chain(self.pod_problems.values())
             .flatten();
         let mut all: Vec<Problem> = told.chain(found).cloned().collect();
         all.extend(self.aside_problems.iter().cloned());
         all.sort();
+        // Several roots may tell the same of one delegate.
+        all.dedup();
         all
     }
 

@@ -192,6 +192,12 @@ impl MeshIndex {
                 continue;
             }
             report.rules.insert(key.clone());
+            let problems = new.as_ref().map(|rule| rule.problems.to_vec());
+            report.problems |= replace(
+                &mut self.route_problems,
+                key.clone(),
+                problems.unwrap_or_default(),
+            );
             namespaces.insert(key.namespace.clone());
             if let Some(old) = &old {
                 let place = (old.age.clone(), key.clone());

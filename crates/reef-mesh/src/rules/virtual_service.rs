@@ -1,13 +1,17 @@
 //! Resolves the names in a `VirtualService` and collects where its routes lead.
 
+mod clean;
+mod delegate;
+
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
-use reef_config::istio::{self, HttpRoute};
+use reef_config::istio::{self, HttpMatchRequest, HttpRoute};
 use reef_config::names::Namespace;
-use reef_config::{Kind, ObjectKey};
+use reef_config::{Kind, ObjectKey, Problem};
 
-use super::{Destination, Rule, VirtualServiceRule};
+use super::{Destination, HttpAction, HttpRule, Rule, VirtualServiceRule};
 use crate::{ExportTo, MeshSettings};
 
 /// Resolves `rule`; `find` returns the `VirtualService` a delegate names.
@@ -19,11 +23,12 @@ pub(crate) fn resolve<'a>(
     let own = &rule.object.namespace;
     let mut spec = rule.spec.clone();
     qualify(&mut spec, own, settings);
-    let mut destinations = BTreeSet::new();
+    let mut found = Found::default();
     let mut delegates = Vec::new();
-    for route in &spec.http {
-        collect_http(route, &mut destinations);
+    for (index, route) in spec.http.iter().enumerate() {
+        let place = Place::new(&rule.object, index);
         let Some(delegate) = &route.delegate else {
+            found.add(route.clone(), place);
             continue;
         };
         let namespace = delegate
@@ -37,25 +42,31 @@ pub(crate) fn resolve<'a>(
             namespace,
             name: Arc::from(delegate.name.as_str()),
         };
-        let usable = find(&key).filter(|found| {
-            found.spec.hosts.is_empty() && export_to(found, settings).includes(own)
-        });
-        if let Some(found) = usable {
-            let mut theirs = found.spec.clone();
-            qualify(&mut theirs, &key.namespace, settings);
-            let mut reached = BTreeSet::new();
-            theirs
-                .http
-                .iter()
-                .for_each(|inner| collect_http(inner, &mut reached));
-            let clients = source_namespaces(route);
-            destinations.extend(
-                reached
-                    .into_iter()
-                    .filter_map(|to| narrowed(to, clients.as_deref())),
-            );
+        match usable(find(&key), own, settings) {
+            Ok(delegate) => {
+                let mut theirs = delegate.spec.clone();
+                qualify(&mut theirs, &key.namespace, settings);
+                for (index, inner) in theirs.http.into_iter().enumerate() {
+                    let inner_place = Place::new(&key, index);
+                    match delegate::merge(route, inner) {
+                        Ok(merged) => found.add(merged, inner_place),
+                        Err(reason) => {
+                            let reason = format!("{reason}; {place} delegates to it");
+                            inner_place.tell(&mut found.problems, "delegate", "", reason);
+                        }
+                    }
+                }
+            }
+            Err(reason) => {
+                let reason = format!("delegate {key} {reason}, so the route has no effect");
+                place.tell(&mut found.problems, "delegate", ".delegate", reason);
+            }
         }
         delegates.push(key);
+    }
+    let mut destinations = BTreeSet::new();
+    for rule in &found.rules {
+        collect_http(rule, &mut destinations);
     }
     for route in &spec.tcp {
         for to in &route.route {
@@ -69,6 +80,8 @@ pub(crate) fn resolve<'a>(
     }
     delegates.sort();
     delegates.dedup();
+    found.problems.sort();
+    found.problems.dedup();
     VirtualServiceRule {
         object: rule.object.clone(),
         age: rule.age.clone(),
@@ -78,6 +91,93 @@ pub(crate) fn resolve<'a>(
         destinations: destinations.into_iter().collect(),
         delegates: delegates.into(),
         spec,
+        http: found.rules.into_iter().map(Arc::new).collect(),
+        problems: found.problems.into(),
+    }
+}
+
+/// The rule a delegate's name leads to, or why it may not be used.
+fn usable<'a>(
+    found: Option<&'a Arc<Rule<istio::VirtualService>>>,
+    root: &Namespace,
+    settings: &MeshSettings,
+) -> Result<&'a Arc<Rule<istio::VirtualService>>, &'static str> {
+    let found = found.ok_or("is not there")?;
+    if !found.spec.hosts.is_empty() {
+        return Err("has hosts of its own");
+    }
+    if !export_to(found, settings).includes(root) {
+        return Err("is not exported here");
+    }
+    Ok(found)
+}
+
+/// Where a route was written.
+#[derive(Debug, Clone)]
+struct Place {
+    object: ObjectKey,
+    field: Arc<str>,
+}
+
+impl Place {
+    fn new(object: &ObjectKey, index: usize) -> Self {
+        Self {
+            object: object.clone(),
+            field: Arc::from(format!("spec.http[{index}]")),
+        }
+    }
+
+    fn tell(
+        &self,
+        problems: &mut Vec<Problem>,
+        code: &'static str,
+        at: &str,
+        reason: impl Into<String>,
+    ) {
+        let field = format!("{}{at}", self.field);
+        problems.push(Problem::warning(code, reason).of(&self.object).field(field));
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.object, self.field)
+    }
+}
+
+/// The routes of one `VirtualService`, one for each condition.
+#[derive(Debug, Default)]
+struct Found {
+    rules: Vec<HttpRule>,
+    problems: Vec<Problem>,
+}
+
+impl Found {
+    /// Adds what of a route can be done.
+    fn add(&mut self, mut route: HttpRoute, place: Place) {
+        let mut told = clean::Told::new(&place, &mut self.problems);
+        if !clean::action(&mut route, &mut told) {
+            return;
+        }
+        let matches = std::mem::take(&mut route.matches);
+        let conditions: Vec<Option<HttpMatchRequest>> = if matches.is_empty() {
+            vec![None]
+        } else {
+            let good = |(index, mut condition)| {
+                clean::condition(&mut condition, index, &mut told).then_some(Some(condition))
+            };
+            matches.into_iter().enumerate().filter_map(good).collect()
+        };
+        let action = Arc::new(HttpAction {
+            route,
+            object: place.object,
+            field: place.field,
+        });
+        self.rules
+            .extend(conditions.into_iter().map(|condition| HttpRule {
+                condition,
+                action: action.clone(),
+            }));
     }
 }
 
@@ -145,44 +245,14 @@ fn qualify_gateways(gateways: &mut [String], own: &Namespace) {
     }
 }
 
-/// The client namespaces a route is for, if every condition of it names one.
-fn source_namespaces(route: &HttpRoute) -> Option<Box<[Namespace]>> {
-    let sources: Option<BTreeSet<Namespace>> = route
-        .matches
-        .iter()
-        .map(|m| {
-            m.source_namespace
-                .as_deref()
-                .filter(|ns| !ns.is_empty())
-                .map(Namespace::from)
-        })
-        .collect();
-    sources
-        .filter(|all| !all.is_empty())
-        .map(|all| all.into_iter().collect())
-}
-
-/// A destination of a delegate, for the clients the root's route is for; `None` if no client may
-/// be meant by both.
-fn narrowed(mut to: Destination, clients: Option<&[Namespace]>) -> Option<Destination> {
-    let Some(clients) = clients else {
-        return Some(to);
-    };
-    let both: Box<[Namespace]> = match &to.only_from {
-        None => clients.into(),
-        Some(theirs) => theirs
-            .iter()
-            .filter(|ns| clients.contains(ns))
-            .cloned()
-            .collect(),
-    };
-    let meant = !both.is_empty();
-    to.only_from = Some(both);
-    meant.then_some(to)
-}
-
-fn collect_http(route: &HttpRoute, into: &mut BTreeSet<Destination>) {
-    let only_from = source_namespaces(route);
+fn collect_http(rule: &HttpRule, into: &mut BTreeSet<Destination>) {
+    let source = rule
+        .condition
+        .as_ref()
+        .and_then(|condition| condition.source_namespace.as_deref())
+        .filter(|namespace| !namespace.is_empty());
+    let only_from = source.map(|namespace| Box::from([Namespace::from(namespace)]));
+    let route = &rule.action.route;
     let all = route
         .route
         .iter()

@@ -32,6 +32,8 @@ fn rule(hosts: Vec<Hostname>) -> Arc<VirtualServiceRule> {
         destinations: Box::default(),
         delegates: Box::default(),
         spec,
+        http: Box::default(),
+        problems: Box::default(),
     })
 }
 
