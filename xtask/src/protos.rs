@@ -63,7 +63,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let upstream = fs::read_to_string(root.join("proto/upstream.toml"))
         .context("reading proto/upstream.toml")?;
     let upstream: Upstream = toml::from_str(&upstream).context("parsing proto/upstream.toml")?;
-    let generated = generate(&upstream)?;
+    let generated = generate(&upstream, &root.join("proto"))?;
     let target = root.join("crates/xds-api/src/gen");
     if check {
         compare(&target, &generated)
@@ -72,16 +72,18 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
 }
 
-/// Returns file name → content of everything that belongs into the target folder.
-fn generate(upstream: &Upstream) -> Result<BTreeMap<String, Vec<u8>>> {
+/// Returns file name → content of everything that belongs into the target folder; `own` has the files that are no
+/// part of the package.
+fn generate(upstream: &Upstream, own: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let scratch = tempfile::tempdir()?;
     let protos = fetch(&upstream.package, scratch.path())?.join(&upstream.package.root);
-    let includes: Vec<PathBuf> = upstream
+    let mut includes: Vec<PathBuf> = upstream
         .package
         .includes
         .iter()
         .map(|path| protos.join(path))
         .collect();
+    includes.push(own.to_owned());
     let descriptors = parse(&includes, &scratch.path().join("all.bin"))?;
     let descriptors = strip(descriptors, &upstream.annotations);
 

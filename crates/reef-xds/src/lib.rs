@@ -7,7 +7,7 @@
 //! Any ◄──json::from_json── JSON ◄──json::to_json── Any      config dumps, golden tests
 //! ```
 //!
-//! - [`ResourceType`] names the nine types an Envoy subscribes to, in the order they are sent.
+//! - [`ResourceType`] names the types an Envoy and the agent beside it subscribe to, in the order they are sent.
 //! - [`EncodedResource`] is a resource encoded once and shared by all streams.
 //! - [`names`] builds and parses the names that several resources must agree on.
 //! - [`json`] shows any resource as JSON.

@@ -15,6 +15,7 @@ use xds_api::envoy::{
     extensions::transport_sockets::tls::v3::Secret,
     service::runtime::v3::Runtime,
 };
+use xds_api::istio::networking::nds::v1::NameTable;
 
 /// A type of resource that a proxy subscribes to.
 ///
@@ -40,6 +41,8 @@ pub enum ResourceType {
     ExtensionConfig,
     /// `Runtime`: RTDS.
     Runtime,
+    /// Istio's `NameTable`: NDS, asked for by the agent beside a proxy.
+    NameTable,
 }
 
 /// A type URL that is none of [`ResourceType::ALL`].
@@ -52,7 +55,7 @@ pub struct UnknownTypeUrl {
 
 impl ResourceType {
     /// Every type, in sending order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Cluster,
         Self::Endpoint,
         Self::Listener,
@@ -62,6 +65,7 @@ impl ResourceType {
         Self::Secret,
         Self::ExtensionConfig,
         Self::Runtime,
+        Self::NameTable,
     ];
 
     /// The type URL used on the wire, for example
@@ -82,6 +86,7 @@ impl ResourceType {
                 "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
             }
             Self::Runtime => "type.googleapis.com/envoy.service.runtime.v3.Runtime",
+            Self::NameTable => "type.googleapis.com/istio.networking.nds.v1.NameTable",
         }
     }
 
@@ -98,6 +103,7 @@ impl ResourceType {
             Self::Secret => "SDS",
             Self::ExtensionConfig => "ECDS",
             Self::Runtime => "RTDS",
+            Self::NameTable => "NDS",
         }
     }
 
@@ -157,4 +163,5 @@ resources! {
     Secret => Secret,
     TypedExtensionConfig => ExtensionConfig,
     Runtime => Runtime,
+    NameTable => NameTable,
 }

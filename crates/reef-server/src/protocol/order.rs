@@ -30,7 +30,7 @@ pub(super) enum Gate {
 }
 
 /// The types in the order of sending, cluster removals aside.
-const LANES: [ResourceType; 9] = [
+const LANES: [ResourceType; 10] = [
     ResourceType::Cluster,
     ResourceType::Endpoint,
     ResourceType::Secret,
@@ -40,16 +40,18 @@ const LANES: [ResourceType; 9] = [
     ResourceType::VirtualHost,
     ResourceType::ExtensionConfig,
     ResourceType::Runtime,
+    ResourceType::NameTable,
 ];
 
 /// The types in the order of removing: what refers goes before what it refers to.
-const REMOVALS: [ResourceType; 9] = [
+const REMOVALS: [ResourceType; 10] = [
     ResourceType::Listener,
     ResourceType::ScopedRoute,
     ResourceType::VirtualHost,
     ResourceType::Route,
     ResourceType::ExtensionConfig,
     ResourceType::Runtime,
+    ResourceType::NameTable,
     ResourceType::Cluster,
     ResourceType::Endpoint,
     ResourceType::Secret,

@@ -59,6 +59,7 @@ fn has_legacy_wildcard(ty: ResourceType) -> bool {
             | ResourceType::Listener
             | ResourceType::ScopedRoute
             | ResourceType::VirtualHost
+            | ResourceType::NameTable
     )
 }
 

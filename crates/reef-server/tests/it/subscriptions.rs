@@ -9,7 +9,7 @@ use crate::kit::*;
 fn has_legacy(ty: ResourceType) -> bool {
     matches!(
         ty,
-        Cluster | Listener | VirtualHost | ResourceType::ScopedRoute
+        Cluster | Listener | VirtualHost | ResourceType::ScopedRoute | ResourceType::NameTable
     )
 }
 
@@ -44,6 +44,32 @@ fn reef_11_empty_first_request_sotw() {
             hand.says(&line(ty, " +a=1 +b=1"));
         }
         hand.silent();
+    }
+}
+
+#[test]
+fn the_table_of_names_has_no_name_and_is_sent_whole() {
+    let table = ResourceType::NameTable;
+    for variant in [Variant::Delta, Variant::Sotw] {
+        let mut hand = Hand::new(variant, None, World::of(&[table], &[""]));
+        let sotw = variant == Variant::Sotw;
+        if sotw {
+            hand.names(table, &[]);
+        } else {
+            hand.subscribe(table, &[], &[]);
+        }
+        for version in ["1", "2"] {
+            hand.change(|world| {
+                world.set(table, "", version);
+            });
+            let response = hand.says(&line(table, &format!(" +={version}")));
+            if sotw {
+                hand.names(table, &[]);
+            } else {
+                hand.ack(&response);
+            }
+            hand.silent();
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use xds_api::envoy::{
     extensions::transport_sockets::tls::v3::Secret,
     service::runtime::v3::Runtime,
 };
+use xds_api::istio::networking::nds::v1::NameTable;
 
 fn check<M: XdsResource + Name>(short_name: &str) {
     assert_eq!(M::TYPE.type_url(), M::type_url());
@@ -31,6 +32,7 @@ fn type_urls_are_those_of_the_messages() {
     check::<Secret>("SDS");
     check::<TypedExtensionConfig>("ECDS");
     check::<Runtime>("RTDS");
+    check::<NameTable>("NDS");
 }
 
 #[test]

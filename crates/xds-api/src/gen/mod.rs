@@ -635,6 +635,15 @@ pub mod google {
         include!("google.rpc.rs");
     }
 }
+pub mod istio {
+    pub mod networking {
+        pub mod nds {
+            pub mod v1 {
+                include!("istio.networking.nds.v1.rs");
+            }
+        }
+    }
+}
 pub mod opentelemetry {
     pub mod proto {
         pub mod common {
