@@ -1,12 +1,20 @@
-//! What tests of several rooms share: a client of the delta protocol that behaves as Envoy does, and one that does not.
+//! What tests of several rooms share: meshes whose objects come and go and, with the feature `client`, a client of the
+//! delta protocol that behaves as Envoy does and one that does not.
 //!
 //! Never in `[dependencies]` of anything that is shipped.
 
+#[cfg(feature = "client")]
 mod delta;
+mod following;
+#[cfg(feature = "client")]
 mod raw;
 
+#[cfg(feature = "client")]
 pub use delta::{Answer, DeltaClient};
+pub use following::{Followed, Step, Steps, told};
+#[cfg(feature = "client")]
 pub use raw::RawStream;
 
 /// The status of a stream; re-exported so that tests of rooms without tonic can name it.
+#[cfg(feature = "client")]
 pub use tonic::{Code, Status};

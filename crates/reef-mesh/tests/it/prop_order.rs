@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use reef_config::{Change, ChangeBatch, Object, ObjectKey, Origin};
+use reef_config::{Change, Object, Origin};
 use reef_mesh::{
     ChangeReport, Locality, MeshIndex, MeshSnapshot, MetaValue, ProxyNode, ServiceKey, identify,
 };
+
+use reef_testkit::{Followed, Step, Steps};
 
 use crate::support::objects;
 
@@ -85,6 +87,8 @@ fn universe() -> Vec<Arc<Object>> {
         "hosts: [x.com]\n  resolution: STATIC\n  workloadSelector: {labels: {app: web}}",
         "hosts: [x.com, '*.y.com']\n  resolution: NONE",
         "hosts: [x.com]\n  resolution: DNS",
+        "hosts: [x.com, z.com]\n  addresses: [192.0.2.0/24, 198.51.100.1]\n  resolution: NONE",
+        "hosts: [z.com]\n  resolution: DNS_ROUND_ROBIN\nstatus: {addresses: [{value: 240.240.1.1, host: z.com}]}",
     ] {
         for name in ["se", "se2"] {
             texts.push(
@@ -99,6 +103,21 @@ fn universe() -> Vec<Arc<Object>> {
         texts.push(
             meta("WorkloadEntry", "vm", "")
                 + &format!("spec: {{address: 10.0.0.7, labels: {{app: {app}}}}}"),
+        );
+    }
+    for address in ["'unix:///run/vm.sock'", "vm.example.net", "10.0.0.2"] {
+        let spec = format!("spec: {{address: {address}, labels: {{app: web}}, locality: r/z}}");
+        texts.push(meta("WorkloadEntry", "vm2", "") + &spec);
+    }
+    for (name, created) in [("se", 1), ("se2", 2), ("se2", 1)] {
+        let aged = format!(
+            ", creationTimestamp: '2026-01-0{created}T00:00:00Z', \
+             labels: {{networking.istio.io/enable-autoallocate-ip: '{}'}}",
+            created == 1,
+        );
+        texts.push(
+            meta("ServiceEntry", name, &aged)
+                + "spec: {hosts: [x.com, z.com], resolution: DNS, ports: [{number: 80, name: http}]}",
         );
     }
     for (name, spec) in [
@@ -284,16 +303,15 @@ fn check_proxies(old: &MeshSnapshot, new: &MeshSnapshot, report: &ChangeReport) 
     }
 }
 
-/// One step: indices into the universe, and whether that object is deleted; and a mesh configuration.
-type Step = (Vec<(prop::sample::Index, bool)>, Option<usize>);
-
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let change = (any::<prop::sample::Index>(), prop::bool::weighted(0.3));
-    let step = (
-        prop::collection::vec(change, 1..5),
-        prop::option::weighted(0.1, 0..CONFIGS.len()),
-    );
-    prop::collection::vec(step, 1..16)
+    let steps = Steps {
+        first: None,
+        objects: 1..5,
+        batches: 1..16,
+        configs: CONFIGS.len(),
+        reconfigured: 0.1,
+    };
+    steps.strategy()
 }
 
 /// Mesh configurations a mesh may change between; the first is the default.
@@ -351,26 +369,10 @@ proptest! {
     fn any_sequence_of_changes_gives_the_snapshot_of_the_final_objects(
         steps in steps(), order in any::<prop::sample::Index>(),
     ) {
-        let universe = universe();
+        let mut followed = Followed::new(universe(), config);
         let mut index = MeshIndex::default();
-        let mut present: BTreeMap<ObjectKey, Arc<Object>> = BTreeMap::new();
-        let mut configured = 0;
-        for (changes, settings) in steps {
-            let mut batch = ChangeBatch { changes: Vec::new(), synced: true };
-            for (at, deleted) in changes {
-                let object = at.get(&universe);
-                if deleted {
-                    present.remove(&object.key);
-                    batch.changes.push(Change::Delete(object.key.clone()));
-                } else {
-                    present.insert(object.key.clone(), object.clone());
-                    batch.changes.push(Change::Apply(object.clone()));
-                }
-            }
-            if let Some(value) = settings {
-                configured = value;
-                batch.changes.push(config(configured));
-            }
+        for step in &steps {
+            let batch = followed.batch(step);
             let old = index.snapshot().clone();
             let old_problems = index.problems();
             match index.apply(batch) {
@@ -384,16 +386,8 @@ proptest! {
                 None => prop_assert_eq!(old.dump(), index.snapshot().dump()),
             }
         }
-        // The final objects at once, from any starting point of the list and backwards.
-        let mut all: Vec<_> = present.into_values().collect();
-        if !all.is_empty() {
-            let middle = order.index(all.len());
-            all.rotate_left(middle);
-            all.reverse();
-        }
         let mut fresh = MeshIndex::default();
-        let changes = all.into_iter().map(Change::Apply).chain([config(configured)]).collect();
-        fresh.apply(ChangeBatch { changes, synced: true });
+        fresh.apply(followed.at_once(order));
         let (left, right) = (index.snapshot().dump(), fresh.snapshot().dump());
         for (left, right) in left.lines().zip(right.lines()) {
             prop_assert_eq!(left, right);

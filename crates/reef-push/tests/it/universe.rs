@@ -129,7 +129,7 @@ fn workloads(texts: &mut Vec<String>) {
         let meta = format!(", labels: {{{labels}}}{annotations}");
         let containers = "containers: [{name: c, ports: [{name: web, containerPort: 7070}]}]";
         let body = format!(
-            "spec: {{nodeName: n1, serviceAccountName: sa, {containers}}}\nstatus: {{podIP: 10.0.0.1}}"
+            "spec: {{nodeName: n1, subdomain: web, serviceAccountName: sa, {containers}}}\nstatus: {{podIP: 10.0.0.1}}"
         );
         texts.push(core("Pod", "a/pod", &meta, &body));
     }
@@ -248,5 +248,9 @@ pub(crate) fn nodes() -> Vec<ProxyNode> {
             all.push(node(id, cert, app));
         }
     }
+    // Beside an agent that resolves names.
+    let metadata = BTreeMap::from([("DNS_CAPTURE".to_owned(), MetaValue::from("true"))]);
+    let id = "sidecar~10.0.0.1~pod.a~a.svc.cluster.local";
+    all.push(ProxyNode::parse(id, metadata, Locality::default()).expect("a valid node"));
     all
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use reef_config::{Change, ChangeBatch, MeshConfig, Object, ObjectKey, Origin, parse};
+use reef_config::{Change, MeshConfig, Object, Origin, parse};
 use reef_mesh::{Locality, MeshIndex, MeshSnapshot, MetaValue, ProxyNode, identify};
 use reef_scope::{Scope, resolve, select};
+use reef_testkit::{Followed, Step, Steps};
 
 use crate::support::{entry, rule, svc, svc_with};
 
@@ -83,9 +84,10 @@ fn universe() -> Vec<Arc<Object>> {
     parsed.flatten().map(Arc::new).collect()
 }
 
-fn config(private: bool) -> Change {
+/// The mesh configuration: everything is public, or private by default.
+fn config(number: usize) -> Change {
     let mut config = MeshConfig::default();
-    if private {
+    if number == 1 {
         config.default_service_export_to = vec![".".to_owned()];
         config.default_destination_rule_export_to = vec![".".to_owned()];
     }
@@ -105,46 +107,28 @@ fn scopes(snapshot: &MeshSnapshot) -> Vec<Arc<Scope>> {
     proxies.into_iter().map(scope_of).collect()
 }
 
-type Step = (Vec<(prop::sample::Index, bool)>, Option<bool>);
-
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let change = (any::<prop::sample::Index>(), prop::bool::weighted(0.3));
-    let few = prop::collection::vec(change.clone(), 1..3);
-    let many = prop::collection::vec(change, 20..40);
-    let settings = prop::option::weighted(0.05, any::<bool>());
-    let first = (many, Just(None)).prop_map(|step| vec![step]);
-    let rest = prop::collection::vec((few, settings), 1..10);
-    (first, rest).prop_map(|(mut first, rest)| {
-        first.extend(rest);
-        first
-    })
+    let steps = Steps {
+        first: Some(20..40),
+        objects: 1..3,
+        batches: 1..10,
+        configs: 2,
+        reconfigured: 0.05,
+    };
+    steps.strategy()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_scope_that_depends_on_nothing_that_changed_is_the_same(steps in steps()) {
-        let universe = universe();
+    fn a_scope_that_depends_on_nothing_that_changed_is_the_same(
+        steps in steps(), order in any::<prop::sample::Index>(),
+    ) {
+        let mut followed = Followed::new(universe(), config);
         let mut index = MeshIndex::default();
-        let mut present: BTreeMap<ObjectKey, Arc<Object>> = BTreeMap::new();
-        let mut private = false;
-        for (changes, settings) in steps {
-            let mut batch = ChangeBatch { changes: Vec::new(), synced: true };
-            for (at, deleted) in changes {
-                let object = at.get(&universe);
-                if deleted {
-                    present.remove(&object.key);
-                    batch.changes.push(Change::Delete(object.key.clone()));
-                } else {
-                    present.insert(object.key.clone(), object.clone());
-                    batch.changes.push(Change::Apply(object.clone()));
-                }
-            }
-            if let Some(value) = settings {
-                private = value;
-                batch.changes.push(config(private));
-            }
+        for step in &steps {
+            let batch = followed.batch(step);
             let before = scopes(index.snapshot());
             let report = index.apply(batch).map(|(_, report)| report).unwrap_or_default();
             let snapshot = index.snapshot();
@@ -159,9 +143,7 @@ proptest! {
             }
         }
         let mut fresh = MeshIndex::default();
-        let objects = present.into_values().rev().map(Change::Apply);
-        let changes = objects.chain([config(private)]).collect();
-        fresh.apply(ChangeBatch { changes, synced: true });
+        fresh.apply(followed.at_once(order));
         let (left, right) = (scopes(index.snapshot()), scopes(fresh.snapshot()));
         for (left, right) in left.iter().zip(&right) {
             prop_assert_eq!(left, right);
