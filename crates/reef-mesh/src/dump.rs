@@ -25,12 +25,7 @@ impl MeshSnapshot {
             .collect();
         section(out, "services by namespace", &namespaces);
         map(out, "services by selector", &self.selecting);
-        let addressed: BTreeMap<_, Vec<_>> = self
-            .addressed
-            .iter()
-            .map(|(namespace, services)| (namespace, services.iter().collect()))
-            .collect();
-        section(out, "services by address", &addressed);
+        section(out, "services by address", &self.addressed.iter());
         map(out, "endpoints", &self.endpoints);
         map(out, "guests", &self.guests);
         map(out, "pods", &self.pods);

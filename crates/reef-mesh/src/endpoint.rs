@@ -94,6 +94,9 @@ pub struct Workload {
     pub service_account: Arc<str>,
     /// Its labels.
     pub labels: Labels,
+    /// `<host name>.<subdomain>` of a pod that has a subdomain: its own name within a headless
+    /// service.
+    pub host: Option<Arc<str>>,
 }
 
 /// One address that serves one port of a service.

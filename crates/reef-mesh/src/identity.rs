@@ -164,7 +164,12 @@ pub fn identify(snapshot: &MeshSnapshot, node: &ProxyNode) -> ProxyIdentity {
         (None, Some(entry)) => overlaid(&node.labels("STATIC_LABELS"), &entry.labels),
         (None, None) => node.labels("LABELS"),
     };
-    let locality = locality(snapshot, node, pod.as_deref(), &own_labels);
+    let told = match (&pod, entry) {
+        (Some(pod), _) => Some(&pod.locality),
+        (None, Some(entry)) => Some(&entry.locality),
+        (None, None) => None,
+    };
+    let locality = locality(snapshot, node, told.map(|told| &**told), &own_labels);
     let node_name: Option<Arc<str>> = node
         .text("NODE_NAME")
         .map(Arc::from)
@@ -282,11 +287,11 @@ fn workload_cert(node: &ProxyNode) -> WorkloadCert {
 fn locality(
     snapshot: &MeshSnapshot,
     node: &ProxyNode,
-    pod: Option<&Pod>,
+    told: Option<&Locality>,
     labels: &Labels,
 ) -> Locality {
-    if let Some(pod) = pod.filter(|pod| !pod.locality.is_empty()) {
-        return (*pod.locality).clone();
+    if let Some(told) = told.filter(|told| !told.is_empty()) {
+        return told.clone();
     }
     if let Some(label) = locality_label(labels) {
         return label;

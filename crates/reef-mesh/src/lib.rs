@@ -15,6 +15,7 @@
 //! files, nor a clock.
 
 mod address;
+mod addressed;
 mod dump;
 mod endpoint;
 mod export;

@@ -116,6 +116,9 @@ pub struct Service {
     pub ports: Box<[ServicePort]>,
     /// Virtual addresses in declared order; none for headless services.
     pub addresses: Box<[Address]>,
+    /// Addresses found for a host of a service entry that declares none, one of each family; only
+    /// proxies whose names are resolved beside them can use these.
+    pub auto_addresses: Box<[Address]>,
     /// True for `clusterIP: None`.
     pub headless: bool,
     /// True if it is outside the mesh.
@@ -177,6 +180,17 @@ impl Service {
     #[must_use]
     pub fn port(&self, number: u16) -> Option<&ServicePort> {
         self.ports.iter().find(|port| port.number == number)
+    }
+
+    /// Its virtual addresses for a proxy: those declared, else those found for it if the proxy
+    /// `resolves` names beside it.
+    #[must_use]
+    pub fn virtual_addresses(&self, resolves: bool) -> &[Address] {
+        if resolves && self.addresses.is_empty() {
+            &self.auto_addresses
+        } else {
+            &self.addresses
+        }
     }
 
     /// True if endpoints are part of its cluster rather than sent over EDS.

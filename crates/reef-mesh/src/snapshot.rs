@@ -8,6 +8,7 @@ use reef_config::names::{Hostname, Namespace};
 use reef_config::{Labels, istio};
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
+use crate::addressed::Addressed;
 use crate::{
     DestinationPolicy, DestinationRuleIndex, ExportTo, MeshSettings, NodeInfo, Pod, Rule, Service,
     ServiceEndpoints, ServiceKey, ServiceOrder, SidecarRule, VirtualServiceRule, WorkloadInstance,
@@ -43,8 +44,8 @@ pub struct MeshSnapshot {
     pub(crate) by_namespace: Map<Namespace, Ordered<ServiceOrder, Arc<Service>>>,
     /// Kubernetes services with a selector, by namespace and one label of the selector.
     pub(crate) selecting: Map<SelectorPlace, Arc<[Arc<Service>]>>,
-    /// Services that workloads serve by address: service entries, those without selector.
-    pub(crate) addressed: Map<Namespace, Ordered<ServiceOrder, Arc<Service>>>,
+    /// Services that workloads serve by address: service entries, those without selector; by it.
+    pub(crate) addressed: Addressed,
     pub(crate) endpoints: Map<ServiceKey, Arc<ServiceEndpoints>>,
     /// Services of other namespaces that have workloads of a namespace behind them; rare.
     pub(crate) guests: Map<Namespace, Arc<[ServiceKey]>>,
@@ -129,7 +130,7 @@ impl MeshSnapshot {
             by_order: Ordered::new_sync(),
             by_namespace: empty(),
             selecting: empty(),
-            addressed: empty(),
+            addressed: Addressed::new(),
             endpoints: empty(),
             guests: empty(),
             pods: empty(),

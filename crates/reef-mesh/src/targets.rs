@@ -34,8 +34,7 @@ impl MeshSnapshot {
     /// Returns the service ports the proxy's workload serves, oldest service first, so that the
     /// oldest wins where two claim one port.
     ///
-    /// Readiness does not matter. Costs a lookup per label, and a walk over the services of the
-    /// proxy's namespace that are found by address: entries and those without selector.
+    /// Readiness does not matter. Costs a lookup per label and one of its address.
     #[must_use]
     pub fn service_targets(&self, proxy: &ProxyIdentity) -> Vec<ServiceTarget> {
         let entry = proxy
@@ -108,12 +107,14 @@ impl MeshSnapshot {
         let Some(first) = proxy.ips.first().copied() else {
             return Vec::new();
         };
-        let services = self
+        let mut services: Vec<&Arc<Service>> = self
             .addressed
-            .get(&proxy.namespace)
-            .into_iter()
-            .flat_map(|services| services.values())
-            .filter(|service| service.registry == registry);
+            .at(first)
+            .filter(|key| key.namespace == proxy.namespace)
+            .filter_map(|key| self.service(key))
+            .filter(|service| service.registry == registry)
+            .collect();
+        services.sort_by_cached_key(|service| service.order());
         let mut found = Vec::new();
         for service in services {
             let Some(endpoints) = self.endpoints(&service.key) else {

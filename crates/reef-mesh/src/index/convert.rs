@@ -64,6 +64,7 @@ pub(super) fn kubernetes_service(
         object: object.key.clone(),
         ports: spec.ports.iter().map(kubernetes_port).collect(),
         addresses,
+        auto_addresses: [].into(),
         headless,
         mesh_external: alias,
         export_to: ExportTo::resolve(
@@ -189,6 +190,7 @@ pub(super) fn service_entry(
             .map(|text| Address::parse(text))
             .filter(|address| matches!(address, Address::Ip(_) | Address::Cidr(_)))
             .collect(),
+        auto_addresses: [].into(),
         headless: false,
         mesh_external: entry.location == istio::Location::MeshExternal,
         export_to: ExportTo::resolve(
@@ -263,6 +265,23 @@ pub(super) fn pod(
             )
         });
     let account = pod.service_account();
+    let mut facts = workload(
+        name,
+        namespace,
+        &object.key.cluster,
+        settings.spiffe_id(namespace, account).into(),
+        labels,
+    );
+    let subdomain = pod.spec.subdomain.as_deref().unwrap_or_default();
+    if !subdomain.is_empty() {
+        let own = pod.spec.hostname.as_deref().unwrap_or_default();
+        let own = if own.is_empty() {
+            &*object.key.name
+        } else {
+            own
+        };
+        facts.host = Some(Arc::from(format!("{own}.{subdomain}")));
+    }
     Pod {
         object: object.key.clone(),
         namespace: namespace.clone(),
@@ -291,13 +310,7 @@ pub(super) fn pod(
             .annotations
             .get(INTERCEPTION_ANNOTATION)
             .and_then(|mode| Interception::parse(mode)),
-        workload: Arc::new(workload(
-            name,
-            namespace,
-            &object.key.cluster,
-            settings.spiffe_id(namespace, account).into(),
-            labels,
-        )),
+        workload: Arc::new(facts),
     }
 }
 
@@ -370,6 +383,7 @@ pub(super) fn workload(
         cluster: cluster.clone(),
         service_account,
         labels: labels.clone(),
+        host: None,
     }
 }
 

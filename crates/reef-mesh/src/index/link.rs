@@ -306,8 +306,14 @@ fn of_entry(
     let dns = service.has_inline_endpoints();
     let usable = |address: &Address| match address {
         Address::Ip(_) | Address::Pipe(_) => true,
-        Address::Host(_) => dns,
+        Address::Host(host) => dns && !host.is_empty(),
         Address::Cidr(_) => false,
+    };
+    // What an object of its own says about a socket or a name only names that are resolved read.
+    let selectable = |address: &Address| match address {
+        Address::Ip(_) => true,
+        Address::Pipe(_) => dns,
+        other => usable(other),
     };
     let namespace = &service.key.namespace;
     let selected = entry
@@ -347,7 +353,10 @@ fn of_entry(
                 workload: workloads.of(inline, object, settings),
             });
         }
-        for instance in entries.iter().filter(|instance| usable(&instance.address)) {
+        for instance in entries
+            .iter()
+            .filter(|instance| selectable(&instance.address))
+        {
             let number = entry_port(&instance.address, instance.port_of(&port.name), port);
             list.push(of_instance(instance, number));
         }

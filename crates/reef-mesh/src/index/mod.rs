@@ -4,11 +4,13 @@
 //! objects → nodes → pods and workload entries → services and their endpoints → rules. A stage
 //! compares what it made with what is published, so equal results mark nothing.
 
+mod allocate;
 mod convert;
 mod discovery;
 mod link;
 mod objects;
 mod rules;
+mod selecting;
 mod services;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,10 +21,12 @@ use reef_config::{
     Change, ChangeBatch, Kind, MeshConfig, Object, ObjectKey, Problem, Severity, Spec,
 };
 
+use self::allocate::Allocator;
 use self::discovery::{Aside, Latest};
 use self::link::Shared;
 use self::objects::{Objects, PodId};
 use self::rules::RuleStore;
+use self::selecting::Selecting;
 use crate::{ChangeReport, MeshSettings, MeshSnapshot, NamespaceInfo, ServiceKey, Unenforced};
 
 /// Holds all objects and turns changes into snapshots.
@@ -35,14 +39,17 @@ pub struct MeshIndex {
     aside_problems: Vec<Problem>,
     rules: RuleStore,
     shared: Shared,
-    /// Services of a namespace that may select workload entries or pods by label.
-    selecting: BTreeMap<Namespace, BTreeSet<ServiceKey>>,
+    /// Services that may select workload entries or pods by label.
+    selecting: Selecting,
+    /// Addresses of hosts that declare none.
+    allocator: Allocator,
     /// Alias services by the host they stand for.
     aliases: BTreeMap<reef_config::Hostname, BTreeSet<ServiceKey>>,
     /// Services that have aliases.
     aliased: BTreeSet<ServiceKey>,
     source_problems: BTreeMap<Arc<str>, Vec<Problem>>,
     claim_problems: BTreeMap<ServiceKey, Vec<Problem>>,
+    address_problems: BTreeMap<ServiceKey, Vec<Problem>>,
     rule_problems: BTreeMap<Namespace, Vec<Problem>>,
     /// Of `VirtualService`s, delegates included, by the one that has the routes.
     route_problems: BTreeMap<ObjectKey, Vec<Problem>>,
@@ -86,11 +93,13 @@ impl MeshIndex {
             aside_problems: Vec::new(),
             rules: RuleStore::default(),
             shared: Shared::default(),
-            selecting: BTreeMap::new(),
+            selecting: Selecting::default(),
+            allocator: Allocator::default(),
             aliases: BTreeMap::new(),
             aliased: BTreeSet::new(),
             source_problems: BTreeMap::new(),
             claim_problems: BTreeMap::new(),
+            address_problems: BTreeMap::new(),
             rule_problems: BTreeMap::new(),
             route_problems: BTreeMap::new(),
             pod_problems: BTreeMap::new(),
@@ -199,6 +208,7 @@ impl MeshIndex {
         let found = self
             .claim_problems
             .values()
+            .chain(self.address_problems.values())
             .chain(self.rule_problems.values())
             .chain(self.route_problems.values())
             .chain(self.pod_problems.values())
@@ -472,13 +482,14 @@ impl MeshIndex {
             if old == new {
                 continue;
             }
-            report
-                .proxies
-                .insert((key.namespace.clone(), key.name.clone()));
-            let addresses = old
-                .iter()
-                .chain(&new)
-                .filter_map(|entry| entry.address.ip());
+            let addresses = old.iter().chain(&new);
+            let addresses: Vec<_> = addresses.filter_map(|entry| entry.address.ip()).collect();
+            // No proxy is behind a name or a socket.
+            if !addresses.is_empty() {
+                report
+                    .proxies
+                    .insert((key.namespace.clone(), key.name.clone()));
+            }
             report.addresses.extend(addresses);
             self.objects.put_entry(key, new.clone());
             for entry in old.iter().chain(&new) {
@@ -510,7 +521,7 @@ impl MeshIndex {
         labels: &reef_config::Labels,
         mut mark: impl FnMut(&ServiceKey),
     ) {
-        for key in self.selecting.get(namespace).into_iter().flatten() {
+        for key in self.selecting.of(namespace, labels) {
             let selects = self
                 .snapshot
                 .service(key)

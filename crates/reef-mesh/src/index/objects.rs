@@ -7,6 +7,8 @@ use foldhash::fast::FixedState;
 use reef_config::names::{ClusterId, Hostname, Namespace};
 use reef_config::{Age, Kind, Labels, Object, ObjectKey, Spec, k8s};
 
+use super::services::place_of;
+use crate::snapshot::SelectorPlace;
 use crate::{MeshSettings, Pod, Service, ServiceKey, WorkloadInstance};
 
 /// Namespace and name of a pod.
@@ -28,6 +30,8 @@ pub(super) struct Objects {
     by_kind: BTreeMap<(Kind, Namespace), BTreeSet<ObjectKey>>,
     pods: BTreeMap<PodId, Arc<Pod>>,
     entries: BTreeMap<(Namespace, ObjectKey), Arc<WorkloadInstance>>,
+    /// Workload entries by each of their labels.
+    labelled: HashMap<SelectorPlace, BTreeSet<ObjectKey>, FixedState>,
     /// Services whose endpoints refer to a pod, and the reverse.
     pod_services: HashMap<PodId, BTreeSet<ServiceKey>, FixedState>,
     service_pods: HashMap<ServiceKey, BTreeSet<PodId>, FixedState>,
@@ -230,6 +234,25 @@ impl Objects {
         entry: Option<Arc<WorkloadInstance>>,
     ) -> Option<Arc<WorkloadInstance>> {
         let place = (key.namespace.clone(), key.clone());
+        let labels_of = |entry: &WorkloadInstance| -> Vec<SelectorPlace> {
+            let labels = entry.labels.iter();
+            labels
+                .map(|(label, value)| (key.namespace.clone(), label.clone(), value.clone()))
+                .collect()
+        };
+        if let Some(old) = self.entries.get(&place) {
+            for at in labels_of(old) {
+                if let Some(keys) = self.labelled.get_mut(&at) {
+                    keys.remove(key);
+                    if keys.is_empty() {
+                        self.labelled.remove(&at);
+                    }
+                }
+            }
+        }
+        for at in entry.as_deref().map(labels_of).unwrap_or_default() {
+            self.labelled.entry(at).or_default().insert(key.clone());
+        }
         match entry {
             Some(entry) => self.entries.insert(place, entry),
             None => self.entries.remove(&place),
@@ -246,6 +269,13 @@ impl Objects {
         namespace: &Namespace,
         selector: &Labels,
     ) -> Vec<&Arc<WorkloadInstance>> {
+        if let Some(place) = place_of(namespace, selector) {
+            let keys = self.labelled.get(&place).into_iter().flatten();
+            return keys
+                .filter_map(|key| self.entry(key))
+                .filter(|entry| selector.selects(&entry.labels))
+                .collect();
+        }
         let first = ObjectKey {
             cluster: ClusterId::new(""),
             kind: Kind::Namespace,
@@ -256,7 +286,6 @@ impl Objects {
             .range((namespace.clone(), first)..)
             .take_while(|((of, _), _)| of == namespace)
             .map(|(_, entry)| entry)
-            .filter(|entry| selector.selects(&entry.labels))
             .collect()
     }
 

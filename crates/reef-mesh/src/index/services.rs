@@ -5,13 +5,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use reef_config::names::{Hostname, Namespace};
-use reef_config::{Object, Spec};
+use reef_config::{Labels, Object, Problem, Spec};
 
+use super::allocate::{self, Wish};
 use super::{Marks, MeshIndex, convert, link, lost_claim, replace};
+use crate::addressed::{self, Changes};
 use crate::snapshot::{Map, Ordered, SelectorPlace, empty};
 use crate::{
-    ChangeReport, MeshSettings, MeshSnapshot, Registry, Resolution, Service, ServiceEndpoints,
-    ServiceKey, ServiceOrder, TlsMode,
+    Address, ChangeReport, MeshSettings, MeshSnapshot, Registry, Resolution, Service,
+    ServiceEndpoints, ServiceKey, ServiceOrder, TlsMode,
 };
 
 impl MeshIndex {
@@ -24,6 +26,7 @@ impl MeshIndex {
         for key in marks.services.clone() {
             self.link_claim(&key, next, marks, report);
         }
+        marks.services.extend(self.allocator.take_moved());
         if marks.aliases {
             marks.services.extend(self.aliased.iter().cloned());
             for target in self.aliases.keys() {
@@ -35,9 +38,14 @@ impl MeshIndex {
             }
         }
         let all: BTreeSet<&ServiceKey> = marks.services.union(&marks.endpoints).collect();
+        let mut places = Changes::new();
         for key in all {
+            let before = addressed_endpoints(next, key);
             self.link_service(key, next, marks.services.contains(key), report);
+            let after = addressed_endpoints(next, key);
+            addressed::note(&mut places, key, before.as_deref(), after.as_deref());
         }
+        next.addressed.update(places);
     }
 
     /// Finds who declares a service; keeps the indexes by selector and alias.
@@ -64,21 +72,26 @@ impl MeshIndex {
             })
             .collect();
         let new = winner.and_then(|object| declared_as(object, key, next.settings()));
-        let selects = winner.is_some_and(|object| match &object.spec {
-            Spec::ServiceEntry(entry) => entry.workload_selector.is_some(),
-            Spec::Service(service) => !service.spec.selector.is_empty(),
-            _ => false,
+        let selector = winner.and_then(|object| match &object.spec {
+            Spec::ServiceEntry(entry) => entry.workload_selector.as_ref().map(|it| &it.labels),
+            Spec::Service(service) => Some(&service.spec.selector).filter(|it| !it.is_empty()),
+            _ => None,
         });
-        report.problems |= replace(&mut self.claim_problems, key.clone(), problems);
-        let place = self.selecting.entry(key.namespace.clone()).or_default();
-        if selects {
-            place.insert(key.clone());
-        } else {
-            place.remove(key);
-            if place.is_empty() {
-                self.selecting.remove(&key.namespace);
+        self.selecting.set(key, selector);
+        let wish = match (winner.map(|object| (object, &object.spec)), &new) {
+            (Some((object, Spec::ServiceEntry(entry))), Some(new)) => {
+                allocate::wish(object, entry, new)
             }
-        }
+            _ => Wish::Nothing,
+        };
+        let given = match &wish {
+            Wish::Given(given) => given,
+            _ => new.as_ref().map_or(&[][..], |new| &new.addresses),
+        };
+        self.allocator.reserve(key, given);
+        let age = new.as_ref().filter(|_| wish == Wish::Any);
+        self.allocator.seat(key, age.map(|new| new.age.clone()));
+        report.problems |= replace(&mut self.claim_problems, key.clone(), problems);
         let old_target = next
             .service(key)
             .and_then(|service| service.external_name.clone());
@@ -119,11 +132,19 @@ impl MeshIndex {
         };
         let base = match (&old, declaration) {
             (Some(old), false) => Some((**old).clone()),
-            _ => object
-                .as_ref()
-                .and_then(|object| declared_as(object, key, &next.settings))
-                .map(|service| with_namespace(service, next)),
+            _ => object.as_ref().and_then(|object| {
+                let mut service = declared_as(object, key, &next.settings)?;
+                service.auto_addresses = self.found_addresses(object, &service);
+                Some(with_namespace(service, next))
+            }),
         };
+        if declaration {
+            let told = base
+                .as_ref()
+                .and_then(|_| self.without_address(key, object.as_ref()?));
+            let problems = Vec::from_iter(told);
+            report.problems |= replace(&mut self.address_problems, key.clone(), problems);
+        }
         let (Some(object), Some(mut service)) = (object, base) else {
             self.objects.refer(key, BTreeSet::new());
             self.aliased.remove(key);
@@ -188,6 +209,28 @@ impl MeshIndex {
         } else if endpoints_differ {
             report.endpoints.insert(key.clone());
         }
+    }
+
+    /// Addresses of a service that declares none: those given to it, else those found for it.
+    fn found_addresses(&self, object: &Object, service: &Service) -> Box<[Address]> {
+        let Spec::ServiceEntry(entry) = &object.spec else {
+            return [].into();
+        };
+        match allocate::wish(object, entry, service) {
+            Wish::Given(given) => given,
+            Wish::Any => self.allocator.addresses(&service.key),
+            Wish::Nothing => [].into(),
+        }
+    }
+
+    fn without_address(&self, key: &ServiceKey, object: &Object) -> Option<Problem> {
+        if !self.allocator.in_vain(key) {
+            return None;
+        }
+        let reason = format!("no address is left for host {}", key.hostname);
+        let mut problem = Problem::warning("no-address-left", reason).of(&object.key);
+        problem.origin.clone_from(&object.origin);
+        Some(problem)
     }
 
     /// Host names of the alias services that lead to `service`, through other aliases too.
@@ -325,9 +368,19 @@ fn selector_place(service: &Service) -> Option<SelectorPlace> {
     if service.registry != Registry::Kubernetes {
         return None;
     }
-    let labels = service.selector.iter();
-    let (key, value) = labels.max_by_key(|(_, value)| value.len())?;
-    Some((service.key.namespace.clone(), key.clone(), value.clone()))
+    place_of(&service.key.namespace, &service.selector)
+}
+
+/// The place of a selector; `None` if it has no label.
+pub(super) fn place_of(namespace: &Namespace, selector: &Labels) -> Option<SelectorPlace> {
+    let (key, value) = selector.iter().max_by_key(|(_, value)| value.len())?;
+    Some((namespace.clone(), key.clone(), value.clone()))
+}
+
+/// Endpoints of a service that workloads serve by address.
+fn addressed_endpoints(mesh: &MeshSnapshot, key: &ServiceKey) -> Option<Arc<ServiceEndpoints>> {
+    mesh.service(key).filter(|service| is_addressed(service))?;
+    mesh.endpoints(key).cloned()
 }
 
 fn is_addressed(service: &Service) -> bool {
@@ -377,9 +430,6 @@ fn insert(next: &mut MeshSnapshot, service: Arc<Service>) {
         list.sort_by(|a, b| a.key.cmp(&b.key));
         next.selecting.insert_mut(place, list.into());
     }
-    if is_addressed(&service) {
-        insert_in(&mut next.addressed, service.clone());
-    }
     insert_in(&mut next.by_namespace, service);
 }
 
@@ -406,9 +456,6 @@ fn remove_service(next: &mut MeshSnapshot, old: &Service) {
         } else {
             next.selecting.insert_mut(place, rest.into());
         }
-    }
-    if is_addressed(old) {
-        remove_from(&mut next.addressed, old);
     }
     remove_from(&mut next.by_namespace, old);
     if next.by_host.is_empty() {
