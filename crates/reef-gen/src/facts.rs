@@ -70,6 +70,11 @@ pub struct ProxyFacts {
     pub unprivileged: bool,
     /// Its `dns_domain`, only if some service in scope has aliases: they may be server names.
     pub alias_domain: Option<Arc<str>>,
+    /// Names are resolved beside it, so that addresses found for hosts without any are in use; known
+    /// only if there are such hosts in scope.
+    pub auto_addresses: bool,
+    /// Its network, only if an agent beside it asks for the table of names.
+    pub name_table: Option<Arc<str>>,
     /// What its listeners do with headers that tell of the proxy.
     pub headers: Arc<HeaderPolicy>,
     /// Hundredths of a percent of its requests that are traced.
@@ -178,6 +183,8 @@ pub struct ListenersKey {
     pub unprivileged: bool,
     /// As [`ProxyFacts::alias_domain`].
     pub alias_domain: Option<Arc<str>>,
+    /// As [`ProxyFacts::auto_addresses`].
+    pub auto_addresses: bool,
     /// As [`ProxyFacts::headers`].
     pub headers: Arc<HeaderPolicy>,
     /// As [`ProxyFacts::sampling`].
@@ -211,6 +218,8 @@ pub struct RoutesKey {
     pub http_proxy_port: Option<u16>,
     /// As [`ProxyFacts::unprivileged`].
     pub unprivileged: bool,
+    /// As [`ProxyFacts::auto_addresses`].
+    pub auto_addresses: bool,
     /// Requests tell how often they were tried; from [`ProxyFacts::headers`].
     pub attempt_count: bool,
     /// Requests tell which host was asked for; from [`ProxyFacts::headers`].
@@ -221,6 +230,17 @@ pub struct RoutesKey {
     pub selecting_rules: Arc<[ObjectKey]>,
     /// As [`ProxyFacts::http_sources`].
     pub http_sources: Arc<[Labels]>,
+}
+
+/// What the table of names of a proxy depends on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NamesKey {
+    /// The scope.
+    pub scope: ScopeId,
+    /// Address families.
+    pub ip_mode: IpMode,
+    /// As [`ProxyFacts::name_table`].
+    pub network: Arc<str>,
 }
 
 /// All keys of a proxy; proxies with equal keys are one class and share every resource.
@@ -237,6 +257,8 @@ pub struct ProxyKeys {
     pub listeners: ListenersKey,
     /// For routes.
     pub routes: RoutesKey,
+    /// For the table of names; none if nobody asks for it.
+    pub names: Option<NamesKey>,
 }
 
 impl ProxyKeys {
@@ -264,6 +286,7 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
         cluster_local = cluster_local || settings.cluster_local.contains(&service.key.hostname);
         finest = finest.max(service.traffic_distribution);
     }
+    let resolves = proxy.flag("DNS_CAPTURE");
     let mut facts = ProxyFacts {
         ip_mode: proxy.ip_mode,
         interception: proxy.interception,
@@ -296,6 +319,8 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
         alias_domain: services()
             .any(|service| !service.aliases.is_empty())
             .then(|| proxy.dns_domain.clone()),
+        auto_addresses: resolves && services().any(|service| !service.auto_addresses.is_empty()),
+        name_table: resolves.then(|| proxy.network.clone()),
         headers: proxy.settings.headers.clone(),
         sampling: if traced { proxy.settings.sampling } else { 0 },
         trace_tags: (traced && proxy.settings.has_tracer).then(|| Arc::new(trace_tags(proxy))),
@@ -400,6 +425,7 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
             balance_outbound: facts.balance_outbound,
             unprivileged: facts.unprivileged,
             alias_domain: facts.alias_domain.clone(),
+            auto_addresses: facts.auto_addresses,
             headers: facts.headers.clone(),
             sampling: facts.sampling,
             trace_tags: facts.trace_tags.clone(),
@@ -416,12 +442,18 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
             reserved_ports: facts.reserved_ports.clone(),
             http_proxy_port: facts.http_proxy_port,
             unprivileged: facts.unprivileged,
+            auto_addresses: facts.auto_addresses,
             attempt_count: facts.headers.attempt_count,
             forwarded_host: facts.headers.forwarded_host,
             client_labels: facts.client_labels.clone(),
             selecting_rules: facts.selecting_rules.clone(),
             http_sources: facts.http_sources.clone(),
         },
+        names: facts.name_table.as_ref().map(|network| NamesKey {
+            scope: scope.id.clone(),
+            ip_mode: facts.ip_mode,
+            network: network.clone(),
+        }),
     }
 }
 

@@ -9,7 +9,8 @@
 //! ClassInput ─┬─ cluster_keys  ─► ClusterKey  ─ build_cluster   ─► Cluster
 //!             ├─ endpoint_keys ─► EndpointKey ─ build_endpoints ─► ClusterLoadAssignment
 //!             ├─ listener_keys ─► ListenerKey ─ build_listener  ─► Listener
-//!             └─ route_keys    ─► RouteKey    ─ build_route     ─► RouteConfiguration
+//!             ├─ route_keys    ─► RouteKey    ─ build_route     ─► RouteConfiguration
+//!             └─ name_table_keys ─► NameTableKey ─ build_name_table ─► NameTable, for agents
 //! ```
 //!
 //! No caches, no clock, no IO. Configuration never fails generation: what can't be sent is among
@@ -23,6 +24,7 @@ mod grpc;
 mod input;
 mod listener;
 mod locality;
+mod name_table;
 pub mod names;
 mod route;
 mod security;
@@ -34,13 +36,14 @@ pub use cluster::{
 };
 pub use endpoint::{EndpointKey, build_endpoints, endpoint_key, endpoint_keys};
 pub use facts::{
-    ClustersKey, EndpointsKey, ListenersKey, ProxyFacts, ProxyKeys, RoutesKey, TargetKey, facts,
-    keys,
+    ClustersKey, EndpointsKey, ListenersKey, NamesKey, ProxyFacts, ProxyKeys, RoutesKey, TargetKey,
+    facts, keys,
 };
 pub use grpc::{GrpcCluster, GrpcListener};
 pub use input::{ClassInput, applied_kinds, problems};
 pub use listener::{ListenerKey, build_listener, listener_keys};
 pub use locality::Place;
+pub use name_table::{NameTableKey, build_name_table, name_table_keys, names_endpoints};
 pub use route::{RouteKey, build_route, route_keys};
 pub use security::{Denied, InboundSecurity, PortSecurity, policy_problems};
 pub use xds::trace::TraceTags;

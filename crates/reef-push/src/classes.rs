@@ -7,7 +7,7 @@ use foldhash::{HashMap, HashMapExt as _};
 use reef_config::Problem;
 use reef_gen::{
     ClassInput, ClusterKey, ClustersKey, EndpointKey, EndpointsKey, ListenerKey, ListenersKey,
-    ProxyFacts, ProxyKeys, RouteKey, RoutesKey, TargetKey,
+    NameTableKey, NamesKey, ProxyFacts, ProxyKeys, RouteKey, RoutesKey, TargetKey,
 };
 use reef_mesh::{MeshSnapshot, ServiceKey, ServiceTarget};
 use reef_scope::Scope;
@@ -31,6 +31,8 @@ pub(crate) struct Class {
     endpoints: u32,
     listeners: u32,
     routes: u32,
+    /// Its table of names, if its proxies have agents that ask for it.
+    names: Option<u32>,
     /// Its problems, once somebody asked.
     problems: Option<Box<[Problem]>>,
     /// What its proxies hold.
@@ -47,6 +49,7 @@ pub(crate) struct Classes {
     endpoints: Parts<EndpointsKey, EndpointKey>,
     listeners: Parts<ListenersKey, ListenerKey>,
     routes: Parts<RoutesKey, RouteKey>,
+    names: Parts<NamesKey, NameTableKey>,
 }
 
 #[derive(Debug)]
@@ -88,6 +91,10 @@ impl Classes {
         let routes = self
             .routes
             .acquire(&keys.routes, generation, || reef_gen::route_keys(&input));
+        let names = keys.names.as_ref().map(|names| {
+            let keys = || reef_gen::name_table_keys(&input);
+            self.names.acquire(names, generation, keys)
+        });
         let keys = Arc::new(keys);
         let view = ClassView {
             lineage: id.number(),
@@ -95,6 +102,9 @@ impl Classes {
             endpoints: self.endpoints.view(endpoints),
             listeners: self.listeners.view(listeners),
             routes: self.routes.view(routes),
+            names: names
+                .map(|names| self.names.view(names))
+                .unwrap_or_default(),
         };
         self.by_keys.0.insert(Arc::clone(&keys), id);
         let class = Class {
@@ -106,6 +116,7 @@ impl Classes {
             endpoints,
             listeners,
             routes,
+            names,
             problems: None,
             view: Arc::new(view),
         };
@@ -121,6 +132,9 @@ impl Classes {
         self.endpoints.release(class.endpoints);
         self.listeners.release(class.listeners);
         self.routes.release(class.routes);
+        if let Some(names) = class.names {
+            self.names.release(names);
+        }
         Some(class.scope)
     }
 
@@ -148,9 +162,14 @@ impl Classes {
         });
         self.routes
             .remake(class.routes, generation, || reef_gen::route_keys(&input));
+        if let Some(names) = class.names {
+            let keys = || reef_gen::name_table_keys(&input);
+            self.names.remake(names, generation, keys);
+        }
     }
 
-    /// Makes the load assignments of some services again, in each part of these classes once.
+    /// Makes the load assignments of some services again, in each part of these classes once; tables of names, too,
+    /// where they hold the endpoints of any.
     pub(crate) fn update_endpoints(
         &mut self,
         ids: &BTreeSet<ClassId>,
@@ -160,7 +179,18 @@ impl Classes {
         generation: u64,
     ) {
         let mut done = BTreeSet::new();
+        let named = services.iter().any(|key| {
+            snapshot
+                .service(key)
+                .is_some_and(|service| reef_gen::names_endpoints(service))
+        });
         for class in ids.iter().filter_map(|id| self.by_id.get(id)) {
+            if let Some(names) = class.names.filter(|_| named) {
+                self.names.remake(names, generation, || {
+                    let input = input(snapshot, scope, &class.facts, class.keys.targets());
+                    reef_gen::name_table_keys(&input)
+                });
+            }
             if !done.insert(class.endpoints) || self.endpoints.is_made(class.endpoints, generation)
             {
                 continue;
@@ -183,6 +213,10 @@ impl Classes {
             endpoints: self.endpoints.view(class.endpoints),
             listeners: self.listeners.view(class.listeners),
             routes: self.routes.view(class.routes),
+            names: class
+                .names
+                .map(|names| self.names.view(names))
+                .unwrap_or_default(),
         };
         let changed = view.generation() != class.view.generation();
         class.view = Arc::new(view);
@@ -251,6 +285,7 @@ impl Classes {
             + self.endpoints.store().len()
             + self.listeners.store().len()
             + self.routes.store().len()
+            + self.names.store().len()
     }
 
     /// The work since the last call.
@@ -259,17 +294,22 @@ impl Classes {
         all.add(self.endpoints.store_mut().take_stats());
         all.add(self.listeners.store_mut().take_stats());
         all.add(self.routes.store_mut().take_stats());
+        all.add(self.names.store_mut().take_stats());
         all
     }
 
     /// Numbers of classes, parts, resources and their bytes.
     pub(crate) fn sizes(&self) -> (usize, usize, usize, usize) {
-        let parts =
-            self.clusters.len() + self.endpoints.len() + self.listeners.len() + self.routes.len();
+        let parts = self.clusters.len()
+            + self.endpoints.len()
+            + self.listeners.len()
+            + self.routes.len()
+            + self.names.len();
         let bytes = self.clusters.store().retained_bytes()
             + self.endpoints.store().retained_bytes()
             + self.listeners.store().retained_bytes()
-            + self.routes.store().retained_bytes();
+            + self.routes.store().retained_bytes()
+            + self.names.store().retained_bytes();
         (self.len(), parts, self.resources(), bytes)
     }
 }

@@ -2,8 +2,8 @@
 
 use reef_config::Problem;
 use reef_gen::{
-    ClusterKey, EndpointKey, ListenerKey, RouteKey, build_cluster, build_endpoints, build_listener,
-    build_route,
+    ClusterKey, EndpointKey, ListenerKey, NameTableKey, RouteKey, build_cluster, build_endpoints,
+    build_listener, build_name_table, build_route,
 };
 use reef_xds::EncodedResource;
 
@@ -36,5 +36,15 @@ impl ResourceKey for RouteKey {
     fn build(&self) -> (EncodedResource, Vec<Problem>) {
         let (route, problems) = build_route(self);
         (EncodedResource::encode(self.name(), &route), problems)
+    }
+}
+
+impl ResourceKey for NameTableKey {
+    fn build(&self) -> (EncodedResource, Vec<Problem>) {
+        // There is one, and it has no name.
+        (
+            EncodedResource::encode("", &build_name_table(self)),
+            Vec::new(),
+        )
     }
 }

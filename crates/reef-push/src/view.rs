@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use reef_gen::{ClusterKey, EndpointKey, ListenerKey, RouteKey};
+use reef_gen::{ClusterKey, EndpointKey, ListenerKey, NameTableKey, RouteKey};
 use reef_xds::xds_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use reef_xds::xds_api::envoy::config::route::v3::RouteConfiguration;
 use reef_xds::{EncodedResource, ResourceType};
@@ -19,6 +19,7 @@ pub struct ClassView {
     pub(crate) endpoints: PartView<EndpointKey>,
     pub(crate) listeners: PartView<ListenerKey>,
     pub(crate) routes: PartView<RouteKey>,
+    pub(crate) names: PartView<NameTableKey>,
 }
 
 /// Runs one expression on the part that holds a type's resources.
@@ -41,17 +42,22 @@ macro_rules! with_part {
                 let $part = &$view.routes;
                 $then
             }
+            ResourceType::NameTable => {
+                let $part = &$view.names;
+                $then
+            }
             _ => $none,
         }
     };
 }
 
 /// The types a class has resources of, in sending order.
-pub const TYPES: [ResourceType; 4] = [
+pub const TYPES: [ResourceType; 5] = [
     ResourceType::Cluster,
     ResourceType::Endpoint,
     ResourceType::Listener,
     ResourceType::Route,
+    ResourceType::NameTable,
 ];
 
 impl ClassView {

@@ -87,6 +87,8 @@ pub(crate) fn narrow(facts: &mut ProxyFacts) {
     facts.balance_outbound = false;
     facts.unprivileged = false;
     facts.alias_domain = None;
+    facts.auto_addresses = false;
+    facts.name_table = None;
     facts.security = InboundSecurity {
         rest: PortSecurity {
             mode: MtlsMode::Disable,

@@ -241,7 +241,7 @@ impl Planner<'_> {
         }
         if addresses.is_empty() {
             // At addresses of the other family only nobody can ask for it.
-            if service.addresses.iter().any(is_specific) {
+            if self.addresses(service).iter().any(is_specific) {
                 return Vec::new();
             }
             if service.resolution == Resolution::Passthrough && !self.stands_for_all(service, port)
@@ -280,7 +280,16 @@ impl Planner<'_> {
             Address::Cidr(cidr) => fits(&cidr.ip),
             Address::Host(_) | Address::Pipe(_) => false,
         };
-        service.addresses.iter().filter(usable).cloned().collect()
+        self.addresses(service)
+            .iter()
+            .filter(usable)
+            .cloned()
+            .collect()
+    }
+
+    /// Its addresses as far as the proxy knows them.
+    fn addresses<'a>(&self, service: &'a Service) -> &'a [Address] {
+        service.virtual_addresses(self.input.proxy.auto_addresses)
     }
 
     /// True for a `NONE` service entry that names no workloads: any address may be meant.

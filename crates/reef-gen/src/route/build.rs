@@ -50,7 +50,8 @@ pub fn build_route(key: &RouteKey) -> (rds::RouteConfiguration, Vec<Problem>) {
             for routes in all {
                 let domains = match &routes.host {
                     Host::Service(service) => {
-                        domains::of_service(service, dns_domain, *ip_mode, &known)
+                        let addresses = (*ip_mode, key.policy.auto_addresses);
+                        domains::of_service(service, dns_domain, addresses, &known)
                     }
                     Host::Named(name) => vec![domains::bare(name)],
                 };
@@ -137,6 +138,7 @@ pub(crate) fn unknown_host_routes(headers: &HeaderPolicy) -> rds::RouteConfigura
         retries: None,
         attempt_count: headers.attempt_count,
         forwarded_host: headers.forwarded_host,
+        auto_addresses: false,
     };
     configuration(RESOLVED, vec![catch_all(&Rest::Resolve, &policy)])
 }

@@ -7,10 +7,11 @@ use reef_mesh::{Address, IpMode, Service};
 
 /// Domains of a service for clients in `dns_domain`. `hosts` are the full names of all services of
 /// the route configuration: a short form that equals one of them belongs to that one.
+/// `auto_addresses` counts addresses found for services that declare none.
 pub(crate) fn of_service(
     service: &Service,
     dns_domain: &str,
-    ip_mode: IpMode,
+    (ip_mode, auto_addresses): (IpMode, bool),
     hosts: &BTreeSet<&str>,
 ) -> Vec<String> {
     let mut domains = Vec::with_capacity(8);
@@ -23,7 +24,7 @@ pub(crate) fn of_service(
     }
     domains.extend(
         service
-            .addresses
+            .virtual_addresses(auto_addresses)
             .iter()
             .filter_map(|address| match address {
                 Address::Ip(ip) if ip.is_unspecified() => None,

@@ -45,6 +45,8 @@ pub(crate) struct RoutePolicy {
     pub attempt_count: bool,
     /// Requests tell which host was asked for.
     pub forwarded_host: bool,
+    /// Hosts without addresses have those found for them.
+    pub auto_addresses: bool,
 }
 
 /// Which virtual hosts a route configuration has.

@@ -70,6 +70,7 @@ pub(crate) fn policy(input: &ClassInput) -> Arc<RoutePolicy> {
         },
         attempt_count: input.proxy.headers.attempt_count,
         forwarded_host: input.proxy.headers.forwarded_host,
+        auto_addresses: input.proxy.auto_addresses,
     })
 }
 

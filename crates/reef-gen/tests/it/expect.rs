@@ -21,6 +21,8 @@ pub(crate) struct Expectation {
     endpoints: Option<String>,
     listeners: Option<String>,
     routes: Option<String>,
+    /// A host of the table of names.
+    name_table: Option<String>,
     /// A type of resource, whose names are the value, in the order sent.
     names: Option<String>,
     /// Text of a problem.
@@ -131,6 +133,11 @@ fn names(out: &Output, kind: &str) -> Result<Vec<String>, String> {
             .map(|it| it.cluster_name.clone())
             .collect(),
         "listeners" => out.listeners.iter().map(|it| it.name.clone()).collect(),
+        "name_table" => out
+            .names
+            .iter()
+            .flat_map(|table| table.table.keys().cloned())
+            .collect(),
         "routes" => out.routes.iter().map(|it| it.name.clone()).collect(),
         other => return Err(format!("`{other}` is no type of resource")),
     })
@@ -142,9 +149,13 @@ fn resource<'a>(out: &Output, claim: &'a Expectation) -> Result<(&'a str, Option
         &claim.endpoints,
         &claim.listeners,
         &claim.routes,
+        &claim.name_table,
     ];
     if given.iter().filter(|name| name.is_some()).count() != 1 {
-        return Err("needs one of clusters, endpoints, listeners, routes, names, problems".into());
+        return Err(
+            "needs one of clusters, endpoints, listeners, routes, name_table, names, problems"
+                .into(),
+        );
     }
     let found = if let Some(name) = &claim.clusters {
         (name, json(out.clusters.iter().find(|it| it.name == *name)))
@@ -157,6 +168,10 @@ fn resource<'a>(out: &Output, claim: &'a Expectation) -> Result<(&'a str, Option
         (name, json(out.listeners.iter().find(|it| it.name == *name)))
     } else if let Some(name) = &claim.routes {
         (name, json(out.routes.iter().find(|it| it.name == *name)))
+    } else if let Some(name) = &claim.name_table {
+        let table = json(out.names.first());
+        let host = table.and_then(|table| table.get("table")?.get(name).cloned());
+        (name, host)
     } else {
         return Err("names no resource".to_owned());
     };

@@ -70,7 +70,7 @@ fn printed(output: Output) -> BTreeMap<&'static str, String> {
         .iter()
         .map(|problem| format!("{problem}\n"))
         .collect();
-    BTreeMap::from([
+    let mut files = BTreeMap::from([
         (
             "clusters.yaml",
             yaml(&output.clusters, |cluster| &cluster.name),
@@ -85,7 +85,15 @@ fn printed(output: Output) -> BTreeMap<&'static str, String> {
         ),
         ("routes.yaml", yaml(&output.routes, |route| &route.name)),
         ("problems.txt", problems),
-    ])
+    ]);
+    // Only where an agent asks for it.
+    if !output.names.is_empty() {
+        files.insert(
+            "names.yaml",
+            yaml(&output.names, |_| const { &String::new() }),
+        );
+    }
+    files
 }
 
 /// Resources as `{resources: […]}`, sorted by name, in canonical proto JSON.

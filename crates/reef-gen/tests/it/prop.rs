@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use prost::Message;
 use reef_gen::{
-    ClassInput, build_cluster, build_endpoints, build_listener, build_route, cluster_keys,
-    endpoint_keys, listener_keys, route_keys,
+    ClassInput, build_cluster, build_endpoints, build_listener, build_name_table, build_route,
+    cluster_keys, endpoint_keys, listener_keys, name_table_keys, route_keys,
 };
 
 use xds_api::envoy::config::route::v3::{
@@ -35,10 +35,15 @@ fn encoded(out: &Output) -> Encoded {
         .routes
         .iter()
         .map(|r| ((3, r.name.clone()), r.encode_to_vec()));
+    let names = out
+        .names
+        .iter()
+        .map(|r| ((4, String::new()), r.encode_to_vec()));
     clusters
         .chain(endpoints)
         .chain(listeners)
         .chain(routes)
+        .chain(names)
         .collect()
 }
 
@@ -147,6 +152,7 @@ fn assert_keys_decide(inputs: &[ClassInput]) {
     let mut endpoints = HashMap::new();
     let mut listeners = HashMap::new();
     let mut routes = HashMap::new();
+    let mut names = HashMap::new();
     for input in inputs {
         for key in cluster_keys(input) {
             let bytes = build_cluster(&key).0.encode_to_vec();
@@ -169,6 +175,10 @@ fn assert_keys_decide(inputs: &[ClassInput]) {
         for key in route_keys(input) {
             let bytes = build_route(&key).0.encode_to_vec();
             assert_eq!(routes.entry(key).or_insert_with(|| bytes.clone()), &bytes);
+        }
+        for key in name_table_keys(input) {
+            let bytes = build_name_table(&key).encode_to_vec();
+            assert_eq!(names.entry(key).or_insert_with(|| bytes.clone()), &bytes);
         }
     }
 }

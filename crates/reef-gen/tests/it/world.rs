@@ -7,8 +7,8 @@ use std::sync::Arc;
 use reef_config::parse;
 use reef_config::{Change, ChangeBatch, Origin, Problem};
 use reef_gen::{
-    ClassInput, build_cluster, build_endpoints, build_listener, build_route, cluster_keys,
-    endpoint_keys, listener_keys, problems, route_keys,
+    ClassInput, build_cluster, build_endpoints, build_listener, build_name_table, build_route,
+    cluster_keys, endpoint_keys, listener_keys, name_table_keys, problems, route_keys,
 };
 use reef_mesh::{Locality, MeshIndex, MeshSnapshot, MetaValue, ProxyIdentity, ProxyNode, identify};
 use serde_json::Value;
@@ -16,6 +16,7 @@ use xds_api::envoy::config::cluster::v3::Cluster;
 use xds_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use xds_api::envoy::config::listener::v3::Listener;
 use xds_api::envoy::config::route::v3::RouteConfiguration;
+use xds_api::istio::networking::nds::v1::NameTable;
 
 /// What one proxy receives.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Output {
     pub endpoints: Vec<ClusterLoadAssignment>,
     pub listeners: Vec<Listener>,
     pub routes: Vec<RouteConfiguration>,
+    /// At most one: the agent's.
+    pub names: Vec<NameTable>,
     pub problems: Vec<Problem>,
 }
 
@@ -144,6 +147,10 @@ pub(crate) fn output(input: &ClassInput) -> Output {
         routes: route_keys(input)
             .iter()
             .map(|key| build_route(key).0)
+            .collect(),
+        names: name_table_keys(input)
+            .iter()
+            .map(build_name_table)
             .collect(),
         problems: found,
     }
