@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use reef_config::{parse, proxy_config};
 use serde_json::{Map, Value, json};
 
 use super::{BootstrapOptions, WorkloadCert};
@@ -43,6 +44,16 @@ fn service_cluster(options: &BootstrapOptions) -> String {
     }
 }
 
+/// What the pod's own proxy settings add to the metadata, such as `ISTIO_META_DNS_CAPTURE`.
+fn asked_for(options: &BootstrapOptions) -> impl Iterator<Item = (String, String)> {
+    let text = options.annotations.get(proxy_config::ANNOTATION);
+    let config = text.and_then(|text| parse::proxy_config(text).ok());
+    let variables = config.map(|(config, _)| config.proxy_metadata);
+    let variables = variables.unwrap_or_default().into_iter();
+    variables
+        .filter_map(|(name, value)| Some((name.strip_prefix("ISTIO_META_")?.to_owned(), value)))
+}
+
 /// Booleans and lists are strings there, as Istio writes them.
 fn metadata(options: &BootstrapOptions) -> Value {
     let ips: Vec<String> = options.ips.iter().map(IpAddr::to_string).collect();
@@ -76,6 +87,11 @@ fn metadata(options: &BootstrapOptions) -> Value {
     }
     if !options.pod_ports.is_empty() {
         metadata["POD_PORTS"] = Value::from(json!(options.pod_ports).to_string());
+    }
+    for (key, value) in asked_for(options) {
+        if metadata.get(&key).is_none() {
+            metadata[key] = Value::from(value);
+        }
     }
     metadata
 }

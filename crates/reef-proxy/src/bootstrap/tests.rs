@@ -54,6 +54,20 @@ fn the_node_has_istios_form() {
 }
 
 #[test]
+fn settings_of_the_pod_add_metadata_and_replace_none() {
+    let mut options = options();
+    let config = "proxyMetadata: {ISTIO_META_DNS_CAPTURE: 'true', ISTIO_META_NAME: x, OTHER: y}";
+    options
+        .annotations
+        .insert("proxy.istio.io/config".into(), config.into());
+    let node = build(&options).unwrap()["node"].take();
+    let metadata = &node["metadata"];
+    assert_eq!(metadata["DNS_CAPTURE"], "true");
+    assert_eq!(metadata["NAME"], "web-0");
+    assert_eq!(metadata.get("OTHER"), None);
+}
+
+#[test]
 fn a_name_is_looked_up_and_an_address_is_not() {
     let static_cluster = build(&options()).unwrap();
     assert_eq!(
