@@ -15,6 +15,7 @@ use rds::redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRew
 use rds::route_action::{ClusterSpecifier, HostRewriteSpecifier, RequestMirrorPolicy};
 use rds::weighted_cluster::{ClusterWeight, cluster_weight};
 
+use super::hash::HashPolicy;
 use super::retry::Retries;
 use super::table::TableRoute;
 use super::{RoutePolicy, condition, filters, headers};
@@ -108,7 +109,8 @@ pub(super) fn forward(
         cluster_specifier: Some(specifier),
         timeout: Some(time),
         max_grpc_timeout: Some(time),
-        retry_policy: retries(spec, policy),
+        retry_policy: retries(route, policy),
+        hash_policy: route.hashes.iter().map(HashPolicy::message).collect(),
         append_x_forwarded_host: policy.forwarded_host,
         prefix_rewrite: if regex.is_some() {
             String::new()
@@ -154,11 +156,21 @@ fn shares(route: &TableRoute) -> rds::WeightedCluster {
     }
 }
 
-fn retries(route: &HttpRoute, policy: &RoutePolicy) -> Option<rds::RetryPolicy> {
-    match &route.retries {
+/// When requests are sent again. Where a single destination hashes, the hash says to which host.
+fn retries(route: &TableRoute, policy: &RoutePolicy) -> Option<rds::RetryPolicy> {
+    let message = match &route.rule.action.route.retries {
         Some(own) => Retries::of(own).as_ref().map(Retries::message),
         None => policy.retries.as_ref().map(Retries::message),
-    }
+    };
+    let hashed = route.destinations.len() == 1 && !route.hashes.is_empty();
+    message.map(|message| rds::RetryPolicy {
+        retry_host_predicate: if hashed {
+            Vec::new()
+        } else {
+            message.retry_host_predicate
+        },
+        ..message
+    })
 }
 
 fn mirrors(route: &TableRoute) -> Vec<RequestMirrorPolicy> {

@@ -10,6 +10,7 @@ use xds_api::envoy::config::route::v3 as rds;
 
 use rds::route_action::{ClusterSpecifier, MaxStreamDuration};
 
+use super::hash::HashPolicy;
 use super::retry::Retries;
 use super::table::Table;
 use super::{Host, HostRoutes, Hosts, Rest, RouteKey, RoutePolicy, domains, rule};
@@ -139,6 +140,7 @@ pub(crate) fn unknown_host_routes(headers: &HeaderPolicy) -> rds::RouteConfigura
         attempt_count: headers.attempt_count,
         forwarded_host: headers.forwarded_host,
         auto_addresses: false,
+        proxyless: false,
     };
     configuration(RESOLVED, vec![catch_all(&Rest::Resolve, &policy)])
 }
@@ -187,6 +189,7 @@ fn virtual_host<'a>(
             let action = rds::RouteAction {
                 retry_policy: policy.retries.as_ref().map(Retries::message),
                 append_x_forwarded_host: policy.forwarded_host,
+                hash_policy: routes.hash.iter().map(HashPolicy::message).collect(),
                 ..to_cluster(&cluster)
             };
             vec![route("default", Some(operation), action)]

@@ -34,13 +34,14 @@ const GRPC_STATUS: [&str; 17] = [
 ];
 
 /// Settings of filters by their name.
-pub(super) fn of_route(route: &HttpRoute) -> BTreeMap<String, Any> {
+pub(super) fn of_route(route: &HttpRoute, proxyless: bool) -> BTreeMap<String, Any> {
     let fault = route
         .fault
         .as_ref()
         .and_then(fault)
         .map(|fault| ("envoy.filters.http.fault".to_owned(), Any::pack(&fault)));
-    let cors = route.cors_policy.as_ref().map(|policy| {
+    let cors = route.cors_policy.as_ref().filter(|_| !proxyless);
+    let cors = cors.map(|policy| {
         let policy = cors_policy(policy);
         ("envoy.filters.http.cors".to_owned(), Any::pack(&policy))
     });

@@ -5,6 +5,7 @@ mod build;
 mod condition;
 mod domains;
 mod filters;
+mod hash;
 mod headers;
 mod retry;
 mod rule;
@@ -20,6 +21,7 @@ use reef_mesh::{IpMode, Service};
 pub use build::build_route;
 pub(crate) use build::{inbound_routes, unknown_host_routes};
 pub(crate) use domains::short_forms;
+use hash::HashPolicy;
 pub(crate) use retry::Retries;
 pub use select::route_keys;
 pub(crate) use select::{policy, problems, single};
@@ -47,6 +49,8 @@ pub(crate) struct RoutePolicy {
     pub forwarded_host: bool,
     /// Hosts without addresses have those found for them.
     pub auto_addresses: bool,
+    /// For clients that reject settings of filters they do not know.
+    pub proxyless: bool,
 }
 
 /// Which virtual hosts a route configuration has.
@@ -75,6 +79,8 @@ pub(crate) struct HostRoutes {
     pub number: u16,
     /// Routes of a `VirtualService`; `None` leads everything to the service.
     pub table: Option<Arc<Table>>,
+    /// What is hashed of requests, where there is no table.
+    pub hash: Option<HashPolicy>,
 }
 
 /// Whose virtual host it is.

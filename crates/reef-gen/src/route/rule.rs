@@ -35,7 +35,7 @@ fn message(
         stat_prefix: condition
             .and_then(|condition| condition.stat_prefix.clone())
             .unwrap_or_default(),
-        typed_per_filter_config: filters::of_route(spec),
+        typed_per_filter_config: filters::of_route(spec, policy.proxyless),
         ..Default::default()
     };
     let operations = headers::Operations::of(spec.headers.as_ref());

@@ -8,6 +8,7 @@ use reef_config::names::Hostname;
 use reef_mesh::{Service, ServicePort, VirtualServiceRule};
 use reef_scope::{EgressListener, OutboundPolicy};
 
+use super::hash::HashPolicy;
 use super::retry::Retries;
 use super::table::{Listener, Table};
 use super::{Host, HostRoutes, Hosts, Rest, RouteKey, RoutePolicy};
@@ -71,6 +72,7 @@ pub(crate) fn policy(input: &ClassInput) -> Arc<RoutePolicy> {
         attempt_count: input.proxy.headers.attempt_count,
         forwarded_host: input.proxy.headers.forwarded_host,
         auto_addresses: input.proxy.auto_addresses,
+        proxyless: input.proxy.grpc,
     })
 }
 
@@ -127,10 +129,12 @@ pub(crate) fn single(input: &ClassInput, service: &Arc<Service>, number: u16) ->
             .into_iter()
             .find_map(|rule| Table::select(input, rule, listener))
     });
+    let port = service.port(number).filter(|_| table.is_none());
     HostRoutes {
         host: Host::Service(service.clone()),
         number,
         table: table.map(Arc::new),
+        hash: port.and_then(|port| HashPolicy::of_service(input, service, port)),
     }
 }
 
@@ -168,6 +172,7 @@ fn shared(
         host: Host::Service(Arc::clone(service)),
         number: port.number,
         table: None,
+        hash: HashPolicy::of_service(input, service, port),
     }));
     Hosts::Shared {
         hosts: hosts.into(),
@@ -279,6 +284,7 @@ impl<'a> Registry<'a> {
                         host: Host::Named((*host).clone()),
                         number: port,
                         table: table.clone(),
+                        hash: None,
                     });
                 }
             }
@@ -288,6 +294,7 @@ impl<'a> Registry<'a> {
                         host: Host::Service(Arc::clone(service)),
                         number: port,
                         table: table.clone(),
+                        hash: None,
                     });
                 }
             }

@@ -7,6 +7,7 @@ use reef_config::istio::{self, HttpMatchRequest, StringMatch};
 use reef_config::{ObjectKey, Problem};
 use reef_mesh::{HttpRule, Resolution, Service, VirtualServiceRule};
 
+use super::hash::HashPolicy;
 use crate::input::{ClassInput, has_cluster, is_unresolvable};
 use crate::names;
 
@@ -59,6 +60,8 @@ pub(crate) struct TableRoute {
     pub mirror: Option<Arc<str>>,
     /// Clusters of `mirrors`, in order.
     pub mirrors: Box<[Arc<str>]>,
+    /// What is hashed of requests, by destination.
+    pub hashes: Box<[HashPolicy]>,
 }
 
 impl Table {
@@ -120,8 +123,16 @@ impl TableRoute {
             let (port, host) = resolved(input, to, listener);
             names::outbound_subset_cluster(port, to.subset.as_deref().unwrap_or_default(), &host)
         };
+        let single = route.route.len() == 1;
+        let used = |to: &&istio::HttpRouteDestination| single || to.weight.unwrap_or_default() > 0;
         Self {
             rule: rule.clone(),
+            hashes: route
+                .route
+                .iter()
+                .filter(used)
+                .filter_map(|to| HashPolicy::of_destination(input, &to.destination))
+                .collect(),
             destinations: route
                 .route
                 .iter()

@@ -49,10 +49,15 @@ pub(crate) fn snapshot(documents: &[&str], mesh: Option<&str>) -> Arc<MeshSnapsh
 
 /// The snapshot an index makes of objects in YAML.
 pub(crate) fn snapshot_in(
-    mut index: MeshIndex,
+    index: MeshIndex,
     documents: &[&str],
     mesh: Option<&str>,
 ) -> Arc<MeshSnapshot> {
+    filled(index, documents, mesh).snapshot().clone()
+}
+
+/// The index, with objects in YAML applied.
+fn filled(mut index: MeshIndex, documents: &[&str], mesh: Option<&str>) -> MeshIndex {
     let origin = Origin {
         path: Arc::from("in.yaml"),
         line: 1,
@@ -76,7 +81,7 @@ pub(crate) fn snapshot_in(
         changes,
         synced: true,
     });
-    index.snapshot().clone()
+    index
 }
 
 /// Splits a file at its document separators.
@@ -156,19 +161,32 @@ pub(crate) fn output(input: &ClassInput) -> Output {
     }
 }
 
-/// Everything a golden case's proxy receives.
+/// Everything a golden case's proxy receives, and what is wrong with its mesh.
 pub(crate) fn of_case(case: &Path) -> Output {
-    output(&class_of_case(case))
+    let index = index_of_case(case);
+    let mut found = output(&class_in(case, index.snapshot()));
+    found.problems.extend(index.problems());
+    found
 }
 
 /// The class of a golden case's proxy.
 pub(crate) fn class_of_case(case: &Path) -> ClassInput {
-    let read = |name: &str| std::fs::read_to_string(case.join(name));
-    let objects = read("in.yaml").expect("in.yaml");
-    let mesh = read("mesh.yaml").ok();
-    let snapshot = snapshot(&documents(&objects), mesh.as_deref());
-    let proxy = identify(&snapshot, &node(&read("proxy.yaml").expect("proxy.yaml")));
-    class(&snapshot, &proxy)
+    class_in(case, index_of_case(case).snapshot())
+}
+
+fn index_of_case(case: &Path) -> MeshIndex {
+    let objects = std::fs::read_to_string(case.join("in.yaml")).expect("in.yaml");
+    let mesh = std::fs::read_to_string(case.join("mesh.yaml")).ok();
+    filled(
+        MeshIndex::new("cluster.local"),
+        &documents(&objects),
+        mesh.as_deref(),
+    )
+}
+
+fn class_in(case: &Path, snapshot: &Arc<MeshSnapshot>) -> ClassInput {
+    let proxy = std::fs::read_to_string(case.join("proxy.yaml")).expect("proxy.yaml");
+    class(snapshot, &identify(snapshot, &node(&proxy)))
 }
 
 /// The golden case of this name.

@@ -2,6 +2,7 @@
 
 mod clean;
 mod delegate;
+mod format;
 
 use std::collections::BTreeSet;
 use std::fmt;
