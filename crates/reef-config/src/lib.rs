@@ -26,6 +26,7 @@ pub mod json;
 pub mod k8s;
 mod kind;
 pub mod labels;
+pub mod log_provider;
 pub mod mesh_config;
 pub mod names;
 pub mod object;

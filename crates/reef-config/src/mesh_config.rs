@@ -51,6 +51,8 @@ pub const APPLIED: &[&str] = &[
     "outboundClusterStatName",
     "localityLbSetting",
     "serviceSettings",
+    "extensionProviders",
+    "defaultProviders",
 ];
 
 /// As [`APPLIED`], for the fields of `defaultConfig` and of everything that is merged over it.
@@ -125,7 +127,8 @@ pub struct MeshConfig {
     pub default_inbound_http_retry_policy: Option<HttpRetry>,
     /// How paths are normalised; `BASE`.
     pub path_normalization: PathNormalization,
-    /// External services rules may refer to; only their names and raw form are kept.
+    /// External services rules may refer to; only those for access logs have an effect, see
+    /// [`log_provider`](crate::log_provider).
     pub extension_providers: Vec<serde_json::Value>,
     /// Providers of rules that name none.
     pub default_providers: DefaultProviders,

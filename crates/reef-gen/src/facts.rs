@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use reef_config::{ClusterId, Labels, ObjectKey};
 use reef_mesh::{
-    HeaderPolicy, Interception, IpMode, MeshSnapshot, ProxyIdentity, Registry, Resolution, Service,
-    ServiceKey, ServiceTarget, WorkloadCert,
+    AccessLogRules, HeaderPolicy, Interception, IpMode, MeshSnapshot, ProxyIdentity, Registry,
+    Resolution, Service, ServiceKey, ServiceTarget, WorkloadCert,
 };
 use reef_scope::{CaptureMode, IngressEndpoint, OutboundPolicy, Scope, ScopeId};
 
@@ -81,6 +81,8 @@ pub struct ProxyFacts {
     pub sampling: u32,
     /// What its spans say of it, only where a tracer is configured.
     pub trace_tags: Option<Arc<TraceTags>>,
+    /// What `Telemetry` objects say of its access logs.
+    pub logs: Arc<AccessLogRules>,
     /// The `sourceLabels` of TLS and TCP routes in scope that it has; see
     /// [`Scope::client_labels`].
     pub client_labels: Arc<[Labels]>,
@@ -191,6 +193,8 @@ pub struct ListenersKey {
     pub sampling: u32,
     /// As [`ProxyFacts::trace_tags`].
     pub trace_tags: Option<Arc<TraceTags>>,
+    /// As [`ProxyFacts::logs`].
+    pub logs: Arc<AccessLogRules>,
     /// As [`ProxyFacts::client_labels`].
     pub client_labels: Arc<[Labels]>,
     /// As [`ProxyFacts::selecting_rules`].
@@ -324,6 +328,7 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
         headers: proxy.settings.headers.clone(),
         sampling: if traced { proxy.settings.sampling } else { 0 },
         trace_tags: (traced && proxy.settings.has_tracer).then(|| Arc::new(trace_tags(proxy))),
+        logs: Arc::new(snapshot.access_log_rules(&proxy.namespace, &proxy.labels)),
         client_labels: scope
             .client_labels
             .iter()
@@ -429,6 +434,7 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
             headers: facts.headers.clone(),
             sampling: facts.sampling,
             trace_tags: facts.trace_tags.clone(),
+            logs: facts.logs.clone(),
             client_labels: facts.client_labels.clone(),
             selecting_rules: facts.selecting_rules.clone(),
         },

@@ -52,6 +52,7 @@ pub fn applied_kinds() -> &'static [Kind] {
         Kind::Sidecar,
         Kind::VirtualService,
         Kind::PeerAuthentication,
+        Kind::Telemetry,
     ]
 }
 

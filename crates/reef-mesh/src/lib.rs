@@ -30,6 +30,7 @@ mod service;
 mod settings;
 mod snapshot;
 mod targets;
+mod telemetry;
 mod workload;
 
 pub use address::{Address, Cidr};
@@ -54,9 +55,10 @@ pub use service::{
 };
 pub use settings::{
     AccessLog, AccessLogFormat, CertDetails, ClusterLocal, Discovery, Distribution, HeaderPolicy,
-    Keepalive, LocalityPreference, MeshDefaults, MeshSettings, PathNormalization, ProxySettings,
-    ServerName, TlsLimits, Unenforced,
+    Keepalive, LocalityPreference, LogProviders, MeshDefaults, MeshSettings, PathNormalization,
+    ProxySettings, ServerName, TlsLimits, Unenforced,
 };
 pub use snapshot::{MeshSnapshot, NamespaceInfo};
 pub use targets::ServiceTarget;
+pub use telemetry::{AccessLogRule, AccessLogRules};
 pub use workload::{NodeInfo, Pod, WorkloadInstance};

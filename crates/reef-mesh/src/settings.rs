@@ -4,6 +4,7 @@
 //! configuration as it was given, for people.
 
 mod discovery;
+mod logs;
 mod proxy;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use reef_config::mesh_config::{AccessLogEncoding, InboundTrafficPolicyMode, Norm
 use reef_config::names::{ClusterId, Hostname, Namespace};
 
 pub use discovery::Discovery;
+pub use logs::LogProviders;
 pub use proxy::{CertDetails, HeaderPolicy, ProxySettings, ServerName};
 
 /// What happens to workloads under a security rule that can't be enforced.
@@ -61,6 +63,8 @@ pub struct MeshSettings {
     pub proxy: Arc<ProxySettings>,
     /// Hosts whose endpoints in other clusters are not used.
     pub cluster_local: ClusterLocal,
+    /// Providers of access logs that rules name.
+    pub logs: LogProviders,
 }
 
 /// What generators read of the mesh configuration, the same for all proxies.
@@ -245,6 +249,7 @@ impl MeshSettings {
             proxies: MeshDefaults::new(&config),
             cluster_local: ClusterLocal::new(&config, domain, &proxy.discovery_address),
             proxy,
+            logs: LogProviders::new(&config),
             cluster: ClusterId::default(),
             config,
         }
@@ -313,24 +318,37 @@ impl MeshDefaults {
 
 impl AccessLog {
     fn new(config: &MeshConfig) -> Option<Self> {
-        let format = config.access_log_format.as_str();
-        let format = match config.access_log_encoding {
-            AccessLogEncoding::Text if format.is_empty() => AccessLogFormat::DefaultText,
-            AccessLogEncoding::Text if format.ends_with('\n') => {
-                AccessLogFormat::Text(Arc::from(format))
-            }
-            AccessLogEncoding::Text => AccessLogFormat::Text(Arc::from(format!("{format}\n"))),
-            // One that is not JSON was told as a problem when it was parsed.
-            AccessLogEncoding::Json => LogValue::parse(format)
-                .map_or(AccessLogFormat::DefaultJson, |value| {
-                    AccessLogFormat::Json(Arc::new(value))
-                }),
-        };
         (!config.access_log_file.is_empty()).then(|| Self {
             path: Arc::from(config.access_log_file.as_str()),
-            format,
+            format: AccessLogFormat::of_mesh(config),
             of_listeners: !config.disable_envoy_listener_log,
         })
+    }
+}
+
+impl AccessLogFormat {
+    /// The format the mesh configuration says, whether or not it names a file.
+    #[must_use]
+    pub fn of_mesh(config: &MeshConfig) -> Self {
+        let format = config.access_log_format.as_str();
+        match config.access_log_encoding {
+            AccessLogEncoding::Text => Self::of_text(format),
+            // One that is not JSON was told as a problem when it was parsed.
+            AccessLogEncoding::Json => LogValue::parse(format)
+                .map_or(Self::DefaultJson, |value| Self::Json(Arc::new(value))),
+        }
+    }
+
+    /// A line of this text; Istio's if there is none.
+    #[must_use]
+    pub fn of_text(format: &str) -> Self {
+        if format.is_empty() {
+            Self::DefaultText
+        } else if format.ends_with('\n') {
+            Self::Text(Arc::from(format))
+        } else {
+            Self::Text(Arc::from(format!("{format}\n")))
+        }
     }
 }
 

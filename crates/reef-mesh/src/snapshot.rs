@@ -221,6 +221,11 @@ impl MeshSnapshot {
             .flat_map(|list| list.iter())
     }
 
+    /// All `Telemetry`s, in no order.
+    pub fn every_telemetry(&self) -> impl Iterator<Item = &Arc<Rule<istio::Telemetry>>> {
+        self.telemetries.values().flat_map(|list| list.iter())
+    }
+
     /// Services of other namespaces that have workloads of `namespace` behind them.
     #[must_use]
     pub fn services_with_guests_of(&self, namespace: &Namespace) -> &[ServiceKey] {

@@ -9,6 +9,7 @@ use crate::access_log::LogValue;
 use crate::istio::{
     LabelSelector, LocalityLoadBalancerSetting, OutboundTrafficPolicyMode, TcpKeepalive,
 };
+use crate::log_provider::log_providers;
 use crate::mesh_config::{AccessLogEncoding, MeshConfig};
 use crate::names::Hostname;
 use crate::problem::Problem;
@@ -78,6 +79,7 @@ pub(super) fn check(config: &MeshConfig, problems: &mut Vec<Problem>) {
     }
     locality(&config.locality_lb_setting, problems);
     access_log(config, problems);
+    providers(config, problems);
     let policy = &config.outbound_traffic_policy;
     if policy.egress_proxy.is_some() && policy.mode != OutboundTrafficPolicyMode::AllowAny {
         let field = "outboundTrafficPolicy.egressProxy";
@@ -169,6 +171,34 @@ fn locality(setting: &LocalityLoadBalancerSetting, problems: &mut Vec<Problem>) 
 }
 
 /// A format that is not JSON although it should be is replaced by the default one, as in Istio.
+/// Providers and kinds of providers nothing is generated from.
+fn providers(config: &MeshConfig, problems: &mut Vec<Problem>) {
+    let (known, told) = log_providers(config);
+    problems.extend(told);
+    for (index, name) in config.default_providers.access_logging.iter().enumerate() {
+        if !known.contains_key(name.as_str()) {
+            let reason = format!("there is no log provider `{name}`");
+            let field = format!("defaultProviders.accessLogging[{index}]");
+            problems.push(Problem::warning(code::INVALID, reason).field(field));
+        }
+    }
+    for (field, list) in [
+        (
+            "defaultProviders.tracing",
+            &config.default_providers.tracing,
+        ),
+        (
+            "defaultProviders.metrics",
+            &config.default_providers.metrics,
+        ),
+    ] {
+        if !list.is_empty() {
+            let reason = "this mesh setting is not read, it has no effect";
+            problems.push(Problem::warning(code::NOT_APPLIED, reason).field(field));
+        }
+    }
+}
+
 fn access_log(config: &MeshConfig, problems: &mut Vec<Problem>) {
     if config.access_log_encoding != AccessLogEncoding::Json || config.access_log_format.is_empty()
     {

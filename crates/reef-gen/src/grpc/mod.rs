@@ -99,6 +99,7 @@ pub(crate) fn narrow(facts: &mut ProxyFacts) {
     };
     facts.sampling = 0;
     facts.trace_tags = None;
+    facts.logs = Arc::default();
     facts.selecting_rules = Arc::from([]);
     facts.client_labels = Arc::from([]);
 }

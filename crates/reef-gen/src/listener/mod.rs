@@ -7,6 +7,7 @@ mod egress;
 mod forward;
 mod hosts;
 mod inbound;
+mod logging;
 mod outbound;
 mod place;
 mod plan;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reef_config::{ObjectKey, Problem};
-use reef_mesh::{AccessLog, Cidr, HeaderPolicy, PathNormalization, Protocol};
+use reef_mesh::{Cidr, HeaderPolicy, PathNormalization, Protocol};
 use xds_api::envoy::config::listener::v3 as lds;
 
 use crate::grpc::{self, GrpcListener};
@@ -28,8 +29,10 @@ use crate::names;
 use crate::route::Retries;
 use crate::security::{InboundTls, PortSecurity};
 use crate::xds::dynamic_dns::DnsCache;
+use crate::xds::log::Logs;
 use crate::xds::trace::TraceSettings;
 
+pub(crate) use logging::telemetry_problems;
 pub(crate) use plan::{Plan, RouteSource, plan};
 
 /// Everything one listener reads. Equality and hashing are by content.
@@ -54,8 +57,8 @@ pub(crate) struct ListenerDefaults {
     pub detection_timeout: Duration,
     /// Traces requests.
     pub tracing: Option<TraceSettings>,
-    /// Logs requests and connections.
-    pub access_log: Option<Arc<AccessLog>>,
+    /// Access logs of this direction.
+    pub logs: Logs,
     /// Normalises paths.
     pub normalization: PathNormalization,
     /// What is done with headers that tell of the proxy.

@@ -14,11 +14,12 @@ use super::egress::{Planner, only_default_port};
 use super::place::Drafts;
 use super::{
     Bind, Chain, ChainMatch, ListenerDefaults, ListenerKey, OutboundListener, Target,
-    VirtualOutbound, inbound,
+    VirtualOutbound, inbound, logging,
 };
 use crate::input::{ClassInput, fallback};
 use crate::route::Retries;
 use crate::xds::dynamic_dns::DnsCache;
+use crate::xds::log::Logs;
 use crate::xds::trace::TraceSettings;
 use crate::{names, xds};
 
@@ -71,7 +72,18 @@ pub(crate) fn plan(input: &ClassInput) -> Plan {
     for (index, egress) in input.scope.egress.iter().enumerate() {
         planner.add_egress(index, egress);
     }
-    let defaults = Arc::new(defaults(input));
+    let problems = &mut planner.drafts.problems;
+    let defaults = Arc::new(defaults(input, logging::outbound(input, problems)));
+    // Whoever logs alike both ways has one value.
+    let inbound_logs = logging::inbound(input, problems);
+    let arriving = if inbound_logs == defaults.logs {
+        defaults.clone()
+    } else {
+        Arc::new(ListenerDefaults {
+            logs: inbound_logs,
+            ..(*defaults).clone()
+        })
+    };
     let (fallback, _) = fallback(input);
     let mut listeners: Vec<ListenerKey> = planner
         .drafts
@@ -101,7 +113,7 @@ pub(crate) fn plan(input: &ClassInput) -> Plan {
         }
     }
     let mut problems = planner.drafts.problems;
-    let inbound = inbound::inbound(input, &defaults, &mut problems);
+    let inbound = inbound::inbound(input, &arriving, &mut problems);
     if input.proxy.interception != Interception::None {
         listeners.push(ListenerKey::VirtualOutbound(VirtualOutbound {
             port: config.proxy_listen_port,
@@ -143,7 +155,7 @@ fn routes_of(listener: &ListenerKey) -> impl Iterator<Item = &Arc<str>> {
     })
 }
 
-fn defaults(input: &ClassInput) -> ListenerDefaults {
+fn defaults(input: &ClassInput, logs: Logs) -> ListenerDefaults {
     let mesh = &input.snapshot.settings().proxies;
     let resolves = input.scope.outbound_policy == OutboundPolicy::AllowAnyDynamicDns;
     ListenerDefaults {
@@ -152,7 +164,7 @@ fn defaults(input: &ClassInput) -> ListenerDefaults {
             sampling: input.proxy.sampling,
             workload: input.proxy.trace_tags.clone(),
         }),
-        access_log: mesh.access_log.clone(),
+        logs,
         normalization: mesh.normalization,
         headers: input.proxy.headers.clone(),
         idle_timeout: input.proxy.idle_timeout,

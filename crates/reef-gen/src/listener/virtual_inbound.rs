@@ -22,7 +22,7 @@ use crate::xds::listener::{
     Off, RAW_BUFFER, TLS, black_hole, http_inspector, original_dst, original_src, tcp_proxy,
     tls_inspector,
 };
-use crate::xds::{self, duration, log, second_wildcard, socket, wildcard};
+use crate::xds::{self, duration, second_wildcard, socket, wildcard};
 use reef_mesh::Protocol;
 
 pub(crate) fn build(key: &VirtualInbound) -> lds::Listener {
@@ -76,12 +76,7 @@ fn base(defaults: &ListenerDefaults) -> lds::Listener {
         continue_on_listener_filters_timeout: true,
         traffic_direction: core::TrafficDirection::Inbound.into(),
         max_connections_to_accept_per_socket_event: Some(1),
-        access_log: defaults
-            .access_log
-            .as_deref()
-            .and_then(log::of_listener)
-            .into_iter()
-            .collect(),
+        access_log: defaults.logs.of_listener(),
         connection_balance_config: exact_balance(defaults.balance_inbound),
         ..Default::default()
     }

@@ -9,7 +9,7 @@ use crate::names;
 use crate::route::unknown_host_routes;
 use crate::xds::hcm::{self, Manager, Side};
 use crate::xds::listener::{Off, black_hole, http_inspector, plaintext_http, tcp_proxy};
-use crate::xds::{self, duration, log, second_wildcard, socket, wildcard};
+use crate::xds::{self, duration, second_wildcard, socket, wildcard};
 
 pub(crate) fn build(key: &VirtualOutbound) -> lds::Listener {
     let defaults = &key.defaults;
@@ -60,12 +60,7 @@ pub(crate) fn build(key: &VirtualOutbound) -> lds::Listener {
         } else {
             xds::ZERO
         }),
-        access_log: defaults
-            .access_log
-            .as_deref()
-            .and_then(log::of_listener)
-            .into_iter()
-            .collect(),
+        access_log: defaults.logs.of_listener(),
         max_connections_to_accept_per_socket_event: Some(1),
         ..base(defaults)
     }

@@ -11,6 +11,7 @@ use reef_mesh::{MeshSnapshot, MtlsMode, ProxyIdentity, Rule, Unenforced, Workloa
 
 use super::{Denied, InboundSecurity, PortSecurity};
 use crate::input::ClassInput;
+use crate::listener::telemetry_problems;
 
 /// What a policy refuses of the workloads it selects as long as it can't be enforced.
 #[derive(Debug, PartialEq, Eq)]
@@ -227,6 +228,7 @@ pub fn policy_problems(snapshot: &MeshSnapshot) -> Vec<Problem> {
             found.push(problem(&rule.object, "every request"));
         }
     }
+    found.extend(telemetry_problems(snapshot));
     found.sort();
     found
 }

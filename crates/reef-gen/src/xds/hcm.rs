@@ -22,7 +22,7 @@ use hcm::http_connection_manager::{
 };
 
 use super::dynamic_dns::DnsCache;
-use super::{ZERO, ads, duration, log, trace};
+use super::{ZERO, ads, duration, trace};
 use crate::listener::ListenerDefaults;
 
 /// Which side of a connection a manager is on, with what only that side has.
@@ -119,12 +119,7 @@ pub(crate) fn filter(manager: Manager<'_>) -> Filter {
         server_name: server_name.to_owned(),
         server_header_transformation: transformation.into(),
         http_filters: http_filters(grpc_web, caches.iter().chain(unknown_hosts), !headers.debug),
-        access_log: defaults
-            .access_log
-            .as_deref()
-            .map(log::of_requests)
-            .into_iter()
-            .collect(),
+        access_log: defaults.logs.of_requests(),
         use_remote_address: Some(false),
         normalize_path: Some(normalize),
         merge_slashes: merge,

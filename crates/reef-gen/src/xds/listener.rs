@@ -10,7 +10,7 @@ use xds_api::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
 use xds_api::envoy::r#type::v3::{HashPolicy, Int32Range};
 
 use listener::listener_filter_chain_match_predicate::{MatchSet, Rule};
-use reef_mesh::{AccessLog, Cidr};
+use reef_mesh::Cidr;
 
 use super::more::MongoProxy;
 use super::{duration, log};
@@ -27,19 +27,19 @@ pub(crate) fn tcp_proxy(
     defaults: &ListenerDefaults,
 ) -> listener::Filter {
     let stat_name: &str = stat_name.map_or(cluster, |other| other);
-    proxy(cluster, stat_name, defaults, defaults.access_log.as_deref())
+    proxy(cluster, stat_name, defaults, defaults.logs.of_requests())
 }
 
 fn proxy(
     cluster: &str,
     stat_name: &str,
     defaults: &ListenerDefaults,
-    log: Option<&AccessLog>,
+    access_log: Vec<log::Built>,
 ) -> listener::Filter {
     tcp_filter(&tcp::TcpProxy {
         stat_prefix: stat_name.to_owned(),
         idle_timeout: defaults.idle_timeout.map(duration),
-        access_log: log.map(log::of_requests).into_iter().collect(),
+        access_log,
         cluster_specifier: Some(tcp::tcp_proxy::ClusterSpecifier::Cluster(
             cluster.to_owned(),
         )),
@@ -76,12 +76,7 @@ pub(crate) fn forward(
             .into_iter()
             .collect(),
         tunneling_config: to.connections.tunnel.as_ref().map(tunnel),
-        access_log: defaults
-            .access_log
-            .as_deref()
-            .map(log::of_requests)
-            .into_iter()
-            .collect(),
+        access_log: defaults.logs.of_requests(),
         cluster_specifier: Some(match &to.to {
             Destinations::One(cluster) => {
                 tcp::tcp_proxy::ClusterSpecifier::Cluster(cluster.to_string())
@@ -137,7 +132,7 @@ fn mongo_proxy(stat_name: &str) -> listener::Filter {
 
 /// Drops connections that were sent to the capture port itself, without a word in the log.
 pub(crate) fn black_hole(defaults: &ListenerDefaults) -> listener::Filter {
-    proxy(names::BLACK_HOLE, names::BLACK_HOLE, defaults, None)
+    proxy(names::BLACK_HOLE, names::BLACK_HOLE, defaults, Vec::new())
 }
 
 /// A match of plaintext HTTP, as `http_inspector` detects it.

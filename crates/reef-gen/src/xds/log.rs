@@ -1,16 +1,25 @@
-//! Access logs to a file, as the mesh configuration asks for them.
+//! Access logs: to a file, to Envoy's access log service, to an OpenTelemetry collector.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use reef_config::access_log::LogValue;
-use reef_mesh::{AccessLog, AccessLogFormat};
+use reef_config::log_provider::LogService;
+use reef_mesh::AccessLogFormat;
 use xds_api::Any;
 use xds_api::envoy::config::accesslog::v3 as log;
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::extensions::access_loggers::file::v3 as file;
+use xds_api::envoy::extensions::access_loggers::filters::cel::v3::ExpressionFilter;
+use xds_api::envoy::extensions::access_loggers::grpc::v3 as grpc;
+use xds_api::envoy::extensions::access_loggers::open_telemetry::v3 as otel;
 use xds_api::envoy::extensions::formatter::{metadata, req_without_query};
 use xds_api::well_known;
 use xds_api::well_known::value::Kind;
+
+use log::access_log_filter::FilterSpecifier;
+use xds_api::opentelemetry::proto::common::v1::{
+    AnyValue, ArrayValue, KeyValue, KeyValueList, any_value,
+};
 
 use super::text;
 
@@ -63,34 +72,232 @@ const TEXT: &str = "[start_time] \"method path protocol\" response_code response
                     downstream_local_address downstream_remote_address requested_server_name \
                     route_name";
 
-/// The logger of an HTTP manager or a TCP proxy.
-pub(crate) fn of_requests(log: &AccessLog) -> log::AccessLog {
-    log::AccessLog {
-        name: "envoy.access_loggers.file".to_owned(),
-        config_type: Some(log::access_log::ConfigType::TypedConfig(Any::pack(
-            &file::FileAccessLog {
-                path: log.path.to_string(),
-                access_log_format: Some(file::file_access_log::AccessLogFormat::LogFormat(format(
-                    &log.format,
-                ))),
-            },
+/// The access logs of one direction.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Logs {
+    pub loggers: Arc<[Logger]>,
+    /// Listeners log connections no chain matches.
+    pub of_listeners: bool,
+}
+
+/// One access log.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Logger {
+    pub sink: Sink,
+    /// Which requests are logged, in CEL.
+    pub filter: Option<Arc<str>>,
+}
+
+/// Where logs go.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Sink {
+    /// A file.
+    File {
+        path: Arc<str>,
+        format: AccessLogFormat,
+    },
+    /// Envoy's service for logs of HTTP.
+    Http(LogTarget),
+    /// Envoy's service for logs of TCP.
+    Tcp(LogTarget),
+    /// An OpenTelemetry collector.
+    OpenTelemetry {
+        target: LogTarget,
+        body: Option<Arc<str>>,
+        /// Always a map.
+        fields: Option<LogValue>,
+    },
+}
+
+/// A service that takes logs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct LogTarget {
+    pub cluster: Arc<str>,
+    pub authority: Arc<str>,
+    pub service: LogService,
+}
+
+/// The message of an access log.
+pub(crate) type Built = log::AccessLog;
+
+impl Logs {
+    /// The loggers of an HTTP manager or a TCP proxy.
+    pub(crate) fn of_requests(&self) -> Vec<Built> {
+        let built = |logger: &Logger| Built {
+            filter: logger.filter.as_ref().map(|filter| wrapped(only(filter))),
+            ..logger.sink.built()
+        };
+        self.loggers.iter().map(built).collect()
+    }
+
+    /// The loggers of a listener: connections that no chain matches.
+    pub(crate) fn of_listener(&self) -> Vec<Built> {
+        if !self.of_listeners {
+            return Vec::new();
+        }
+        let unmatched = || {
+            FilterSpecifier::ResponseFlagFilter(log::ResponseFlagFilter {
+                flags: vec!["NR".to_owned()],
+            })
+        };
+        let built = |logger: &Logger| {
+            let filter = match &logger.filter {
+                None => unmatched(),
+                Some(filter) => FilterSpecifier::AndFilter(log::AndFilter {
+                    filters: vec![wrapped(unmatched()), wrapped(only(filter))],
+                }),
+            };
+            Built {
+                filter: Some(wrapped(filter)),
+                ..logger.sink.built()
+            }
+        };
+        self.loggers.iter().map(built).collect()
+    }
+}
+
+fn wrapped(specifier: FilterSpecifier) -> log::AccessLogFilter {
+    log::AccessLogFilter {
+        filter_specifier: Some(specifier),
+    }
+}
+
+/// Only what an expression is true for.
+fn only(expression: &Arc<str>) -> FilterSpecifier {
+    let config = ExpressionFilter {
+        expression: expression.to_string(),
+        ..Default::default()
+    };
+    FilterSpecifier::ExtensionFilter(log::ExtensionFilter {
+        name: "envoy.access_loggers.extension_filters.cel".to_owned(),
+        config_type: Some(log::extension_filter::ConfigType::TypedConfig(Any::pack(
+            &config,
         ))),
+    })
+}
+
+impl Sink {
+    fn built(&self) -> Built {
+        let (name, config) = match self {
+            Self::File { path, format } => (
+                "envoy.access_loggers.file",
+                Any::pack(&file::FileAccessLog {
+                    path: path.to_string(),
+                    access_log_format: Some(file::file_access_log::AccessLogFormat::LogFormat(
+                        self::format(format),
+                    )),
+                }),
+            ),
+            Self::Http(target) => {
+                let texts = |list: &[Arc<str>]| list.iter().map(ToString::to_string).collect();
+                let config = grpc::HttpGrpcAccessLogConfig {
+                    common_config: Some(target.common("http_envoy_accesslog")),
+                    additional_request_headers_to_log: texts(&target.service.request_headers),
+                    additional_response_headers_to_log: texts(&target.service.response_headers),
+                    additional_response_trailers_to_log: texts(&target.service.response_trailers),
+                };
+                ("envoy.access_loggers.http_grpc", Any::pack(&config))
+            }
+            Self::Tcp(target) => {
+                let config = grpc::TcpGrpcAccessLogConfig {
+                    common_config: Some(target.common("tcp_envoy_accesslog")),
+                };
+                ("envoy.access_loggers.tcp_grpc", Any::pack(&config))
+            }
+            Self::OpenTelemetry {
+                target,
+                body,
+                fields,
+            } => (
+                "envoy.access_loggers.open_telemetry",
+                Any::pack(&otel_log(target, body.as_deref(), fields.as_ref())),
+            ),
+        };
+        Built {
+            name: name.to_owned(),
+            config_type: Some(log::access_log::ConfigType::TypedConfig(config)),
+            ..Default::default()
+        }
+    }
+}
+
+fn otel_log(
+    target: &LogTarget,
+    body: Option<&str>,
+    fields: Option<&LogValue>,
+) -> otel::OpenTelemetryAccessLogConfig {
+    let line = body.unwrap_or(&DEFAULT_TEXT);
+    let used = |operator: &str| {
+        line.contains(operator) || fields.is_some_and(|fields| mentions(fields, operator))
+    };
+    otel::OpenTelemetryAccessLogConfig {
+        common_config: Some(target.common("otel_envoy_accesslog")),
+        body: Some(otel_value(&LogValue::Text(Arc::from(line)))),
+        attributes: fields.map(otel_fields),
+        formatters: formatters(used),
         ..Default::default()
     }
 }
 
-/// The logger of a listener: connections that no chain matches.
-pub(crate) fn of_listener(log: &AccessLog) -> Option<log::AccessLog> {
-    let unmatched =
-        log::access_log_filter::FilterSpecifier::ResponseFlagFilter(log::ResponseFlagFilter {
-            flags: vec!["NR".to_owned()],
-        });
-    log.of_listeners.then(|| log::AccessLog {
-        filter: Some(log::AccessLogFilter {
-            filter_specifier: Some(unmatched),
-        }),
-        ..of_requests(log)
-    })
+fn otel_fields(fields: &LogValue) -> KeyValueList {
+    let LogValue::Map(fields) = fields else {
+        return KeyValueList::default();
+    };
+    let field = |(key, value): &(Arc<str>, LogValue)| KeyValue {
+        key: key.to_string(),
+        value: Some(otel_value(value)),
+        ..Default::default()
+    };
+    KeyValueList {
+        values: fields.iter().map(field).collect(),
+    }
+}
+
+fn otel_value(value: &LogValue) -> AnyValue {
+    use any_value::Value;
+    let value = match value {
+        LogValue::Null => None,
+        LogValue::Bool(value) => Some(Value::BoolValue(*value)),
+        LogValue::Number(number) => Some(number.parse().map_or_else(
+            |_not_a_number| Value::StringValue(number.to_string()),
+            Value::DoubleValue,
+        )),
+        LogValue::Text(text) => Some(Value::StringValue(text.to_string())),
+        LogValue::List(items) => Some(Value::ArrayValue(ArrayValue {
+            values: items.iter().map(otel_value).collect(),
+        })),
+        LogValue::Map(_) => Some(Value::KvlistValue(otel_fields(value))),
+    };
+    AnyValue { value }
+}
+
+impl LogTarget {
+    fn common(&self, default_name: &str) -> grpc::CommonGrpcAccessLogConfig {
+        let service = &self.service;
+        let to = core::grpc_service::EnvoyGrpc {
+            cluster_name: self.cluster.to_string(),
+            authority: self.authority.to_string(),
+            ..Default::default()
+        };
+        grpc::CommonGrpcAccessLogConfig {
+            log_name: service
+                .log_name
+                .as_deref()
+                .unwrap_or(default_name)
+                .to_owned(),
+            grpc_service: Some(core::GrpcService {
+                target_specifier: Some(core::grpc_service::TargetSpecifier::EnvoyGrpc(to)),
+                ..Default::default()
+            }),
+            transport_api_version: core::ApiVersion::V3.into(),
+            filter_state_objects_to_log: service
+                .filter_state
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            ..Default::default()
+        }
+    }
 }
 
 fn format(format: &AccessLogFormat) -> core::SubstitutionFormatString {
