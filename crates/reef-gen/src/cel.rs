@@ -6,6 +6,7 @@
 
 mod token;
 
+use reef_config::validate;
 use token::Token;
 
 /// Envoy's parser gives up at 32 levels, not all of which are visible here.
@@ -15,9 +16,8 @@ const DEEPEST: usize = 16;
 const LONGEST: usize = 16 * 1024;
 
 /// Functions and how many arguments they take.
-const FUNCTIONS: [(&str, usize); 10] = [
+const FUNCTIONS: [(&str, usize); 9] = [
     ("size", 1),
-    ("matches", 2),
     ("int", 1),
     ("uint", 1),
     ("double", 1),
@@ -178,13 +178,9 @@ impl Parser<'_> {
 
     fn unary(&mut self) -> Outcome<Kind> {
         let mut signs = 0;
-        for sign in ["!", "-"] {
-            while self.takes(sign) {
-                signs += 1;
-            }
-            if signs > 0 {
-                break;
-            }
+        let sign = if self.peeks("!") { "!" } else { "-" };
+        while self.takes(sign) {
+            signs += 1;
         }
         if signs > DEEPEST {
             return Err("too many signs in a row".to_owned());
@@ -200,8 +196,10 @@ impl Parser<'_> {
             if self.takes(".") {
                 let name = self.name()?;
                 if self.takes("(") {
+                    let pattern = self.text_before(")");
                     let arguments = self.list(")")?;
                     known(&METHODS, &name, arguments)?;
+                    is_pattern(&name, pattern)?;
                     kind = Kind::Other;
                 } else {
                     kind = Kind::Field;
@@ -243,7 +241,7 @@ impl Parser<'_> {
         }
         self.takes(".");
         match self.tokens.first() {
-            Some(Token::Literal) => {
+            Some(Token::Literal | Token::Text(_)) => {
                 self.next();
                 Ok(Kind::Other)
             }
@@ -261,12 +259,24 @@ impl Parser<'_> {
                         Err("`has` takes a field, such as `has(request.headers.x)`".to_owned())
                     };
                 }
+                // In `matches(text, pattern)` the pattern may be anything but this must be sure.
+                if name == "matches" {
+                    return Err("write `text.matches(pattern)`".to_owned());
+                }
                 let arguments = self.list(")")?;
                 known(&FUNCTIONS, &name, arguments)?;
                 Ok(Kind::Other)
             }
             Some(token) => Err(format!("{token} is not expected")),
             None => Err("it ends where a value is expected".to_owned()),
+        }
+    }
+
+    /// The text that is all there is before a bracket.
+    fn text_before(&self, end: &str) -> Option<String> {
+        match self.tokens {
+            [Token::Text(text), Token::Sign(sign), ..] if *sign == end => Some(text.clone()),
+            _ => None,
         }
     }
 
@@ -313,6 +323,15 @@ fn known(functions: &[(&str, usize)], name: &str, arguments: usize) -> Outcome {
             "`{name}` takes {wanted} arguments, not {arguments}"
         )),
         Some(_) => Ok(()),
+    }
+}
+
+/// Envoy reads a pattern when it reads the expression.
+fn is_pattern(name: &str, text: Option<String>) -> Outcome {
+    match text {
+        _ if name != "matches" => Ok(()),
+        Some(pattern) => validate::regex(&pattern),
+        None => Err("`matches` takes a text".to_owned()),
     }
 }
 

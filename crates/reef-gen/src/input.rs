@@ -8,6 +8,7 @@ use reef_scope::{OutboundPolicy, Scope};
 
 use crate::cluster::dynamic::Lookup;
 use crate::cluster::{ClusterDefaults, is_logical};
+use crate::destination;
 use crate::endpoint::Selection;
 use crate::facts::ProxyFacts;
 use crate::listener::Plan;
@@ -229,8 +230,17 @@ pub(crate) fn fallback(input: &ClassInput) -> (Arc<str>, Option<Problem>) {
         OutboundPolicy::AllowAny {
             egress_proxy: Some(proxy),
         } => {
-            let service = input.scope.service(&proxy.host);
-            let service = service.map(|scoped| &scoped.service);
+            let scoped = input.scope.service(&proxy.host);
+            let service = scoped.map(|scoped| &scoped.service);
+            let subset = proxy.subset.as_deref();
+            let has_subset = || {
+                let rules = scoped.map_or(&[][..], |scoped| &scoped.destination_rules);
+                let rule = destination::pick(rules, &input.proxy.selecting_rules);
+                rule.is_some_and(|rule| {
+                    let mut subsets = rule.spec.subsets.iter();
+                    subsets.any(|known| Some(known.name.as_str()) == subset)
+                })
+            };
             // Without a number only a single port is meant for sure.
             let number = proxy.port.or_else(|| match service.map(|it| &*it.ports) {
                 Some([only]) => Some(only.number),
@@ -242,18 +252,22 @@ pub(crate) fn fallback(input: &ClassInput) -> (Arc<str>, Option<Problem>) {
                 .filter(|(service, port)| {
                     has_cluster(service, port) && !is_unresolvable(input, service, port)
                 })
-                .filter(|_| proxy.subset.is_none());
+                .filter(|_| subset.is_none() || has_subset());
             port.map_or_else(
                 || {
                     let reason = format!(
-                        "egress proxy `{}` is no service port in scope (subsets are not applied \
-                         yet); unknown destinations are refused",
+                        "egress proxy `{}` is no service port in scope, or has no such subset; \
+                         unknown destinations are refused",
                         proxy.host
                     );
                     let problem = Problem::warning("egress-proxy", reason);
                     (Arc::from(names::BLACK_HOLE), Some(problem))
                 },
-                |(_, port)| (names::outbound_cluster(port.number, &proxy.host), None),
+                |(_, port)| {
+                    let subset = subset.unwrap_or_default();
+                    let name = names::outbound_subset_cluster(port.number, subset, &proxy.host);
+                    (name, None)
+                },
             )
         }
         // What names no host can only go where it was going.

@@ -14,7 +14,7 @@ fn read(providers: serde_json::Value) -> (Vec<(String, LogProvider)>, Vec<String
     };
     let (found, problems) = log_providers(&config);
     let found = found.into_iter().map(|(name, it)| (name.to_string(), it));
-    let fields = problems.into_iter().map(|it| it.field.to_string());
+    let fields = problems.into_iter().map(|it| it.field);
     (found.collect(), fields.collect())
 }
 

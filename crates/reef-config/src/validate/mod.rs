@@ -45,5 +45,13 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
         .copied()
 }
 
+/// Says why Envoy's regular expressions (RE2) would not take a pattern.
+///
+/// # Errors
+/// The reason, for people.
+pub fn regex(pattern: &str) -> Result<(), String> {
+    re2::check(pattern).map_err(|error| error.to_string())
+}
+
 #[cfg(test)]
 mod tests;

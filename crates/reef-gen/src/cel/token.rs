@@ -7,8 +7,10 @@ use std::fmt;
 pub(super) enum Token {
     /// A name, or a word of the language.
     Name(String),
-    /// A number, a text, `true`, `false` or `null`.
+    /// A number, bytes, `true`, `false` or `null`.
     Literal,
+    /// A text, without its quotes and escapes.
+    Text(String),
     /// An operator or bracket.
     Sign(&'static str),
 }
@@ -18,6 +20,7 @@ impl fmt::Display for Token {
         match self {
             Self::Name(name) => write!(f, "`{name}`"),
             Self::Literal => f.write_str("a literal"),
+            Self::Text(_) => f.write_str("a text"),
             Self::Sign(sign) => write!(f, "`{sign}`"),
         }
     }
@@ -44,8 +47,14 @@ pub(super) fn read(text: &str) -> Result<Vec<Token>, String> {
         };
         let (token, after) = if first.is_ascii_digit() {
             number(rest)?
-        } else if let Some((raw, quoted)) = quoted(rest) {
-            (Token::Literal, end_of_text(quoted, raw)?)
+        } else if let Some((is_text, raw, quoted)) = quoted(rest) {
+            let (inside, after) = end_of_text(quoted, raw)?;
+            let token = if is_text {
+                Token::Text(inside)
+            } else {
+                Token::Literal
+            };
+            (token, after)
         } else if first.is_ascii_alphabetic() || first == '_' {
             word(rest)
         } else {
@@ -115,8 +124,8 @@ fn fraction(text: &str) -> Option<&str> {
     is_float.then_some(rest)
 }
 
-/// A text from its quotes on, without the letters before them, and whether it is a raw one.
-fn quoted(text: &str) -> Option<(bool, &str)> {
+/// A text or bytes from the quotes on: whether it is text, and whether it is raw.
+fn quoted(text: &str) -> Option<(bool, bool, &str)> {
     for (prefix, raw) in [
         ("", false),
         ("b", false),
@@ -135,21 +144,22 @@ fn quoted(text: &str) -> Option<(bool, &str)> {
         if let Some(rest) = text.strip_prefix(prefix)
             && rest.starts_with(['\'', '"'])
         {
-            return Some((raw, rest));
+            return Some((!prefix.contains(['b', 'B']), raw, rest));
         }
     }
     None
 }
 
-/// What follows a text.
-fn end_of_text(text: &str, raw: bool) -> Result<&str, String> {
+/// A text from its quotes on: what is inside, and what follows.
+fn end_of_text(text: &str, raw: bool) -> Result<(String, &str), String> {
     for quotes in ["'''", "\"\"\"", "'", "\""] {
         let Some(mut rest) = text.strip_prefix(quotes) else {
             continue;
         };
+        let mut inside = String::new();
         loop {
             if let Some(after) = rest.strip_prefix(quotes) {
-                return Ok(after);
+                return Ok((inside, after));
             }
             let mut letters = rest.chars();
             match letters.next() {
@@ -157,17 +167,34 @@ fn end_of_text(text: &str, raw: bool) -> Result<&str, String> {
                 Some('\n' | '\r') if quotes.len() == 1 => {
                     return Err("a text goes over the end of the line".to_owned());
                 }
+                // Which quotes end a raw text behind one, Envoy reads otherwise than the grammar.
+                Some('\\') if raw && letters.as_str().starts_with(['\'', '"']) => {
+                    return Err("a raw text has a backslash before a quote".to_owned());
+                }
                 Some('\\') if !raw => {
                     // Codes of letters need more care than a filter is worth.
-                    let known = |c: char| "\\'\"`?abfnrtv".contains(c);
-                    if !letters.next().is_some_and(known) {
-                        return Err("a text has an escape that is not known".to_owned());
-                    }
+                    let escape = letters.next().and_then(unescaped);
+                    inside.push(escape.ok_or("a text has an escape that is not known")?);
                 }
-                Some(_) => {}
+                Some(letter) => inside.push(letter),
             }
             rest = letters.as_str();
         }
     }
     Err("a text does not begin".to_owned())
+}
+
+/// The letter an escape stands for.
+fn unescaped(letter: char) -> Option<char> {
+    Some(match letter {
+        '\\' | '\'' | '"' | '`' | '?' => letter,
+        'a' => '\u{7}',
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        'v' => '\u{b}',
+        _ => return None,
+    })
 }

@@ -231,7 +231,9 @@ fn otel_log(
         line.contains(operator) || fields.is_some_and(|fields| mentions(fields, operator))
     };
     otel::OpenTelemetryAccessLogConfig {
-        common_config: Some(target.common("otel_envoy_accesslog")),
+        grpc_service: Some(target.grpc()),
+        log_name: target.log_name("otel_envoy_accesslog"),
+        filter_state_objects_to_log: target.filter_state(),
         body: Some(otel_value(&LogValue::Text(Arc::from(line)))),
         attributes: fields.map(otel_fields),
         formatters: formatters(used),
@@ -273,28 +275,33 @@ fn otel_value(value: &LogValue) -> AnyValue {
 
 impl LogTarget {
     fn common(&self, default_name: &str) -> grpc::CommonGrpcAccessLogConfig {
-        let service = &self.service;
+        grpc::CommonGrpcAccessLogConfig {
+            log_name: self.log_name(default_name),
+            grpc_service: Some(self.grpc()),
+            transport_api_version: core::ApiVersion::V3.into(),
+            filter_state_objects_to_log: self.filter_state(),
+            ..Default::default()
+        }
+    }
+
+    fn log_name(&self, default_name: &str) -> String {
+        let own = self.service.log_name.as_deref();
+        own.unwrap_or(default_name).to_owned()
+    }
+
+    fn filter_state(&self) -> Vec<String> {
+        let objects = self.service.filter_state.iter();
+        objects.map(ToString::to_string).collect()
+    }
+
+    fn grpc(&self) -> core::GrpcService {
         let to = core::grpc_service::EnvoyGrpc {
             cluster_name: self.cluster.to_string(),
             authority: self.authority.to_string(),
             ..Default::default()
         };
-        grpc::CommonGrpcAccessLogConfig {
-            log_name: service
-                .log_name
-                .as_deref()
-                .unwrap_or(default_name)
-                .to_owned(),
-            grpc_service: Some(core::GrpcService {
-                target_specifier: Some(core::grpc_service::TargetSpecifier::EnvoyGrpc(to)),
-                ..Default::default()
-            }),
-            transport_api_version: core::ApiVersion::V3.into(),
-            filter_state_objects_to_log: service
-                .filter_state
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+        core::GrpcService {
+            target_specifier: Some(core::grpc_service::TargetSpecifier::EnvoyGrpc(to)),
             ..Default::default()
         }
     }

@@ -11,3 +11,4 @@ mod security;
 mod settings;
 mod support;
 mod targets;
+mod telemetry;

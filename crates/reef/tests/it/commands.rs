@@ -62,7 +62,7 @@ fn check_says_1_and_where_for_an_error() {
 fn check_says_2_for_a_kind_that_is_not_applied() {
     let dir = directory(&[(
         "t.yaml",
-        "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: t, namespace: a}\nspec: {}\n".to_owned(),
+        "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: t, namespace: a}\nspec: {}\n".to_owned(),
     )]);
     let report = check(dir.path(), 2);
     assert!(
@@ -205,12 +205,12 @@ fn called_as_a_plugin_of_kubectl_it_says_so() {
 
 #[test]
 fn kind_that_is_not_applied_is_told_once_however_many_there_are() {
-    let telemetry = |name: &str| {
+    let filter = |name: &str| {
         format!(
-            "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {{name: {name}, namespace: a}}\nspec: {{}}\n"
+            "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {{name: {name}, namespace: a}}\nspec: {{}}\n"
         )
     };
-    let dir = directory(&[("a.yaml", telemetry("a")), ("b.yaml", telemetry("b"))]);
+    let dir = directory(&[("a.yaml", filter("a")), ("b.yaml", filter("b"))]);
     let report = check(dir.path(), 2);
     let problems = report["problems"].as_array().unwrap();
     let told: Vec<&str> = problems
@@ -218,7 +218,7 @@ fn kind_that_is_not_applied_is_told_once_however_many_there_are() {
         .filter_map(|problem| problem["reason"].as_str())
         .filter(|reason| reason.contains("not yet applied"))
         .collect();
-    assert_eq!(told, ["Telemetry: 2 objects accepted, not yet applied"]);
+    assert_eq!(told, ["EnvoyFilter: 2 objects accepted, not yet applied"]);
 }
 
 #[test]
