@@ -6,6 +6,7 @@
 //!       └ net::Pod  network namespace, iptables rules, Envoy, app
 //! app        what runs in a pod: HTTP, gRPC, TCP, and a socket by which tests make it call others
 //! demo       the demo, which is the same mesh shown to a person
+//! probe      what this machine makes impossible
 //! ```
 
 pub mod app;
@@ -17,3 +18,4 @@ pub mod manifest;
 pub mod mesh;
 pub mod namespace;
 pub mod net;
+pub mod probe;

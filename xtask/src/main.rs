@@ -11,6 +11,7 @@
 mod fuzz;
 mod layers;
 mod packages;
+mod probe;
 mod protos;
 mod release;
 mod repo;

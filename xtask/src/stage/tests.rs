@@ -88,3 +88,19 @@ fn only_good_news_is_left_out_of_the_end() {
         assert!(!is_well(line), "{line}");
     }
 }
+
+#[test]
+fn a_stage_that_is_impossible_is_told_and_is_no_failure() {
+    let mut run = Run::start();
+    assert!(run.stage("impossible", Duration::from_secs(60), |stage| {
+        stage.leave_out("no namespaces");
+        Ok(())
+    }));
+    assert_eq!(run.done[0].verdict(), "left out: no namespaces");
+    let failed = !run.stage("failed", Duration::from_secs(60), |stage| {
+        stage.leave_out("no namespaces");
+        stage.run(&mut Command::new("false"))
+    });
+    assert!(failed);
+    assert_eq!(run.done[1].verdict(), "FAILED");
+}
