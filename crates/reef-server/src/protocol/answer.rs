@@ -83,7 +83,7 @@ impl StreamState {
                 (true, Some(version)) => {
                     state.bad.insert(Arc::clone(&name), version);
                     self.memory.bad(&self.node_id, ty, &name, version, now);
-                    if !superseded && (state.known.contains_key(&name)) {
+                    if !superseded && state.known.contains(&name) {
                         // The client keeps what it had before, which is not what was sent.
                         state.known.insert(Arc::clone(&name), Known::Unknown);
                         state.dirty.name(&name);
@@ -125,9 +125,15 @@ impl StreamState {
     }
 
     /// The stream is over: what it said and nobody answered is in doubt, for a rejection may be lost with it. A `SotW`
-    /// client is answered in full when it comes back, so there is nothing to remember of it.
+    /// client is answered in full when it comes back; of it only the full states it took are remembered, on which
+    /// anything it rejects then is isolated.
     pub fn end(&mut self, now: Duration) {
         if self.variant == Variant::Sotw {
+            for (ty, state) in &self.types {
+                if let Some(taken) = state.full_taken() {
+                    self.memory.take_note(&self.node_id, *ty, taken, now);
+                }
+            }
             return;
         }
         for (ty, state) in &mut self.types {
@@ -159,7 +165,7 @@ impl StreamState {
         let state = self.types.entry(ty).or_default();
         state.bad.extend(recalled.bad);
         if recalled.everything {
-            for (name, known) in &mut state.known {
+            for (name, known) in state.known.iter_mut() {
                 *known = Known::Unknown;
                 state.unresolved.insert(Arc::clone(name));
             }

@@ -110,7 +110,7 @@ impl StreamState {
             let tables: Vec<Arc<str>> = self
                 .types
                 .get(&ResourceType::Route)
-                .map(|routes| routes.known.keys().cloned().collect())
+                .map(|routes| routes.known.names().cloned().collect())
                 .unwrap_or_default();
             self.owe_spaces(tables.iter());
         }
@@ -232,7 +232,7 @@ impl StreamState {
                     }
                 }
                 Target::Nothing => {
-                    if state.known.contains_key(&name) || state.sub.names(&name) {
+                    if state.known.contains(&name) || state.sub.names(&name) {
                         out.take_removed(state, name);
                     }
                 }
@@ -263,7 +263,7 @@ impl StreamState {
                     return Some(self.delta_emit(ty, vec![found], Vec::new(), view, now));
                 }
                 Target::Nothing => {
-                    if forced || state.known.contains_key(&name) || state.sub.names(&name) {
+                    if forced || state.known.contains(&name) || state.sub.names(&name) {
                         let mut out = Draft::default();
                         out.take_removed(state, name);
                         return Some(self.delta_emit(ty, Vec::new(), out.removed, view, now));
@@ -382,7 +382,7 @@ impl StreamState {
         }
         state
             .known
-            .keys()
+            .names()
             .filter(|name| self.cluster_is_held_back(view, name))
             .cloned()
             .collect()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use reef_xds::{EncodedResource, ResourceType};
 
-use super::state::{Known, TypeState};
+use super::state::{Dirty, Known, TypeState};
 use crate::provider::ResourceView;
 
 /// What the client should hold under a name.
@@ -65,7 +65,7 @@ pub(super) fn target(
 
 /// Every name that may need a word: what the client holds, what it named, what is in the wildcard set.
 fn candidates(ty: ResourceType, state: &TypeState, view: &dyn ResourceView) -> BTreeSet<Arc<str>> {
-    let mut names: BTreeSet<Arc<str>> = state.known.keys().cloned().collect();
+    let mut names: BTreeSet<Arc<str>> = state.known.names().cloned().collect();
     names.extend(state.sub.explicit().cloned());
     if state.sub.wildcard() {
         view.for_each(ty, &mut |found| {
@@ -171,7 +171,7 @@ pub(super) fn take_forced(
             Verdict::Nothing => {}
         }
     }
-    state.forced = forced;
+    state.forced = or_nothing(forced);
 }
 
 /// Takes what changed, other than `held_back`. What has no room stays as it is: a large subscription is answered in many
@@ -185,6 +185,10 @@ pub(super) fn take_dirty(
     out: &mut Draft,
 ) {
     if out.bytes >= split {
+        return;
+    }
+    if state.is_new() && held_back.is_empty() && out.is_empty() {
+        take_all(ty, state, view, split, out);
         return;
     }
     let dirty = state.dirty.take();
@@ -220,5 +224,34 @@ pub(super) fn take_dirty(
         }
     }
     candidates.extend(later);
-    state.dirty.names = candidates;
+    state.dirty.names = or_nothing(candidates);
+}
+
+/// Takes everything for a client that holds nothing and asked for everything: there is nothing to compare.
+fn take_all(
+    ty: ResourceType,
+    state: &mut TypeState,
+    view: &dyn ResourceView,
+    split: usize,
+    out: &mut Draft,
+) {
+    state.dirty = Dirty::default();
+    view.for_each(ty, &mut |found| {
+        if view.in_scope(ty, found.name()) {
+            if out.bytes < split {
+                out.take(state, found.clone());
+            } else {
+                state.dirty.names.insert(Arc::clone(found.name()));
+            }
+        }
+    });
+}
+
+/// A set from which all was taken keeps the memory of its last node; a new one has none.
+fn or_nothing(names: BTreeSet<Arc<str>>) -> BTreeSet<Arc<str>> {
+    if names.is_empty() {
+        BTreeSet::new()
+    } else {
+        names
+    }
 }

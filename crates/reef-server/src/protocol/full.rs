@@ -18,7 +18,7 @@ use super::types::Response;
 use crate::provider::{ResourceView, StreamReport};
 
 /// One full set, by name.
-type Set = BTreeMap<Arc<str>, EncodedResource>;
+pub(super) type Set = BTreeMap<Arc<str>, EncodedResource>;
 
 /// Up to so many suspects are tried one by one, more of them by halves.
 const ONE_BY_ONE: usize = 8;
@@ -77,6 +77,20 @@ impl FullState {
 }
 
 impl TypeState {
+    /// A client came back with the full state of a version: what it took before is the base of isolation, if somebody
+    /// remembers it. A rejection before may have been half applied, so all of it is said again.
+    pub(super) fn full_came_back(&mut self, version: &str, taken: Option<Arc<Set>>) {
+        if let Some(taken) = taken.filter(|taken| *set_version(taken) == *version) {
+            self.full.half_applied.extend(taken.keys().cloned());
+            self.full.acked = Some(taken);
+        }
+    }
+
+    /// The full state the client took last.
+    pub(super) fn full_taken(&self) -> Option<&Arc<Set>> {
+        self.full.acked.as_ref()
+    }
+
     /// The client took the full state of this nonce.
     pub(super) fn full_acked(&mut self, nonce: u64) {
         let full = &mut self.full;

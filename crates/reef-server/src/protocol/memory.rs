@@ -15,6 +15,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use reef_xds::{ResourceType, Version};
 
+use super::full::Set;
+
 /// How long an unresolved name is remembered. Envoy's back-off ends at 30 s; ten minutes outlast any reconnect that
 /// still has the state of before.
 pub const UNRESOLVED_FOR: Duration = Duration::from_secs(600);
@@ -22,6 +24,11 @@ pub const UNRESOLVED_FOR: Duration = Duration::from_secs(600);
 /// Most nodes remembered; a mesh in which more than 4,096 proxies reject configuration at once is not helped by
 /// isolation. At the per-node bound this is at most about 100 MiB, in practice a few kilobytes.
 const MAX_NODES: usize = 4096;
+
+/// Most full states remembered, and most resources of one: they are shared with the views they are from, but hold them
+/// when those are gone. At these bounds the tables themselves are 30 MiB.
+const MAX_TAKEN: usize = 256;
+const MAX_TAKEN_RESOURCES: usize = 2048;
 
 /// Most names remembered per node, each of both kinds. More doubts than that are remembered as "everything of the
 /// type".
@@ -55,10 +62,14 @@ impl NodeMemory {
     }
 }
 
+/// A full state, and until when it is remembered.
+type Taken = (Arc<Set>, Duration);
+
 /// The shared memory of rejections.
 #[derive(Debug, Default)]
 pub struct NackMemory {
     nodes: Mutex<BTreeMap<Arc<str>, NodeMemory>>,
+    taken: Mutex<BTreeMap<(Arc<str>, ResourceType), Taken>>,
 }
 
 /// What is remembered about one type of one node.
@@ -168,6 +179,41 @@ impl NackMemory {
                 nodes.remove(node);
             }
         }
+    }
+
+    /// Remembers the full state that a client of the state-of-the-world variant took last.
+    pub(super) fn take_note(
+        &self,
+        node: &Arc<str>,
+        ty: ResourceType,
+        set: &Arc<Set>,
+        now: Duration,
+    ) {
+        if set.len() > MAX_TAKEN_RESOURCES {
+            return;
+        }
+        let mut taken = self.taken.lock();
+        taken.retain(|_, (_, until)| *until > now);
+        while taken.len() >= MAX_TAKEN {
+            let oldest = taken.iter().min_by_key(|(_, (_, until))| *until);
+            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
+                break;
+            };
+            taken.remove(&oldest);
+        }
+        let until = now + UNRESOLVED_FOR;
+        taken.insert((Arc::clone(node), ty), (Arc::clone(set), until));
+    }
+
+    /// Hands over what [`Self::take_note`] remembers.
+    pub(super) fn taken(
+        &self,
+        node: &Arc<str>,
+        ty: ResourceType,
+        now: Duration,
+    ) -> Option<Arc<Set>> {
+        let (set, until) = self.taken.lock().remove(&(Arc::clone(node), ty))?;
+        (until > now).then_some(set)
     }
 
     /// Number of nodes something is remembered of.

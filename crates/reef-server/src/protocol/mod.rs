@@ -22,6 +22,7 @@ mod request;
 mod sotw;
 mod state;
 mod subscription;
+mod table;
 mod types;
 
 pub use memory::{Doubt, NackMemory, Recalled, UNRESOLVED_FOR};

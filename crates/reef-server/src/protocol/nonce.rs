@@ -72,15 +72,28 @@ impl Outstanding {
     /// Takes the response with this nonce out, wherever it stands.
     pub fn take(&mut self, nonce: u64) -> Option<SentResponse> {
         let at = self.queue.iter().position(|sent| sent.nonce == nonce)?;
-        self.queue.remove(at)
+        let taken = self.queue.remove(at);
+        self.give_room_back();
+        taken
     }
 
     /// Takes the response with this nonce and all older ones out, oldest first (`SotW`: an ACK of the last covers
     /// what came before).
     pub fn take_through(&mut self, nonce: u64) -> Vec<SentResponse> {
         match self.queue.iter().position(|sent| sent.nonce == nonce) {
-            Some(at) => self.queue.drain(..=at).collect(),
+            Some(at) => {
+                let taken = self.queue.drain(..=at).collect();
+                self.give_room_back();
+                taken
+            }
             None => Vec::new(),
+        }
+    }
+
+    /// Most of its life a stream waits for nothing.
+    fn give_room_back(&mut self) {
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
         }
     }
 

@@ -31,11 +31,14 @@ impl StreamState {
     ) -> Outcome {
         let view = self.view.clone();
         let nonce: Option<u64> = request.nonce.parse().ok();
+        let mut taken = None;
         let state = self.types.entry(ty).or_default();
         if request.nonce.is_empty() {
             // W-9: an empty nonce is a restart of the type. Its answers may still be on their way.
             let before = std::mem::take(state);
-            if !is_full_state(ty) {
+            if is_full_state(ty) {
+                taken = before.full_taken().cloned();
+            } else {
                 state.outstanding = before.outstanding;
             }
         }
@@ -50,6 +53,10 @@ impl StreamState {
             state.warm = !request.version.is_empty();
             let recalled = self.memory.recall(&self.node_id, ty, now);
             state.bad.extend(recalled.bad);
+            if state.warm && is_full_state(ty) {
+                let taken = taken.or_else(|| self.memory.taken(&self.node_id, ty, now));
+                state.full_came_back(&request.version, taken);
+            }
         }
         for name in &change.dropped {
             state.forget(name);
@@ -189,7 +196,7 @@ impl StreamState {
                         .insert(Arc::clone(found.name()), Known::Held(found.version()));
                 }
             }
-            for (name, known) in &state.known {
+            for (name, known) in state.known.iter() {
                 if let Known::Held(held) = known {
                     version
                         .update(name.as_bytes())

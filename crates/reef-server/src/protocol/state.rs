@@ -12,6 +12,7 @@ use super::nonce::Outstanding;
 use super::request::Request;
 use super::sotw::is_full_state;
 use super::subscription::{Change, Subscription};
+use super::table::Table;
 use super::types::Response;
 use crate::provider::{ResourceView, StreamReport};
 use crate::status::StreamEnd;
@@ -108,7 +109,7 @@ impl Dirty {
 pub(super) struct TypeState {
     pub(super) sub: Subscription,
     /// By name: what the client holds. Only subscribed names (wildcard or explicit).
-    pub(super) known: BTreeMap<Arc<str>, Known>,
+    pub(super) known: Table<Known>,
     pub(super) dirty: Dirty,
     /// Names to be answered whatever is known of them (D-5, W-6).
     pub(super) forced: BTreeSet<Arc<str>>,
@@ -167,6 +168,18 @@ impl TypeState {
         self.gone.remove(name);
         self.alone.remove(name);
         self.unasked.remove(name);
+    }
+
+    /// Whether the client asked for everything, and nothing but that is known of it.
+    pub(super) fn is_new(&self) -> bool {
+        self.dirty.all
+            && self.sub.wildcard()
+            && self.sub.explicit_len() == 0
+            && self.known.is_empty()
+            && self.forced.is_empty()
+            && self.gone.is_empty()
+            && self.alone.is_empty()
+            && self.bad.is_empty()
     }
 
     pub(super) fn is_bad(&self, resource: &EncodedResource) -> bool {
@@ -250,7 +263,7 @@ impl StreamState {
                     if let Some(state) = self.types.get_mut(&ty)
                         && (state.sub.wildcard()
                             || state.sub.names(&name)
-                            || state.known.contains_key(&name))
+                            || state.known.contains(&name))
                     {
                         state.dirty.name(&name);
                     }
@@ -399,6 +412,10 @@ impl StreamState {
             .all(|state| state.settled(now, patience))
         {
             self.settled_at = Some(at);
+            for state in self.types.values_mut() {
+                state.known.shrink();
+                state.sub.shrink();
+            }
             self.reports
                 .push(StreamReport::Settled { generation: at.1 });
         }

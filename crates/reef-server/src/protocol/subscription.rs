@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use reef_xds::ResourceType;
 
+use super::table::Table;
+
 /// How far the subscription of a type has come on this stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Mode {
@@ -25,7 +27,7 @@ enum Mode {
 #[derive(Debug, Clone, Default)]
 pub struct Subscription {
     mode: Mode,
-    names: BTreeSet<Arc<str>>,
+    names: Table<()>,
 }
 
 /// What a request changed.
@@ -89,7 +91,7 @@ impl Subscription {
 
     /// The explicit names, in order.
     pub fn explicit(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.names.iter()
+        self.names.names()
     }
 
     /// Number of explicit names.
@@ -132,7 +134,7 @@ impl Subscription {
         for name in unsubscribe {
             if name == "*" {
                 self.mode = Mode::Named;
-            } else if let Some(name) = self.names.take(name.as_str()) {
+            } else if let Some((name, ())) = self.names.remove(name.as_str()) {
                 change.asked.retain(|asked| *asked != name);
                 change.dropped.push(name);
             }
@@ -170,7 +172,7 @@ impl Subscription {
             .map(String::as_str)
             .filter(|name| *name != "*" && !is_ignored(name))
             .collect();
-        self.names.retain(|name| {
+        self.names.retain(|name, ()| {
             let keep = wanted.contains(&**name);
             if !keep {
                 change.dropped.push(Arc::clone(name));
@@ -189,11 +191,16 @@ impl Subscription {
     }
 
     fn insert(&mut self, name: &str, intern: &dyn Fn(&str) -> Arc<str>) -> Arc<str> {
-        if let Some(known) = self.names.get(name) {
+        if let Some(known) = self.names.get_name(name) {
             return Arc::clone(known);
         }
         let name = intern(name);
-        self.names.insert(Arc::clone(&name));
+        self.names.insert(Arc::clone(&name), ());
         name
+    }
+
+    /// Gives back the room set aside for more names.
+    pub(super) fn shrink(&mut self) {
+        self.names.shrink();
     }
 }

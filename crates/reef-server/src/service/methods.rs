@@ -10,19 +10,18 @@ use http::{HeaderMap, HeaderValue, Request as HttpRequest, Response as HttpRespo
 use prost::Message;
 use reef_xds::ResourceType;
 use tokio::sync::mpsc;
+use tonic::Status;
 use tonic::body::Body;
-use tonic::codec::BufferSettings;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::server::TcpConnectInfo;
-use tonic::{Status, Streaming};
-use tonic_prost::ProstDecoder;
 use xds_api::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 
+use super::Shared;
 use super::body::{Epitaph, StreamBody};
+use super::requests::Requests;
 use super::stream::{Opening, Outlet, RESPONSES_WAITING, run};
 use super::wire::{from_delta, from_sotw};
-use super::{MAX_REQUEST_BYTES, Shared};
 use crate::protocol::{Request, Variant};
 use crate::provider::{BearerToken, Peer};
 
@@ -152,10 +151,6 @@ impl<S: Service> tower::Service<HttpRequest<Body>> for XdsService<S> {
     }
 }
 
-/// What a stream sets aside for requests before any comes. An ACK is below 200 bytes; larger requests make it grow. The
-/// default of 8 KiB would be a tenth of what an idle stream costs.
-const REQUEST_BUFFER: usize = 1024;
-
 /// Starts the task of a stream and answers with its body.
 fn open<M: Message + Default + 'static>(
     shared: &Arc<Shared>,
@@ -181,12 +176,7 @@ fn open<M: Message + Default + 'static>(
         aggregated: only.is_none(),
         delta: variant == Variant::Delta,
     };
-    let requests: Streaming<M> = Streaming::new_request(
-        ProstDecoder::<M>::new(BufferSettings::new(REQUEST_BUFFER, REQUEST_BUFFER)),
-        body,
-        None,
-        Some(MAX_REQUEST_BYTES),
-    );
+    let requests = Requests::<M>::new(body);
     let (sender, receiver) = mpsc::channel(RESPONSES_WAITING);
     let epitaph = Epitaph::default();
     let opening = Opening {

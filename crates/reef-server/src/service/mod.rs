@@ -5,6 +5,7 @@
 
 mod body;
 mod methods;
+mod requests;
 mod stream;
 mod wire;
 

@@ -4,16 +4,18 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prost::Message;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tonic::{Status, Streaming};
+use tonic::Status;
 use tracing::{debug, info, warn};
 
 use super::Shared;
 use super::body::Epitaph;
+use super::requests::Requests;
 use super::wire::Frames;
 use crate::protocol::{Outcome, Request, Response, StreamState, Variant};
-use crate::provider::{NodeInfo, Peer, ProxySession, ResourceView, StreamReport};
+use crate::provider::{Peer, ProxySession, ResourceView, StreamReport};
 use crate::status::StreamEnd;
 use reef_xds::ResourceType;
 
@@ -41,10 +43,10 @@ pub(super) struct Outlet {
 }
 
 /// Runs a stream to its end and says why it ended.
-pub(super) async fn run<M: Send + 'static>(
+pub(super) async fn run<M: Message + Default + 'static>(
     shared: Arc<Shared>,
     opening: Opening,
-    mut requests: Streaming<M>,
+    mut requests: Requests<M>,
     read: fn(M) -> Request,
     outlet: Outlet,
 ) {
@@ -78,10 +80,10 @@ impl From<StreamEnd> for Ended {
 }
 
 /// Waits for the first request and opens the session; `None` when the client ended the stream before.
-async fn open<'a, M: Send + 'static>(
+async fn open<'a, M: Message + Default + 'static>(
     shared: &'a Arc<Shared>,
     opening: &Opening,
-    requests: &mut Streaming<M>,
+    requests: &mut Requests<M>,
     read: fn(M) -> Request,
 ) -> Result<Option<Stream<'a>>, Ended> {
     let first = requests.message().await.map_err(Ended::Client)?;
@@ -93,23 +95,24 @@ async fn open<'a, M: Send + 'static>(
     };
     let session = shared.provider.open(&node, &opening.peer).await;
     let session = session.map_err(StreamEnd::Refused)?;
-    let mut stream = Stream::new(shared, opening, &node, session);
+    let mut stream = Stream::new(shared, opening, Arc::from(node.id.as_str()), session);
     info!(node = %node.id, peer = ?opening.peer.address, variant = ?opening.variant, "stream opened");
     stream.take(&first)?;
     Ok(Some(stream))
 }
 
-async fn drive<M: Send + 'static>(
+async fn drive<M: Message + Default + 'static>(
     shared: &Arc<Shared>,
     opening: Opening,
-    requests: &mut Streaming<M>,
+    requests: &mut Requests<M>,
     read: fn(M) -> Request,
     responses: &mpsc::Sender<Box<Frames>>,
 ) -> Result<(), Ended> {
     let drained = drained(shared);
     tokio::pin!(drained);
     let opened = tokio::select! {
-        opened = open(shared, &opening, requests, read) => opened?,
+        // Boxed: what opening takes is not held for the life of the stream.
+        opened = Box::pin(open(shared, &opening, requests, read)) => opened?,
         () = &mut drained => return Err(StreamEnd::Draining.into()),
     };
     let Some(mut stream) = opened else {
@@ -187,7 +190,8 @@ struct Stream<'a> {
     state: StreamState,
     session: Box<dyn ProxySession>,
     views: watch::Receiver<Arc<dyn ResourceView>>,
-    node: Arc<NodeInfo>,
+    /// Of what the client said of itself only its name is needed here.
+    node: Arc<str>,
     /// Whether the state machine may have something to say.
     ready: bool,
     _connected: super::Connected,
@@ -203,13 +207,13 @@ impl<'a> Stream<'a> {
     fn new(
         shared: &'a Arc<Shared>,
         opening: &Opening,
-        node: &Arc<NodeInfo>,
+        node: Arc<str>,
         mut session: Box<dyn ProxySession>,
     ) -> Self {
         let state = StreamState::new(
             opening.variant,
             opening.only,
-            Arc::from(node.id.as_str()),
+            Arc::clone(&node),
             Arc::clone(&shared.memory),
             shared.options,
         );
@@ -219,7 +223,7 @@ impl<'a> Stream<'a> {
             state,
             session,
             views,
-            node: Arc::clone(node),
+            node,
             ready: false,
             _connected: super::Connected::new(shared),
         };
@@ -238,10 +242,10 @@ impl<'a> Stream<'a> {
         self.shared.metrics.request(&request.type_url, outcome);
         match outcome {
             Outcome::Nack => {
-                warn!(node = %self.node.id, type_url = %request.type_url, "response rejected");
+                warn!(node = %self.node, type_url = %request.type_url, "response rejected");
             }
             Outcome::UnknownType => {
-                debug!(node = %self.node.id, type_url = %request.type_url, "unknown type ignored");
+                debug!(node = %self.node, type_url = %request.type_url, "unknown type ignored");
             }
             Outcome::Subscription | Outcome::Ack(_) | Outcome::ExpiredNonce => {}
         }
@@ -255,7 +259,7 @@ impl<'a> Stream<'a> {
         let started = Instant::now();
         let now = self.shared.now();
         let response = if self.state.compares_more_than(NAMES_AT_ONCE) {
-            self.next_aside(now).await
+            Box::pin(self.next_aside(now)).await
         } else {
             self.state.next_response(now)
         };
@@ -263,7 +267,7 @@ impl<'a> Stream<'a> {
         let response = response?;
         let frames = Frames::new(&response, &self.shared.control_plane);
         let resources = response.resources().len() + response.removed().len();
-        debug!(node = %self.node.id, ty = %response.ty, resources, nonce = response.nonce, "pushed");
+        debug!(node = %self.node, ty = %response.ty, resources, nonce = response.nonce, "pushed");
         self.shared.metrics.pushed(
             response.ty,
             frames.message_len(),

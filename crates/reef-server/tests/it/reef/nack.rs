@@ -341,6 +341,36 @@ fn reef_06_full_state_of_a_returning_client_is_never_made_smaller_sotw() {
 }
 
 #[test]
+fn reef_06_full_state_of_a_returning_client_we_know_is_isolated_before_its_first_ack_sotw() {
+    let mut hand = Hand::sotw(World::of(&[Cluster], &["a", "b"]));
+    hand.names(Cluster, &[]);
+    let taken = hand.says("CDS +a=1 +b=1").version;
+    hand.names(Cluster, &[]);
+    hand.world.set(Cluster, "a", "2").set(Cluster, "bad", "1");
+    let mut hand = hand.reconnect();
+    hand.names_with(Cluster, &[], "", &taken);
+    hand.says("CDS +a=2 +b=1 +bad=1");
+    hand.names_nack(Cluster, &[]);
+    // What it holds is the base, for its version says that it is what it took before: nothing of it is taken away.
+    hand.says("CDS +a=2 +b=1");
+    hand.names(Cluster, &[]);
+    hand.says("CDS +a=2 +b=1 +bad=1");
+    hand.names_nack(Cluster, &[]);
+    hand.silent();
+
+    // Another version than the one it took proves nothing.
+    hand.change(|world| {
+        world.set(Cluster, "bad", "2");
+    });
+    hand.says("CDS +a=2 +b=1 +bad=2");
+    let mut hand = hand.reconnect();
+    hand.names_with(Cluster, &[], "", "of another replica");
+    hand.says("CDS +a=2 +b=1 +bad=2");
+    hand.names_nack(Cluster, &[]);
+    hand.silent();
+}
+
+#[test]
 fn reef_06_trial_without_an_answer_gives_way_sotw() {
     let mut hand = Hand::sotw(World::of(&[Listener], &["a", "b"]));
     hand.names(Listener, &[]);
