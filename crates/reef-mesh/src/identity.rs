@@ -147,6 +147,12 @@ impl ProxyIdentity {
 /// Resolves a node against a snapshot.
 #[must_use]
 pub fn identify(snapshot: &MeshSnapshot, node: &ProxyNode) -> ProxyIdentity {
+    identify_shared(snapshot, &Arc::new(node.clone()))
+}
+
+/// As [`identify`], for a node that is held already: the identity shares it.
+#[must_use]
+pub fn identify_shared(snapshot: &MeshSnapshot, node: &Arc<ProxyNode>) -> ProxyIdentity {
     let pod = node
         .pod
         .as_ref()
@@ -220,7 +226,7 @@ pub fn identify(snapshot: &MeshSnapshot, node: &ProxyNode) -> ProxyIdentity {
         network_view: network_view.into(),
         pod_ports: node.pod_ports().into(),
         pod,
-        metadata: Arc::new(node.clone()),
+        metadata: Arc::clone(node),
     }
 }
 

@@ -38,7 +38,7 @@ pub use endpoint::{
     Endpoint, Health, Locality, PortEndpoints, ServiceEndpoints, TlsMode, Workload,
 };
 pub use export::ExportTo;
-pub use identity::{Interception, IpMode, ProxyIdentity, WorkloadCert, identify};
+pub use identity::{Interception, IpMode, ProxyIdentity, WorkloadCert, identify, identify_shared};
 pub use index::MeshIndex;
 pub use protocol::Protocol;
 pub use proxy::{MetaValue, NodeError, ProxyKind, ProxyNode};

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use reef_config::names::Namespace;
 use reef_config::{Kind, Problem};
-use reef_mesh::{ChangeReport, MeshSnapshot, ProxyIdentity, ProxyNode, ServiceKey, identify};
+use reef_mesh::{
+    ChangeReport, MeshSnapshot, ProxyIdentity, ProxyNode, ServiceKey, identify_shared,
+};
 use reef_scope::Scope;
 
 use crate::classes::Classes;
@@ -81,10 +83,10 @@ impl PushEngine {
     }
 
     /// Adds a proxy. Free of generation if its class is there already.
-    pub fn connect(&mut self, node: ProxyNode) -> Connected {
+    pub fn connect(&mut self, node: impl Into<Arc<ProxyNode>>) -> Connected {
         self.last_proxy += 1;
         let proxy = ProxyId(self.last_proxy);
-        let identity = identify(&self.snapshot, &node);
+        let identity = identify_shared(&self.snapshot, &node.into());
         let class = self.class_for(&identity);
         self.enter(proxy, class);
         self.proxies.insert(proxy, Proxy { identity, class });
@@ -298,7 +300,7 @@ impl PushEngine {
     fn check(&mut self, proxy: ProxyId) -> Option<ClassId> {
         let known = self.proxies.get(proxy)?;
         let old = known.class;
-        let identity = identify(&self.snapshot, &known.identity.metadata);
+        let identity = identify_shared(&self.snapshot, &known.identity.metadata);
         let class = self.class_for(&identity);
         self.proxies.remove(proxy);
         self.proxies.insert(proxy, Proxy { identity, class });

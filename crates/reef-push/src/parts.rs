@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::Hash;
+use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _};
 
@@ -14,12 +15,12 @@ use crate::store::{ResourceKey, Store};
 pub(crate) struct Parts<P, K> {
     store: Store<K>,
     entries: Slab<Entry<P, K>>,
-    ids: HashMap<P, u32>,
+    ids: HashMap<Arc<P>, u32>,
 }
 
 #[derive(Debug)]
 struct Entry<P, K> {
-    key: P,
+    key: Arc<P>,
     part: Part<K>,
     /// Classes that have it.
     users: u32,
@@ -52,13 +53,14 @@ impl<P: Clone + Eq + Hash + fmt::Debug, K: ResourceKey> Parts<P, K> {
             return id;
         }
         let part = Part::new(&mut self.store, keys(), generation);
+        let key = Arc::new(key.clone());
         let id = self.entries.insert(Entry {
-            key: key.clone(),
+            key: Arc::clone(&key),
             part,
             users: 1,
             made: generation,
         });
-        self.ids.insert(key.clone(), id);
+        self.ids.insert(key, id);
         id
     }
 

@@ -186,6 +186,11 @@ impl ResourceView for View {
         self.0.len(ty)
     }
 
+    /// A class has nothing that is had on demand only.
+    fn in_scope(&self, _: ResourceType, _: &str) -> bool {
+        true
+    }
+
     fn changed_since(&self, generation: u64) -> Option<Vec<(ResourceType, Arc<str>)>> {
         self.0.changed_since(generation)
     }

@@ -261,7 +261,7 @@ impl Writer {
 
     fn seat(&mut self, connect: Connect) {
         let Connect { node, peer, reply } = connect;
-        let Connected { proxy, class, view } = self.engine.connect((*node).clone());
+        let Connected { proxy, class, view } = self.engine.connect(Arc::clone(&node));
         let first: Arc<dyn ResourceView> = Arc::new(View(view));
         let (views, receiver) = watch::channel(first);
         let stream = Arc::new(Stream::new(
