@@ -12,7 +12,7 @@ use reef_server::metrics::ServerMetrics;
 use reef_server::protocol::Options;
 use reef_server::service::DiscoveryServer;
 use reef_source::{FileOptions, FileSource, Source as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{error, warn};
@@ -33,6 +33,10 @@ const WAITING_ASKS: usize = 4;
 
 /// Batches read and not yet applied; the source merges what it cannot hand over.
 const WAITING_BATCHES: usize = 4;
+
+/// Connections that wait to be accepted; the kernel takes `net.core.somaxconn` if that is less. After a restart all
+/// proxies come at once: with the usual 128, of 1,000 most had to try again a second later and some were reset.
+const BACKLOG: u32 = 4096;
 
 /// Everything a server is started with.
 #[derive(Debug, Clone)]
@@ -147,10 +151,9 @@ impl Drop for Running {
 pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let authorizer = Authorizer::new(settings.insecure_xds);
     authorizer.check_bind(settings.grpc_addr)?;
-    let (grpc_listener, grpc) = bind("--grpc-addr", settings.grpc_addr).await?;
-    let (http_listener, http) = bind("--http-addr", settings.http_addr).await?;
-    let (monitoring_listener, monitoring) =
-        bind("--monitoring-addr", settings.monitoring_addr).await?;
+    let (grpc_listener, grpc) = bind("--grpc-addr", settings.grpc_addr)?;
+    let (http_listener, http) = bind("--http-addr", settings.http_addr)?;
+    let (monitoring_listener, monitoring) = bind("--monitoring-addr", settings.monitoring_addr)?;
 
     for dir in &settings.config_dirs {
         if !dir.is_dir() {
@@ -257,10 +260,20 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     })
 }
 
-async fn bind(option: &str, addr: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(addr)
-        .await
-        .with_context(|| format!("{option} {addr} cannot be bound"))?;
+fn listen(addr: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // As `TcpListener::bind` does, so that a restart need not wait for old connections.
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
+}
+
+fn bind(option: &str, addr: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = listen(addr).with_context(|| format!("{option} {addr} cannot be bound"))?;
     let bound = listener.local_addr()?;
     Ok((listener, bound))
 }
@@ -269,3 +282,6 @@ async fn ended(mut stopped: watch::Receiver<bool>) {
     // An error means that the sender is gone, which is an end too.
     let _gone = stopped.wait_for(|stop| *stop).await;
 }
+
+#[cfg(test)]
+mod tests;
