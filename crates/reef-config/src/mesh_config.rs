@@ -9,8 +9,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::istio::{
-    H2UpgradePolicy, HttpRetry, LabelSelector, LocalityLoadBalancerSetting, OutboundTrafficPolicy,
-    OutboundTrafficPolicyMode, TcpKeepalive,
+    ConnectionPoolSettings, H2UpgradePolicy, HttpRetry, LabelSelector, LocalityLoadBalancerSetting,
+    OutboundTrafficPolicy, OutboundTrafficPolicyMode, OutlierDetection, TcpKeepalive,
+    ZoneAwareLoadBalancerSetting,
 };
 use crate::names::Namespace;
 use crate::proxy_config::MeshProxyConfig;
@@ -50,6 +51,9 @@ pub const APPLIED: &[&str] = &[
     "inboundClusterStatName",
     "outboundClusterStatName",
     "localityLbSetting",
+    "zoneAwareLbSetting",
+    "defaultTrafficPolicy",
+    "tlsDefaults",
     "serviceSettings",
     "extensionProviders",
     "defaultProviders",
@@ -114,6 +118,10 @@ pub struct MeshConfig {
     pub dns_refresh_rate: ApiDuration,
     /// Locality preference; on, by locality of the proxy.
     pub locality_lb_setting: LocalityLoadBalancerSetting,
+    /// Preference of the own zone instead; off.
+    pub zone_aware_lb_setting: Option<ZoneAwareLoadBalancerSetting>,
+    /// Limits of services whose rules do not say; none.
+    pub default_traffic_policy: Option<DefaultTrafficPolicy>,
     /// Whether HTTP/1.1 is upgraded; `DO_NOT_UPGRADE`.
     pub h2_upgrade_policy: H2UpgradePolicy,
     /// Settings by host.
@@ -187,6 +195,8 @@ impl Default for MeshConfig {
                 enabled: Some(true),
                 ..LocalityLoadBalancerSetting::default()
             },
+            zone_aware_lb_setting: None,
+            default_traffic_policy: None,
             h2_upgrade_policy: H2UpgradePolicy::DoNotUpgrade,
             service_settings: Vec::new(),
             default_config: MeshProxyConfig::default(),
@@ -208,6 +218,14 @@ impl Default for MeshConfig {
 }
 
 api_structs! {
+    /// `MeshConfig.DefaultTrafficPolicy`: each part stands where a rule is silent.
+    pub struct DefaultTrafficPolicy {
+        /// Connection limits.
+        pub connection_pool: Option<ConnectionPoolSettings>,
+        /// Ejection of failing hosts.
+        pub outlier_detection: Option<OutlierDetection>,
+    }
+
     /// `MeshConfig.InboundTrafficPolicy`.
     pub struct InboundTrafficPolicy {
         /// Mode.

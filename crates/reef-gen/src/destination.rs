@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use reef_config::istio::{
     ClientTlsSettings, ConnectionPoolSettings, LoadBalancerSettings, OutlierDetection,
-    ProxyProtocol, RetryBudget, TrafficPolicy, TunnelSettings,
+    ProxyProtocol, RetryBudget, SimpleLb, Subset, TrafficPolicy, TunnelSettings,
 };
 use reef_config::{Labels, ObjectKey};
 use reef_mesh::{DestinationPolicy, ServiceKey};
@@ -98,10 +98,9 @@ pub(crate) fn traffic_policy<'a>(
         .map_or_else(Effective::default, |all| {
             of_port(all, port).unwrap_or_else(|| Effective::of(all))
         });
-    let own = subset
+    subset
         .and_then(|name| policy.spec.subsets.iter().find(|known| known.name == name))
-        .and_then(|subset| subset.traffic_policy.as_ref());
-    own.map_or(whole, |own| whole.with_subset(own, port))
+        .map_or(whole, |subset| whole.of_subset(subset, port))
 }
 
 /// The settings of a port, if the policy has some.
@@ -134,6 +133,21 @@ impl<'a> Effective<'a> {
         }
     }
 
+    /// What holds for a subset; `self` is what holds for its port.
+    pub(crate) fn of_subset(self, subset: &'a Subset, port: u16) -> Self {
+        subset
+            .traffic_policy
+            .as_ref()
+            .map_or(self, |own| self.with_subset(own, port))
+    }
+
+    /// True if connections go where the client meant them to, whatever the service has.
+    pub(crate) fn keeps_destination(&self) -> bool {
+        self.load_balancer.is_some_and(|balancer| {
+            balancer.consistent_hash.is_none() && balancer.simple == Some(SimpleLb::Passthrough)
+        })
+    }
+
     /// What holds for a subset with a policy of its own; `self` is what holds for its port.
     pub(crate) fn with_subset(self, own: &'a TrafficPolicy, port: u16) -> Self {
         let set = Self::of(own);
@@ -154,6 +168,10 @@ impl<'a> Effective<'a> {
         })
     }
 }
+
+mod problems;
+
+pub(crate) use problems::problems;
 
 #[cfg(test)]
 mod tests;

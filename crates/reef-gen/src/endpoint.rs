@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use reef_config::ClusterId;
+use reef_config::{ClusterId, Labels};
 use reef_mesh::{
     Address, Endpoint, Health, Locality, Resolution, Service, ServiceEndpoints, ServiceKey,
     ServicePort, TlsMode, Workload,
@@ -15,9 +15,10 @@ use reef_mesh::{
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::config::endpoint::v3 as eds;
 
+use crate::destination::{self, Effective};
 use crate::input::{ClassInput, is_routable};
-use crate::locality::Preference;
-use crate::security::plaintext_endpoints;
+use crate::locality::{Level, Preference};
+use crate::security::{Plaintext, plaintext_endpoints};
 use crate::{names, xds};
 
 /// Everything the load assignment of one cluster reads.
@@ -30,8 +31,8 @@ pub struct EndpointKey {
     pub(crate) port: Arc<str>,
     pub(crate) endpoints: Option<Arc<ServiceEndpoints>>,
     pub(crate) only: Selection,
-    /// Indexes of endpoints that get plaintext by policy, although they could do mTLS.
-    pub(crate) plaintext: Arc<[u32]>,
+    /// Which endpoints get plaintext although they could do mTLS.
+    pub(crate) plaintext: Plaintext,
 }
 
 /// Which endpoints of a service a proxy may use.
@@ -43,6 +44,10 @@ pub(crate) struct Selection {
     pub networks: Option<Arc<[Arc<str>]>>,
     /// Only endpoints of this cluster.
     pub cluster: Option<ClusterId>,
+    /// Only endpoints with these labels: a subset.
+    pub labels: Option<Labels>,
+    /// Only healthy endpoints.
+    pub healthy: bool,
     /// Which of them are preferred.
     pub prefer: Option<Arc<Preference>>,
 }
@@ -94,7 +99,41 @@ fn of_service(input: &ClassInput, service: &Arc<Service>) -> Vec<EndpointKey> {
     if service.resolution != Resolution::ClientSide {
         return Vec::new();
     }
-    of_ports(input, service, |port| is_routable(service, port))
+    let Some(rule) = destination::policy(input, &service.key) else {
+        return of_ports(input, service, |port| is_routable(service, port));
+    };
+    let endpoints = input.snapshot.endpoints(&service.key);
+    let mut keys = Vec::new();
+    for port in service
+        .ports
+        .iter()
+        .filter(|port| is_routable(service, port))
+    {
+        let by_policy = endpoints.map_or_else(Arc::default, |all| {
+            plaintext_endpoints(&input.snapshot, all.of_port(&port.name))
+        });
+        let mut add = |name: Arc<str>, effective: &Effective<'_>, labels: Option<&Labels>| {
+            if effective.keeps_destination() {
+                return;
+            }
+            keys.push(EndpointKey {
+                name,
+                port: port.name.clone(),
+                plaintext: Plaintext::of(effective.tls, &by_policy),
+                endpoints: endpoints.cloned(),
+                only: input.selection_by(service, effective, labels),
+            });
+        };
+        let host = &service.key.hostname;
+        let whole = destination::traffic_policy(&rule, port.number, None);
+        add(names::outbound_cluster(port.number, host), &whole, None);
+        for subset in &rule.spec.subsets {
+            let own = whole.of_subset(subset, port.number);
+            let name = names::outbound_subset_cluster(port.number, &subset.name, host);
+            add(name, &own, Some(&subset.labels));
+        }
+    }
+    keys
 }
 
 /// Selects the load assignments of those ports of a service that are `wanted`.
@@ -112,8 +151,9 @@ pub(crate) fn of_ports(
         .map(|port| EndpointKey {
             name: names::outbound_cluster(port.number, &service.key.hostname),
             port: port.name.clone(),
-            plaintext: endpoints.map_or_else(Arc::default, |all| {
-                plaintext_endpoints(&input.snapshot, all.of_port(&port.name))
+            plaintext: endpoints.map_or_else(Plaintext::default, |all| {
+                let list = all.of_port(&port.name);
+                Plaintext::These(plaintext_endpoints(&input.snapshot, list))
             }),
             endpoints: endpoints.cloned(),
             only: only.clone(),
@@ -139,12 +179,12 @@ pub fn build_endpoints(key: &EndpointKey) -> eds::ClusterLoadAssignment {
 }
 
 /// Groups endpoints by locality, sorted by the locality's text; their own order is kept. `plaintext`
-/// has the indexes, ascending, of those that get no mTLS.
+/// says which get no mTLS.
 pub(crate) fn assignment<'a>(
     name: &str,
     endpoints: impl Iterator<Item = (u32, &'a Endpoint)>,
     only: &Selection,
-    plaintext: &[u32],
+    plaintext: &Plaintext,
 ) -> eds::ClusterLoadAssignment {
     let mut groups: Vec<((&Locality, u32), u32, Vec<eds::LbEndpoint>)> = Vec::new();
     for (index, endpoint) in endpoints.filter(|(_, endpoint)| only.admits(endpoint)) {
@@ -158,8 +198,7 @@ pub(crate) fn assignment<'a>(
         }
         if let Some((_, weight, members)) = groups.get_mut(at) {
             *weight = weight.saturating_add(endpoint.weight);
-            let mtls =
-                endpoint.tls_mode == TlsMode::Istio && plaintext.binary_search(&index).is_err();
+            let mtls = endpoint.tls_mode == TlsMode::Istio && !plaintext.has(index);
             members.push(lb_endpoint(endpoint, mtls));
         }
     }
@@ -210,7 +249,15 @@ impl Selection {
             .cluster
             .as_ref()
             .is_none_or(|cluster| *cluster == endpoint.workload.cluster);
-        on_node && in_view && in_cluster
+        let in_subset = || {
+            self.labels.as_ref().is_none_or(|labels| {
+                labels
+                    .iter()
+                    .all(|(label, value)| Level::parse(label).at(endpoint) == &**value)
+            })
+        };
+        let healthy = !self.healthy || endpoint.health != Health::Unhealthy;
+        on_node && in_view && in_cluster && healthy && in_subset()
     }
 
     fn priority(&self, endpoint: &Endpoint) -> u32 {

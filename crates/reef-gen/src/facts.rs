@@ -19,7 +19,7 @@ use reef_scope::{CaptureMode, IngressEndpoint, OutboundPolicy, Scope, ScopeId};
 
 use crate::destination;
 use crate::grpc;
-use crate::locality::{Place, share_rule};
+use crate::locality::{self, Place, share_rule};
 use crate::names::{INBOUND_CAPTURE_PORT, OUTBOUND_CAPTURE_PORT};
 use crate::security::{self, InboundSecurity};
 use crate::xds::trace::TraceTags;
@@ -283,12 +283,16 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
     let networks = (!proxy.network_view.is_empty()).then(|| Arc::from(&*proxy.network_view));
     let settings = snapshot.settings();
     let traced = settings.proxies.tracing;
+    let selecting_rules = destination::selecting_rules(scope, &proxy.labels);
     // One walk: a large scope's services are spread over the memory.
-    let (mut local_only, mut cluster_local, mut finest) = (false, false, None);
-    for service in services() {
+    let (mut local_only, mut cluster_local) = (false, false);
+    let mut near = BTreeSet::new();
+    for scoped in &scope.services {
+        let service = &scoped.service;
         local_only |= service.local_traffic_only;
         cluster_local = cluster_local || settings.cluster_local.contains(&service.key.hostname);
-        finest = finest.max(service.traffic_distribution);
+        let rule = destination::pick(&scoped.destination_rules, &selecting_rules);
+        locality::levels(settings, scoped, rule.map(|rule| &**rule), &mut near);
     }
     let resolves = proxy.flag("DNS_CAPTURE");
     let mut facts = ProxyFacts {
@@ -299,7 +303,7 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
         node: local_only.then(|| proxy.node_name.clone()),
         networks,
         cluster: cluster_local.then(|| proxy.cluster.clone()),
-        place: finest.map(|finest| Arc::new(Place::of(proxy, finest))),
+        place: Place::of(proxy, &near),
         shares: share_rule(settings, &proxy.locality),
         own_headless: own_headless(snapshot, services(), proxy),
         ingress_ips: ingress_ips(scope, proxy),
@@ -335,13 +339,13 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
             .filter(|asked| asked.selects(&proxy.labels))
             .cloned()
             .collect(),
-        selecting_rules: destination::selecting_rules(scope, &proxy.labels),
         http_sources: scope
             .http_sources
             .iter()
             .filter(|labels| labels.selects(&proxy.labels))
             .cloned()
             .collect(),
+        selecting_rules,
         grpc: grpc::is_proxyless(proxy),
     };
     if facts.grpc {

@@ -7,12 +7,12 @@ use reef_mesh::{MeshSnapshot, Protocol, Resolution, Service, ServicePort, Servic
 use reef_scope::{OutboundPolicy, Scope};
 
 use crate::cluster::dynamic::Lookup;
-use crate::cluster::{ClusterDefaults, is_logical};
-use crate::destination;
+use crate::cluster::{ClusterDefaults, panic_percent};
+use crate::destination::{self, Effective, traffic_policy};
 use crate::endpoint::Selection;
 use crate::facts::ProxyFacts;
 use crate::listener::Plan;
-use crate::locality::Preference;
+use crate::locality::{Place, Setting};
 use crate::names;
 use crate::security;
 use crate::stat_name::Named;
@@ -52,6 +52,7 @@ pub fn applied_kinds() -> &'static [Kind] {
         Kind::WorkloadEntry,
         Kind::Sidecar,
         Kind::VirtualService,
+        Kind::DestinationRule,
         Kind::PeerAuthentication,
         Kind::Telemetry,
     ]
@@ -73,6 +74,9 @@ pub fn problems(input: &ClassInput) -> Vec<Problem> {
     for scoped in &input.scope.services {
         for port in &scoped.service.ports {
             found.extend(cluster_problem(input, &scoped.service, port));
+        }
+        if !scoped.destination_rules.is_empty() {
+            destination::problems(input, &scoped.service, &mut found);
         }
     }
     found.sort();
@@ -116,13 +120,27 @@ impl ClassInput {
         service: &Service,
         port: &ServicePort,
     ) -> Option<Arc<str>> {
+        self.subset_stat_name(service, port, "")
+    }
+
+    /// The same for a subset of it.
+    pub(crate) fn subset_stat_name(
+        &self,
+        service: &Service,
+        port: &ServicePort,
+        subset: &str,
+    ) -> Option<Arc<str>> {
         let pattern = self
             .snapshot
             .settings()
             .proxies
             .outbound_stat_name
             .as_ref()?;
-        Some(Named::of(service, port, None).fill(pattern))
+        let named = Named {
+            subset,
+            ..Named::of(service, port, None)
+        };
+        Some(named.fill(pattern))
     }
 
     /// Name of a local port in statistics, if the mesh has a pattern for inbound clusters.
@@ -147,18 +165,6 @@ impl ClassInput {
         }
     }
 
-    /// Which endpoints of a service are preferred: as the service says, else as the mesh says.
-    fn preference(&self, service: &Service) -> Option<Preference> {
-        // There is one endpoint: nothing to prefer, and nothing to take from it.
-        if is_logical(service) {
-            return None;
-        }
-        if let Some(distribution) = service.traffic_distribution {
-            return Some(self.proxy.place.as_ref()?.near(distribution));
-        }
-        crate::locality::shares(self.snapshot.settings(), self.proxy.shares?)
-    }
-
     /// How declared names are resolved.
     pub(crate) fn lookup(&self) -> Lookup {
         Lookup {
@@ -176,9 +182,28 @@ impl ClassInput {
         }
     }
 
-    /// Which endpoints of a service this class may use.
+    /// Which endpoints of a service this class may use, rules aside.
     pub(crate) fn selection(&self, service: &Service) -> Selection {
+        self.selection_by(service, &Effective::default(), None)
+    }
+
+    /// Which endpoints of a port this class may use: of the subset with these labels, if it is one.
+    pub(crate) fn selection_by(
+        &self,
+        service: &Service,
+        effective: &Effective<'_>,
+        subset: Option<&Labels>,
+    ) -> Selection {
         let settings = self.snapshot.settings();
+        let prefer = Setting::of(settings, service, effective).and_then(|setting| {
+            let place = self.proxy.place.as_deref();
+            setting.prefer(place.unwrap_or(&Place::default()), self.proxy.shares)
+        });
+        // A service that prefers near endpoints takes what there is near.
+        let healthy = service.traffic_distribution.is_none()
+            && effective
+                .outlier_detection
+                .is_some_and(|outlier| panic_percent(outlier) > 0);
         Selection {
             node: if service.local_traffic_only {
                 Some(self.proxy.node.clone().unwrap_or_default())
@@ -191,7 +216,9 @@ impl ClassInput {
                 .cluster
                 .clone()
                 .filter(|_| settings.cluster_local.contains(&service.key.hostname)),
-            prefer: self.preference(service).map(Arc::new),
+            labels: subset.filter(|labels| !labels.is_empty()).cloned(),
+            healthy,
+            prefer: prefer.map(Arc::new),
         }
     }
 }
@@ -230,17 +257,9 @@ pub(crate) fn fallback(input: &ClassInput) -> (Arc<str>, Option<Problem>) {
         OutboundPolicy::AllowAny {
             egress_proxy: Some(proxy),
         } => {
-            let scoped = input.scope.service(&proxy.host);
-            let service = scoped.map(|scoped| &scoped.service);
+            let service = input.scope.service(&proxy.host);
+            let service = service.map(|scoped| &scoped.service);
             let subset = proxy.subset.as_deref();
-            let has_subset = || {
-                let rules = scoped.map_or(&[][..], |scoped| &scoped.destination_rules);
-                let rule = destination::pick(rules, &input.proxy.selecting_rules);
-                rule.is_some_and(|rule| {
-                    let mut subsets = rule.spec.subsets.iter();
-                    subsets.any(|known| Some(known.name.as_str()) == subset)
-                })
-            };
             // Without a number only a single port is meant for sure.
             let number = proxy.port.or_else(|| match service.map(|it| &*it.ports) {
                 Some([only]) => Some(only.number),
@@ -249,10 +268,7 @@ pub(crate) fn fallback(input: &ClassInput) -> (Arc<str>, Option<Problem>) {
             let port = service
                 .zip(number)
                 .and_then(|(service, number)| Some((service, service.port(number)?)))
-                .filter(|(service, port)| {
-                    has_cluster(service, port) && !is_unresolvable(input, service, port)
-                })
-                .filter(|_| subset.is_none() || has_subset());
+                .filter(|(service, port)| is_sent(input, service, port, subset));
             port.map_or_else(
                 || {
                     let reason = format!(
@@ -277,13 +293,51 @@ pub(crate) fn fallback(input: &ClassInput) -> (Arc<str>, Option<Problem>) {
 
 /// True if a DNS cluster has no name to resolve; Envoy would refuse it.
 pub(crate) fn is_unresolvable(input: &ClassInput, service: &Service, port: &ServicePort) -> bool {
-    let endpoints = || input.snapshot.endpoints(&service.key);
-    let only = || input.selection(service);
+    is_unresolvable_by(input, service, port, || input.selection(service))
+}
+
+/// The same where only some endpoints may be used.
+pub(crate) fn is_unresolvable_by(
+    input: &ClassInput,
+    service: &Service,
+    port: &ServicePort,
+    only: impl Fn() -> Selection,
+) -> bool {
     service.has_inline_endpoints()
-        && endpoints().is_none_or(|endpoints| {
-            let endpoints = endpoints.of_port(&port.name);
-            endpoints.is_empty() || !endpoints.iter().any(|one| only().admits(one))
+        && input
+            .snapshot
+            .endpoints(&service.key)
+            .is_none_or(|endpoints| {
+                let endpoints = endpoints.of_port(&port.name);
+                let only = only();
+                !endpoints.iter().any(|one| only.admits(one))
+            })
+}
+
+/// True if there is a cluster of the port, or of a subset there: one that nothing defines has none.
+pub(crate) fn is_sent(
+    input: &ClassInput,
+    service: &Service,
+    port: &ServicePort,
+    subset: Option<&str>,
+) -> bool {
+    if !has_cluster(service, port) {
+        return false;
+    }
+    let Some(name) = subset else {
+        return !is_unresolvable(input, service, port);
+    };
+    let rule = destination::policy(input, &service.key);
+    rule.as_deref().is_some_and(|rule| {
+        let subset = rule.spec.subsets.iter().find(|known| known.name == name);
+        subset.is_some_and(|subset| {
+            service.resolution != Resolution::DynamicDns
+                && !is_unresolvable_by(input, service, port, || {
+                    let effective = traffic_policy(rule, port.number, Some(name));
+                    input.selection_by(service, &effective, Some(&subset.labels))
+                })
         })
+    })
 }
 
 fn cluster_problem(input: &ClassInput, service: &Service, port: &ServicePort) -> Option<Problem> {

@@ -40,8 +40,8 @@ pub fn inbound_cluster(port: u16) -> Arc<str> {
     Arc::from(format!("inbound|{port}||"))
 }
 
-/// `outbound_.<port>_._.<host>`, by which TLS clients name the cluster they mean.
+/// `outbound_.<port>_.<subset>_.<host>`, by which TLS clients name the cluster they mean.
 #[must_use]
-pub fn sni(port: u16, host: &str) -> String {
-    format!("outbound_.{port}_._.{host}")
+pub fn sni(port: u16, subset: &str, host: &str) -> String {
+    format!("outbound_.{port}_.{subset}_.{host}")
 }

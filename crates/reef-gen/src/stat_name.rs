@@ -11,6 +11,8 @@ pub(crate) struct Named<'a> {
     pub host: &'a str,
     /// Name of the service and its namespace, if it is one of Kubernetes.
     pub short: Option<(&'a str, &'a str)>,
+    /// Name of the subset; empty for the whole service.
+    pub subset: &'a str,
     /// Number of the service port.
     pub port: u16,
     /// Name of the service port.
@@ -27,6 +29,7 @@ impl<'a> Named<'a> {
             host: &service.key.hostname,
             short: (service.registry == Registry::Kubernetes)
                 .then_some((&*service.name, &*service.key.namespace)),
+            subset: "",
             port: port.number,
             port_name: &port.name,
             target: target.unwrap_or_else(|| match &port.target {
@@ -50,7 +53,7 @@ impl<'a> Named<'a> {
             .replace("%SERVICE_PORT%", &self.port.to_string())
             .replace("%SERVICE_PORT_NAME%", self.port_name)
             .replace("%TARGET_PORT%", &self.target)
-            .replace("%SUBSET_NAME%", "");
+            .replace("%SUBSET_NAME%", self.subset);
         Arc::from(text)
     }
 }

@@ -55,10 +55,10 @@ pub use telemetry::{
 };
 pub use traffic_policy::{
     ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, ConsistentHash, CookieAttribute,
-    Distribute, Failover, H2UpgradePolicy, HttpConnectionPool, HttpCookie, LoadBalancerSettings,
-    LocalityLoadBalancerSetting, MagLev, OutlierDetection, PortTrafficPolicy, ProxyProtocol,
-    ProxyProtocolVersion, RetryBudget, RingHash, SimpleLb, TcpConnectionPool, TcpKeepalive,
-    TrafficPolicy, TunnelSettings, WarmupConfiguration,
+    Distribute, Failover, H2UpgradePolicy, Http2KeepAlive, HttpConnectionPool, HttpCookie,
+    LoadBalancerSettings, LocalityLoadBalancerSetting, MagLev, OutlierDetection, PortTrafficPolicy,
+    ProxyProtocol, ProxyProtocolVersion, RetryBudget, RingHash, SimpleLb, TcpConnectionPool,
+    TcpKeepalive, TrafficPolicy, TunnelSettings, WarmupConfiguration, ZoneAwareLoadBalancerSetting,
 };
 pub use virtual_service::{
     L4MatchAttributes, RouteDestination, TcpRoute, TlsMatchAttributes, TlsRoute, VirtualService,

@@ -63,6 +63,8 @@ api_structs! {
         pub percent: Option<f64>,
         /// Retries that are always allowed, 3 if absent.
         pub min_retry_concurrency: Option<u32>,
+        /// Time over which active requests are counted; none if absent.
+        pub interval: Option<ApiDuration>,
     }
 
     /// `LoadBalancerSettings`.
@@ -73,6 +75,8 @@ api_structs! {
         pub consistent_hash: Option<ConsistentHash>,
         /// Locality preference.
         pub locality_lb_setting: Option<LocalityLoadBalancerSetting>,
+        /// Preference of the own zone instead.
+        pub zone_aware_lb_setting: Option<ZoneAwareLoadBalancerSetting>,
         /// Deprecated form of `warmup`.
         pub warmup_duration_secs: Option<ApiDuration>,
         /// Slow start of new hosts.
@@ -151,6 +155,18 @@ api_structs! {
         pub enabled: Option<bool>,
     }
 
+    /// `ZoneAwareLoadBalancerSetting`: the proxy balances zones of its region by itself.
+    pub struct ZoneAwareLoadBalancerSetting {
+        /// Turns it on.
+        pub enabled: Option<bool>,
+        /// Regions to fail over to.
+        pub failover: Vec<Failover>,
+        /// Labels that order endpoints of other regions by closeness.
+        pub failover_priority: Vec<String>,
+        /// Hosts from which on zones count, 6 if absent.
+        pub min_cluster_size: Option<u32>,
+    }
+
     /// `LocalityLoadBalancerSetting.Distribute`.
     pub struct Distribute {
         /// Locality of the client, `region/zone/sub-zone`, `*` allowed.
@@ -217,6 +233,16 @@ api_structs! {
         pub use_client_protocol: Option<bool>,
         /// Streams per HTTP/2 connection.
         pub max_concurrent_streams: Option<i32>,
+        /// Pings of HTTP/2 connections.
+        pub http2_keep_alive: Option<Http2KeepAlive>,
+    }
+
+    /// `ConnectionPoolSettings.HTTPSettings.HTTP2KeepAlive`.
+    pub struct Http2KeepAlive {
+        /// Time between pings.
+        pub interval: Option<ApiDuration>,
+        /// How long an answer may take.
+        pub timeout: Option<ApiDuration>,
     }
 
     /// `OutlierDetection`.
@@ -240,6 +266,8 @@ api_structs! {
         pub max_ejection_percent: Option<i32>,
         /// Share of healthy hosts below which ejection stops.
         pub min_health_percent: Option<i32>,
+        /// Status codes that count as errors; those of 5xx if empty.
+        pub outlier_detection_http_error_codes: Vec<u32>,
     }
 
     /// `ClientTLSSettings`.

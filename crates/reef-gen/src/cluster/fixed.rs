@@ -40,11 +40,10 @@ pub(crate) fn build(key: &FixedCluster) -> cds::Cluster {
 }
 
 fn passthrough(key: &FixedCluster) -> cds::Cluster {
-    let pool = Pool::default();
     cds::Cluster {
         cluster_discovery_type: discovery(DiscoveryType::OriginalDst),
         lb_policy: LbPolicy::ClusterProvided.into(),
-        typed_extension_protocol_options: passthrough_options(&pool.http),
-        ..base(names::PASSTHROUGH, None, &key.defaults, &pool, None)
+        typed_extension_protocol_options: passthrough_options(&key.pool.http),
+        ..base(names::PASSTHROUGH, None, &key.defaults, &key.pool, None)
     }
 }

@@ -19,20 +19,18 @@ const NO_CLEANUP: well_known::Duration = well_known::Duration {
 };
 
 pub(crate) fn build(key: &InboundCluster) -> cds::Cluster {
-    let pool = Pool::default();
+    let pool = &key.pool;
+    let limits = pool.http.for_protocol(key.protocol);
+    // Whoever calls the workload has chosen the version: nothing is upgraded here.
+    let version = if pool.client_protocol {
+        Version::Downstream
+    } else {
+        Version::of(key.protocol, &Pool::default(), false)
+    };
     let mut cluster = cds::Cluster {
-        typed_extension_protocol_options: options(
-            Version::of(key.protocol, &pool, false),
-            Extras::default(),
-        ),
+        typed_extension_protocol_options: options(version, Extras::of(&limits)),
         metadata: Some(metadata(key)),
-        ..base(
-            &key.name,
-            key.stat_name.as_ref(),
-            &key.defaults,
-            &pool,
-            None,
-        )
+        ..base(&key.name, key.stat_name.as_ref(), &key.defaults, pool, None)
     };
     match &key.target {
         InboundTarget::OriginalDestination => {

@@ -1,9 +1,11 @@
 //! Clusters: one per service port in scope, one per local port, and the fixed ones.
 
+mod balance;
 pub(crate) mod dynamic;
 mod fixed;
 mod inbound;
 mod outbound;
+mod outlier;
 mod policy;
 mod pool;
 mod protocol;
@@ -21,14 +23,17 @@ use xds_api::envoy::config::cluster::v3 as cds;
 use crate::endpoint::Selection;
 use crate::grpc::{self, GrpcCluster};
 use crate::names;
-use crate::security::UpstreamTls;
+use crate::security::{Plaintext, Upstream};
 use dynamic::Lookup;
 use policy::ClusterPolicy;
+use pool::Pool;
 
+pub(crate) use balance::{is_ring_size, is_table_size};
 pub(crate) use outbound::is_logical;
-pub(crate) use protocol::{discovery, unlimited};
+pub(crate) use outlier::panic as panic_percent;
+pub(crate) use protocol::{AutoSni, discovery, unlimited};
 pub use select::cluster_keys;
-pub(crate) use select::{declared_identity, declared_stat_name, served_stat_name};
+pub(crate) use select::{declared_identity, declared_stat_name, secured, served_stat_name};
 
 /// Everything one cluster reads.
 ///
@@ -67,19 +72,31 @@ pub struct OutboundCluster {
     pub(crate) port: usize,
     /// Endpoints, only where they are part of the cluster, and which of them.
     pub(crate) inline: Option<(Arc<ServiceEndpoints>, Selection)>,
-    /// Localities have weights of their own.
-    pub(crate) weighted: bool,
+    /// How localities are weighed.
+    pub(crate) localities: Localities,
     /// Its name in statistics, if it is another one.
     pub(crate) stat_name: Option<Arc<str>>,
     /// How names are resolved, only where they are.
     pub(crate) lookup: Option<Lookup>,
-    /// Indexes of inline endpoints that get plaintext by policy.
-    pub(crate) plaintext: Arc<[u32]>,
-    /// Mesh TLS, if the cluster uses it.
-    pub(crate) tls: Option<UpstreamTls>,
+    /// Which inline endpoints get plaintext although they could do mTLS.
+    pub(crate) plaintext: Plaintext,
+    /// How its connections are secured.
+    pub(crate) tls: Upstream,
     /// What a rule or the mesh says of connections to it.
     pub(crate) policy: Arc<ClusterPolicy>,
     pub(crate) defaults: Arc<ClusterDefaults>,
+}
+
+/// How a cluster weighs localities.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Localities {
+    /// Not: all endpoints are alike.
+    #[default]
+    Alike,
+    /// By weights they are sent with.
+    Weighted,
+    /// The proxy prefers its own zone, with at least this many hosts.
+    Zones(Option<u32>),
 }
 
 /// Host, name and namespace of a service, as telemetry knows it.
@@ -95,6 +112,7 @@ pub struct InboundCluster {
     pub(crate) target: InboundTarget,
     /// Its name in statistics, if it is another one.
     pub(crate) stat_name: Option<Arc<str>>,
+    pub(crate) pool: Pool,
     pub(crate) ip_mode: IpMode,
     pub(crate) defaults: Arc<ClusterDefaults>,
 }
@@ -121,6 +139,8 @@ pub(crate) enum InboundTarget {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FixedCluster {
     pub(crate) kind: FixedKind,
+    /// Limits of the passthrough clusters.
+    pub(crate) pool: Pool,
     pub(crate) defaults: Arc<ClusterDefaults>,
 }
 

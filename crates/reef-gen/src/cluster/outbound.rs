@@ -12,53 +12,61 @@ use xds_api::envoy::config::cluster::v3::{
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::r#type::v3::Percent;
 
-use super::OutboundCluster;
+use super::balance::Balancer;
 use super::dynamic::{cache_name, cluster_type, family, resolver};
 use super::inbound::service_value;
-use super::pool::HttpLimits;
+use super::outlier::Outlier;
 use super::protocol::{Extras, Options, Version, base, discovery, options};
+use super::{Localities, OutboundCluster};
 use crate::endpoint::assignment;
-use crate::security::transport_sockets;
-use crate::xds;
+use crate::security::{Upstream, proxy_protocol, transport_sockets};
+use crate::{names, xds};
 
 /// Spreads the resolution of many names that were first asked for together.
 const DNS_JITTER: Duration = Duration::from_millis(100);
 
 pub(crate) fn build(key: &OutboundCluster) -> cds::Cluster {
     let service = &key.service;
+    let policy = &*key.policy;
     let Some(port) = service.ports.get(key.port) else {
         debug_assert!(false, "the key names a port of its own service");
         return cds::Cluster::default();
     };
+    let version = Version::of(port.protocol, &policy.pool, key.defaults.h2_upgrade);
     let mut cluster = cds::Cluster {
-        typed_extension_protocol_options: http_options(key, port.protocol),
+        typed_extension_protocol_options: http_options(key, port.protocol, version),
         metadata: Some(metadata(key)),
-        // Unhealthy endpoints are sent, and used only when nothing else is left.
-        common_lb_config: Some(cds::cluster::CommonLbConfig {
-            healthy_panic_threshold: Some(Percent { value: 0.0 }),
-            locality_config_specifier: key.weighted.then(|| {
-                cds::cluster::common_lb_config::LocalityConfigSpecifier::LocalityWeightedLbConfig(
-                    cds::cluster::common_lb_config::LocalityWeightedLbConfig::default(),
-                )
-            }),
-            ..Default::default()
-        }),
-        lb_policy: LbPolicy::LeastRequest.into(),
+        common_lb_config: Some(common_lb(key)),
+        outlier_detection: policy.outlier.as_ref().map(Outlier::message),
         ..base(
             &key.name,
             key.stat_name.as_ref(),
             &key.defaults,
-            &key.policy.pool,
-            key.policy.budget,
+            &policy.pool,
+            policy.budget,
         )
     };
-    match service.resolution {
+    if key.tls == Upstream::Blocked {
+        cluster.cluster_discovery_type = discovery(DiscoveryType::Static);
+        return cluster;
+    }
+    let resolution = if policy.balancer == Balancer::Passthrough {
+        Resolution::Passthrough
+    } else {
+        service.resolution
+    };
+    match resolution {
         Resolution::Passthrough => {
             cluster.cluster_discovery_type = discovery(DiscoveryType::OriginalDst);
             cluster.lb_policy = LbPolicy::ClusterProvided.into();
-            cluster.lb_config = port_override(service, &port.target);
+            if service.resolution == Resolution::Passthrough {
+                cluster.lb_config = port_override(service, &port.target);
+            }
         }
-        Resolution::Dns | Resolution::DnsRoundRobin => inline(&mut cluster, key, &port.name),
+        Resolution::Dns | Resolution::DnsRoundRobin => {
+            policy.balancer.apply(&mut cluster);
+            inline(&mut cluster, key, &port.name);
+        }
         Resolution::DynamicDns => {
             cluster.lb_policy = LbPolicy::ClusterProvided.into();
             // Names come and go with requests: there is no panic without the named host.
@@ -68,6 +76,7 @@ pub(crate) fn build(key: &OutboundCluster) -> cds::Cluster {
                 .and_then(|lookup| cluster_type(cache_name(&service.key.hostname), &lookup));
         }
         Resolution::ClientSide | Resolution::Alias => {
+            policy.balancer.apply(&mut cluster);
             cluster.cluster_discovery_type = discovery(DiscoveryType::Eds);
             cluster.eds_cluster_config = Some(cds::cluster::EdsClusterConfig {
                 eds_config: Some(xds::ads()),
@@ -75,10 +84,43 @@ pub(crate) fn build(key: &OutboundCluster) -> cds::Cluster {
             });
         }
     }
-    if let Some(tls) = &key.tls {
-        transport_sockets(&mut cluster, tls, service, (port.number, port.protocol));
+    let subset = policy.subset.as_deref().unwrap_or_default();
+    let sni = names::sni(port.number, subset, &service.key.hostname);
+    transport_sockets(&mut cluster, &key.tls, sni, version == Version::Http2);
+    if let Some(version) = policy.proxy_protocol {
+        proxy_protocol(&mut cluster, version);
     }
     cluster
+}
+
+/// Unhealthy endpoints are sent, and used only when nothing else is left, unless a rule gives a
+/// share of healthy ones below which all are used.
+fn common_lb(key: &OutboundCluster) -> cds::cluster::CommonLbConfig {
+    use cds::cluster::common_lb_config::{
+        LocalityConfigSpecifier, LocalityWeightedLbConfig, ZoneAwareLbConfig,
+    };
+    let outlier = key.policy.outlier.as_ref();
+    let panic = outlier
+        .filter(|_| key.service.traffic_distribution.is_none())
+        .map_or(0, |outlier| outlier.panic);
+    cds::cluster::CommonLbConfig {
+        healthy_panic_threshold: Some(Percent {
+            value: f64::from(panic),
+        }),
+        locality_config_specifier: match key.localities {
+            Localities::Alike => None,
+            Localities::Weighted => Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(
+                LocalityWeightedLbConfig::default(),
+            )),
+            Localities::Zones(least) => Some(LocalityConfigSpecifier::ZoneAwareLbConfig(
+                ZoneAwareLbConfig {
+                    min_cluster_size: least.map(u64::from),
+                    ..Default::default()
+                },
+            )),
+        },
+        ..Default::default()
+    }
 }
 
 /// True if the cluster follows one name instead of keeping a host per answer.
@@ -128,16 +170,16 @@ fn port_override(service: &Service, target: &TargetPort) -> Option<cds::cluster:
     })
 }
 
-/// Options towards a port of this protocol. Streams are limited only where the port speaks HTTP/2 by
-/// itself.
-fn http_options(key: &OutboundCluster, protocol: Protocol) -> Options {
-    let pool = &key.policy.pool;
-    let limits = HttpLimits {
-        max_streams: pool.http.max_streams.filter(|_| protocol.is_http2()),
-        ..pool.http.clone()
+fn http_options(key: &OutboundCluster, protocol: Protocol, version: Version) -> Options {
+    let policy = &key.policy;
+    let limits = policy.pool.http.for_protocol(protocol);
+    let codes = policy.outlier.as_ref().map_or(&[][..], |it| &it.codes);
+    let extras = Extras {
+        auto_sni: key.tls.auto_sni(),
+        error_codes: codes,
+        ..Extras::of(&limits)
     };
-    let version = Version::of(protocol, pool, key.defaults.h2_upgrade);
-    options(version, Extras::of(&limits))
+    options(version, extras)
 }
 
 fn metadata(key: &OutboundCluster) -> core::Metadata {
@@ -150,6 +192,12 @@ fn metadata(key: &OutboundCluster) -> core::Metadata {
     }
     if let Some(rule) = &key.policy.rule {
         fields.insert("config".to_owned(), xds::text(&**rule));
+    }
+    if let Some(subset) = &key.policy.subset {
+        fields.insert("subset".to_owned(), xds::text(&**subset));
+    }
+    if key.policy.foreign_tls {
+        fields.insert("alpn_override".to_owned(), xds::text("false"));
     }
     xds::istio_metadata(fields)
 }

@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
+use reef_config::MeshConfig;
+use reef_config::istio::{ClientTlsMode, ProxyProtocolVersion};
 use reef_mesh::DestinationPolicy;
 
+use super::balance::Balancer;
+use super::outlier::Outlier;
 use super::pool::{Budget, Pool};
 use crate::destination::Effective;
 
@@ -12,19 +16,58 @@ use crate::destination::Effective;
 pub(crate) struct ClusterPolicy {
     /// Path of the rule in the API, as telemetry knows it.
     pub rule: Option<Arc<str>>,
+    /// Name of the subset.
+    pub subset: Option<Arc<str>>,
     pub pool: Pool,
     pub budget: Option<Budget>,
+    pub outlier: Option<Outlier>,
+    pub balancer: Balancer,
+    pub proxy_protocol: Option<ProxyProtocolVersion>,
+    /// TLS is the application's, so the protocol it offers inside is left alone.
+    pub foreign_tls: bool,
 }
 
 impl ClusterPolicy {
-    /// Reads what holds for a port or subset.
-    pub(crate) fn of(rule: Option<Arc<str>>, effective: &Effective<'_>) -> Self {
+    /// Reads what holds for a port or subset. Where the rule has no pool or no outlier detection,
+    /// that of the mesh stands.
+    pub(crate) fn of(
+        rule: Option<Arc<str>>,
+        subset: Option<Arc<str>>,
+        effective: &Effective<'_>,
+        mesh: &MeshConfig,
+    ) -> Self {
+        let defaults = mesh.default_traffic_policy.as_ref();
+        let pool = effective
+            .connection_pool
+            .or_else(|| defaults?.connection_pool.as_ref());
+        let outlier = effective
+            .outlier_detection
+            .or_else(|| defaults?.outlier_detection.as_ref());
         Self {
             rule,
-            pool: effective.connection_pool.map(Pool::of).unwrap_or_default(),
+            subset,
+            pool: pool.map(Pool::of).unwrap_or_default(),
             budget: effective.retry_budget.map(Budget::of),
+            outlier: outlier.map(Outlier::of),
+            balancer: effective
+                .load_balancer
+                .map(Balancer::of)
+                .unwrap_or_default(),
+            proxy_protocol: effective.proxy_protocol.map(|protocol| protocol.version),
+            foreign_tls: effective.tls.is_some_and(|tls| {
+                matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual)
+            }),
         }
     }
+}
+
+/// The pool of clusters no rule is about.
+pub(crate) fn default_pool(mesh: &MeshConfig) -> Pool {
+    let defaults = mesh.default_traffic_policy.as_ref();
+    defaults
+        .and_then(|defaults| defaults.connection_pool.as_ref())
+        .map(Pool::of)
+        .unwrap_or_default()
 }
 
 /// Path of a rule in the API: of the first object where several were merged.

@@ -5,9 +5,14 @@ use std::time::Duration;
 use reef_config::istio::{
     ConnectionPoolSettings, H2UpgradePolicy, HttpConnectionPool, RetryBudget, TcpConnectionPool,
 };
-use reef_mesh::Keepalive;
+use reef_mesh::{Keepalive, Protocol};
 use xds_api::envoy::config::cluster::v3::{self as cds, circuit_breakers::thresholds};
 use xds_api::envoy::r#type::v3::Percent;
+
+use crate::xds;
+
+/// How long the answer to a ping may take if a pool does not say: Envoy demands some limit.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A connection pool as Envoy is told of it: what is zero in the API is not there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,8 +36,10 @@ pub(crate) struct HttpLimits {
     pub idle: Option<Duration>,
     pub max_duration: Option<Duration>,
     pub requests_per_connection: Option<u32>,
-    /// Only told to ports that speak HTTP/2 by their protocol.
+    /// Only told to ports that speak HTTP/2 by their protocol, as the next.
     pub max_streams: Option<u32>,
+    /// Time between pings, and for an answer.
+    pub ping: Option<(Option<Duration>, Duration)>,
 }
 
 /// Share of requests that may be retries, in the exact bits of the percentage.
@@ -40,6 +47,7 @@ pub(crate) struct HttpLimits {
 pub(crate) struct Budget {
     percent: u64,
     least: u32,
+    interval: Option<Duration>,
 }
 
 impl Pool {
@@ -61,6 +69,10 @@ impl Pool {
         self.http.requests_per_connection = limit(http.max_requests_per_connection);
         self.http.idle = http.idle_timeout.map(|time| time.0);
         self.http.max_streams = limit(http.max_concurrent_streams);
+        self.http.ping = http.http2_keep_alive.as_ref().map(|ping| {
+            let timeout = ping.timeout.map_or(PING_TIMEOUT, |time| time.0);
+            (ping.interval.map(|time| time.0), timeout)
+        });
         self.upgrade = match http.h2_upgrade_policy.unwrap_or_default() {
             H2UpgradePolicy::Default => None,
             H2UpgradePolicy::DoNotUpgrade => Some(false),
@@ -124,6 +136,18 @@ impl HttpLimits {
     pub(crate) fn says_nothing(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Without what a port of this protocol does not know.
+    pub(crate) fn for_protocol(&self, protocol: Protocol) -> Self {
+        if protocol.is_http2() {
+            return self.clone();
+        }
+        Self {
+            max_streams: None,
+            ping: None,
+            ..self.clone()
+        }
+    }
 }
 
 impl Budget {
@@ -131,6 +155,7 @@ impl Budget {
         Self {
             percent: budget.percent.unwrap_or(20.0).to_bits(),
             least: budget.min_retry_concurrency.unwrap_or(3),
+            interval: budget.interval.map(|time| time.0),
         }
     }
 
@@ -140,7 +165,7 @@ impl Budget {
                 value: f64::from_bits(self.percent),
             }),
             min_retry_concurrency: Some(self.least),
-            ..Default::default()
+            budget_interval: self.interval.map(xds::duration),
         }
     }
 }

@@ -136,6 +136,13 @@ fn pack(version: Version, extras: Extras<'_>) -> Any {
         Version::Http2 => explicit(explicit_http_config::ProtocolConfig::Http2ProtocolOptions(
             core::Http2ProtocolOptions {
                 max_concurrent_streams: limits.max_streams,
+                connection_keepalive: limits.ping.map(|(interval, timeout)| {
+                    core::KeepaliveSettings {
+                        interval: interval.map(xds::duration),
+                        timeout: Some(xds::duration(timeout)),
+                        ..Default::default()
+                    }
+                }),
                 ..Default::default()
             },
         )),

@@ -4,18 +4,25 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use reef_mesh::{Interception, Resolution, ServiceTarget};
+use reef_config::istio::Subset;
+use reef_mesh::{
+    DestinationPolicy, Interception, Resolution, Service, ServiceEndpoints, ServicePort,
+    ServiceTarget,
+};
 use reef_scope::{IngressEndpoint, IngressListener, OutboundPolicy};
 
-use super::policy::{ClusterPolicy, path};
+use super::dynamic::Lookup;
+use super::policy::{ClusterPolicy, default_pool, path};
+use super::pool::Pool;
 use super::{
     ClusterDefaults, ClusterKey, FixedCluster, FixedKind, InboundCluster, InboundTarget,
-    OutboundCluster,
+    Localities, OutboundCluster,
 };
-use crate::destination::{self, traffic_policy};
+use crate::destination::{self, Effective, traffic_policy};
 use crate::facts::identity;
-use crate::input::{ClassInput, has_cluster, is_unresolvable};
-use crate::security::{plaintext_endpoints, tls_of};
+use crate::input::{ClassInput, has_cluster, is_unresolvable_by};
+use crate::locality::Setting;
+use crate::security::{Plaintext, Secured, plaintext_endpoints};
 use crate::stat_name::Named;
 use crate::{names, xds};
 
@@ -27,9 +34,11 @@ pub fn cluster_keys(input: &ClassInput) -> Vec<ClusterKey> {
     }
     let defaults = Arc::new(input.cluster_defaults());
     let mut keys = outbound(input, &defaults);
+    let pool = default_pool(&input.snapshot.settings().config);
     let fixed = |kind| {
         ClusterKey::Fixed(FixedCluster {
             kind,
+            pool: pool.clone(),
             defaults: defaults.clone(),
         })
     };
@@ -48,51 +57,149 @@ pub fn cluster_keys(input: &ClassInput) -> Vec<ClusterKey> {
 }
 
 fn outbound(input: &ClassInput, defaults: &Arc<ClusterDefaults>) -> Vec<ClusterKey> {
+    let config = &input.snapshot.settings().config;
     let mut keys = Vec::with_capacity(input.scope.services.len() + 8);
-    let none = Arc::new(ClusterPolicy::default());
+    let silent = Arc::new(ClusterPolicy::of(None, None, &Effective::default(), config));
     for scoped in &input.scope.services {
         let service = &scoped.service;
         let inline = service
             .has_inline_endpoints()
             .then(|| input.snapshot.endpoints(&service.key).cloned())
-            .flatten()
-            .map(|endpoints| (endpoints, input.selection(service)));
-        let weighted = service.resolution != Resolution::Passthrough
-            && service.resolution != Resolution::DynamicDns
-            && input.selection(service).prefer.is_some();
+            .flatten();
         let resolves = inline.is_some() || service.resolution == Resolution::DynamicDns;
-        let lookup = resolves.then(|| input.lookup());
-        let tls = tls_of(&input.snapshot, service, input.proxy.workload_cert);
         let rule = destination::policy(input, &service.key);
-        let path = rule.as_deref().and_then(path);
+        let ports = Ports {
+            input,
+            defaults,
+            service,
+            lookup: resolves.then(|| input.lookup()),
+            secured: secured(input, service, rule.as_deref()),
+            inline,
+            path: rule.as_deref().and_then(path),
+            silent: &silent,
+        };
         for (index, port) in service.ports.iter().enumerate() {
-            if !has_cluster(service, port) || is_unresolvable(input, service, port) {
-                continue;
+            if has_cluster(service, port) {
+                ports.add(index, port, rule.as_deref(), &mut keys);
             }
-            keys.push(ClusterKey::Outbound(OutboundCluster {
-                name: names::outbound_cluster(port.number, &service.key.hostname),
-                service: service.clone(),
-                port: index,
-                lookup,
-                weighted,
-                stat_name: input.outbound_stat_name(service, port),
-                plaintext: inline.as_ref().map_or_else(Arc::default, |(endpoints, _)| {
-                    plaintext_endpoints(&input.snapshot, endpoints.of_port(&port.name))
-                }),
-                inline: inline.clone(),
-                tls: tls.clone(),
-                policy: rule.as_deref().map_or_else(
-                    || none.clone(),
-                    |rule| {
-                        let effective = traffic_policy(rule, port.number, None);
-                        Arc::new(ClusterPolicy::of(path.clone(), &effective))
-                    },
-                ),
-                defaults: defaults.clone(),
-            }));
         }
     }
     keys
+}
+
+/// What decides how clusters of a service are secured.
+pub(crate) fn secured<'a>(
+    input: &'a ClassInput,
+    service: &'a Service,
+    rule: Option<&DestinationPolicy>,
+) -> Secured<'a> {
+    Secured {
+        snapshot: &input.snapshot,
+        service,
+        cert: input.proxy.workload_cert,
+        original_destination: service.resolution == Resolution::Passthrough,
+        selected: rule.is_some_and(|rule| rule.selector.is_some()),
+    }
+}
+
+/// The clusters of one service, port by port.
+struct Ports<'a> {
+    input: &'a ClassInput,
+    defaults: &'a Arc<ClusterDefaults>,
+    service: &'a Arc<Service>,
+    inline: Option<Arc<ServiceEndpoints>>,
+    lookup: Option<Lookup>,
+    secured: Secured<'a>,
+    /// Path of its rule.
+    path: Option<Arc<str>>,
+    /// The policy where no rule says anything.
+    silent: &'a Arc<ClusterPolicy>,
+}
+
+impl Ports<'_> {
+    fn add(
+        &self,
+        index: usize,
+        port: &ServicePort,
+        rule: Option<&DestinationPolicy>,
+        keys: &mut Vec<ClusterKey>,
+    ) {
+        let plaintext = self.inline.as_ref().map_or_else(Arc::default, |endpoints| {
+            plaintext_endpoints(&self.input.snapshot, endpoints.of_port(&port.name))
+        });
+        let whole = rule.map_or_else(Effective::default, |rule| {
+            traffic_policy(rule, port.number, None)
+        });
+        keys.extend(self.cluster(index, port, None, &whole, &plaintext));
+        // Names that are resolved on demand have no endpoints to choose from.
+        if self.service.resolution == Resolution::DynamicDns {
+            return;
+        }
+        for subset in rule.iter().flat_map(|rule| &rule.spec.subsets) {
+            let own = whole.of_subset(subset, port.number);
+            keys.extend(self.cluster(index, port, Some(subset), &own, &plaintext));
+        }
+    }
+
+    fn cluster(
+        &self,
+        index: usize,
+        port: &ServicePort,
+        subset: Option<&Subset>,
+        effective: &Effective<'_>,
+        plaintext: &Arc<[u32]>,
+    ) -> Option<ClusterKey> {
+        let (input, service) = (self.input, self.service);
+        let labels = subset.map(|subset| &subset.labels);
+        let only = || input.selection_by(service, effective, labels);
+        if is_unresolvable_by(input, service, port, only) {
+            return None;
+        }
+        let keeps_destination = effective.keeps_destination();
+        let secured = Secured {
+            original_destination: keeps_destination || self.secured.original_destination,
+            ..self.secured
+        };
+        let setting = Setting::of(input.snapshot.settings(), service, effective);
+        let name = subset.map(|subset| subset.name.as_str());
+        let host = &service.key.hostname;
+        Some(ClusterKey::Outbound(OutboundCluster {
+            name: match name {
+                Some(subset) => names::outbound_subset_cluster(port.number, subset, host),
+                None => names::outbound_cluster(port.number, host),
+            },
+            service: service.clone(),
+            port: index,
+            lookup: self.lookup,
+            localities: setting.map_or(Localities::Alike, |setting| match setting.zones() {
+                Some(least) => Localities::Zones(least),
+                None if setting.weighs() => Localities::Weighted,
+                None => Localities::Alike,
+            }),
+            stat_name: input.subset_stat_name(service, port, name.unwrap_or_default()),
+            plaintext: match &self.inline {
+                Some(_) => Plaintext::of(effective.tls, plaintext),
+                None => Plaintext::default(),
+            },
+            inline: self
+                .inline
+                .as_ref()
+                .filter(|_| !keeps_destination)
+                .map(|endpoints| (endpoints.clone(), only())),
+            tls: secured.decide(effective.tls),
+            policy: if self.path.is_none() {
+                self.silent.clone()
+            } else {
+                Arc::new(ClusterPolicy::of(
+                    self.path.clone(),
+                    name.map(Arc::from),
+                    effective,
+                    &input.snapshot.settings().config,
+                ))
+            },
+            defaults: self.defaults.clone(),
+        }))
+    }
 }
 
 fn inbound(input: &ClassInput, defaults: &Arc<ClusterDefaults>) -> Vec<InboundCluster> {
@@ -144,10 +251,27 @@ fn inbound(input: &ClassInput, defaults: &Arc<ClusterDefaults>) -> Vec<InboundCl
             },
             ip_mode: input.proxy.ip_mode,
             stat_name: served_stat_name(input, primary),
+            pool: inbound_pool(input, primary),
             defaults: defaults.clone(),
         });
     }
     keys
+}
+
+/// Limits of a port that a service names: those of the `Sidecar`, else of the rule for all clients
+/// of the service, else of the mesh.
+fn inbound_pool(input: &ClassInput, target: &ServiceTarget) -> Pool {
+    if let Some(pool) = &input.scope.inbound_connection_pool {
+        return Pool::of(pool);
+    }
+    let rules = input
+        .snapshot
+        .destination_rules(&input.scope.id.namespace, &target.service.key);
+    let own = destination::general(&rules).and_then(|rule| {
+        let effective = traffic_policy(rule, target.service_port().number, None);
+        effective.connection_pool.map(Pool::of)
+    });
+    own.unwrap_or_else(|| default_pool(&input.snapshot.settings().config))
 }
 
 fn declared(
@@ -189,6 +313,10 @@ fn declared(
         target,
         ip_mode: input.proxy.ip_mode,
         stat_name: declared_stat_name(input, listener),
+        pool: listener
+            .connection_pool
+            .as_deref()
+            .map_or_else(|| default_pool(&input.snapshot.settings().config), Pool::of),
         defaults: defaults.clone(),
     }
 }
@@ -208,6 +336,7 @@ pub(crate) fn declared_stat_name(
     input.inbound_stat_name(&Named {
         host: &host,
         short: None,
+        subset: "",
         port: listener.port.number,
         port_name: &listener.port.name,
         target: listener.port.number.to_string(),

@@ -22,7 +22,9 @@ pub(crate) use deny::{http_filter, network_filter};
 pub use select::policy_problems;
 pub(crate) use select::{inbound, problems};
 pub(crate) use tls::{InboundTls, inbound_tls};
-pub(crate) use upstream::{UpstreamTls, plaintext_endpoints, tls_of, transport_sockets};
+pub(crate) use upstream::{
+    Plaintext, Secured, Upstream, plaintext_endpoints, proxy_protocol, transport_sockets,
+};
 
 /// What of a port's traffic is refused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -12,11 +12,13 @@ use xds_api::Any;
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::extensions::transport_sockets::tls::v3::{
     CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig,
-    TlsParameters, UpstreamTlsContext, common_tls_context::CombinedCertificateValidationContext,
+    TlsCertificate, TlsParameters, UpstreamTlsContext,
+    common_tls_context::CombinedCertificateValidationContext,
     common_tls_context::ValidationContextType, tls_parameters::TlsProtocol,
 };
 use xds_api::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
 
+use crate::cluster::AutoSni;
 use crate::xds;
 
 /// Cluster of the agent's secrets in its bootstrap.
@@ -25,6 +27,8 @@ const SDS_CLUSTER: &str = "sds-grpc";
 const CERTIFICATE: &str = "default";
 /// Name of the mesh's roots.
 const ROOTS: &str = "ROOTCA";
+/// Authorities the system trusts, where most distributions have them.
+const SYSTEM_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// What inbound contexts use unless the mesh lists its own: AEAD with forward secrecy, then without.
 const CIPHERS: [&str; 6] = [
@@ -113,6 +117,99 @@ pub(crate) fn outbound_tls(
     socket(Any::pack(&context))
 }
 
+/// TLS of a rule, with files.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct FileTls {
+    /// The proxy reads the files itself: there is no agent that would.
+    pub inline: bool,
+    /// Server name.
+    pub sni: Option<Arc<str>>,
+    /// Server names follow requests.
+    pub auto_sni: Option<AutoSni>,
+    /// Names a server may have, sorted; none means any.
+    pub names: Arc<[Arc<str>]>,
+    /// File of the authorities; `None` is the system's bundle.
+    pub authorities: Option<Arc<str>>,
+    /// File of revoked certificates.
+    pub revoked: Option<Arc<str>>,
+    /// Files of the client's certificate and key.
+    pub client: Option<(Arc<str>, Arc<str>)>,
+    /// Servers are not checked.
+    pub skip_verify: bool,
+    pub limits: Arc<TlsLimits>,
+}
+
+/// The transport socket of connections secured with files of a rule.
+pub(crate) fn file_tls(tls: &FileTls, http2: bool) -> core::TransportSocket {
+    let names = tls
+        .names
+        .iter()
+        .map(|name| MatchPattern::Exact(name.to_string()));
+    let texts = |list: &[Arc<str>]| list.iter().map(ToString::to_string).collect();
+    let mut common = CommonTlsContext {
+        tls_params: Some(TlsParameters {
+            cipher_suites: texts(&tls.limits.ciphers),
+            ecdh_curves: texts(&tls.limits.curves),
+            ..protocols(TlsProtocol::TlSv12)
+        }),
+        alpn_protocols: http2.then(|| "h2".to_owned()).into_iter().collect(),
+        ..Default::default()
+    };
+    let authorities = tls.authorities.as_deref();
+    common.validation_context_type = Some(if tls.skip_verify {
+        ValidationContextType::ValidationContext(CertificateValidationContext::default())
+    } else {
+        let mut accepted = CertificateValidationContext {
+            crl: tls.revoked.as_deref().map(file),
+            ..accepted(names)
+        };
+        if tls.inline {
+            accepted.trusted_ca = Some(file(authorities.unwrap_or(SYSTEM_BUNDLE)));
+            ValidationContextType::ValidationContext(accepted)
+        } else {
+            let name = format!("file-root:{}", authorities.unwrap_or("system"));
+            ValidationContextType::CombinedValidationContext(CombinedCertificateValidationContext {
+                default_validation_context: Some(accepted),
+                validation_context_sds_secret_config: Some(file_secret(name)),
+                ..Default::default()
+            })
+        }
+    });
+    if let Some((chain, key)) = &tls.client {
+        if tls.inline {
+            common.tls_certificates = vec![TlsCertificate {
+                certificate_chain: Some(file(chain)),
+                private_key: Some(file(key)),
+                ..Default::default()
+            }];
+        } else {
+            let name = format!("file-cert:{chain}~{key}");
+            common.tls_certificate_sds_secret_configs = vec![file_secret(name)];
+        }
+    }
+    socket(Any::pack(&UpstreamTlsContext {
+        common_tls_context: Some(common),
+        sni: tls.sni.as_deref().unwrap_or_default().to_owned(),
+        ..Default::default()
+    }))
+}
+
+fn file(name: &str) -> core::DataSource {
+    core::DataSource {
+        specifier: Some(core::data_source::Specifier::Filename(name.to_owned())),
+        ..Default::default()
+    }
+}
+
+/// A secret the agent reads from files. It may not be there, so the wait for it ends.
+fn file_secret(name: String) -> SdsSecretConfig {
+    let mut secret = secret(&name);
+    if let Some(source) = &mut secret.sds_config {
+        source.initial_fetch_timeout = None;
+    }
+    secret
+}
+
 fn protocols(minimum: TlsProtocol) -> TlsParameters {
     TlsParameters {
         tls_minimum_protocol_version: minimum.into(),
@@ -124,25 +221,28 @@ fn protocols(minimum: TlsProtocol) -> TlsParameters {
 
 /// Own certificate, the mesh's roots, and which names are accepted.
 fn secured(names: impl Iterator<Item = MatchPattern>, alpn: &[&str]) -> CommonTlsContext {
-    let accepted = CertificateValidationContext {
+    CommonTlsContext {
+        tls_certificate_sds_secret_configs: vec![secret(CERTIFICATE)],
+        alpn_protocols: alpn.iter().map(|name| (*name).to_owned()).collect(),
+        validation_context_type: Some(ValidationContextType::CombinedValidationContext(
+            CombinedCertificateValidationContext {
+                default_validation_context: Some(accepted(names)),
+                validation_context_sds_secret_config: Some(secret(ROOTS)),
+                ..Default::default()
+            },
+        )),
+        ..Default::default()
+    }
+}
+
+fn accepted(names: impl Iterator<Item = MatchPattern>) -> CertificateValidationContext {
+    CertificateValidationContext {
         match_subject_alt_names: names
             .map(|pattern| StringMatcher {
                 match_pattern: Some(pattern),
                 ..Default::default()
             })
             .collect(),
-        ..Default::default()
-    };
-    CommonTlsContext {
-        tls_certificate_sds_secret_configs: vec![secret(CERTIFICATE)],
-        alpn_protocols: alpn.iter().map(|name| (*name).to_owned()).collect(),
-        validation_context_type: Some(ValidationContextType::CombinedValidationContext(
-            CombinedCertificateValidationContext {
-                default_validation_context: Some(accepted),
-                validation_context_sds_secret_config: Some(secret(ROOTS)),
-                ..Default::default()
-            },
-        )),
         ..Default::default()
     }
 }
