@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use reef_config::istio::{
-    ClientTlsSettings, ConnectionPoolSettings, LoadBalancerSettings, OutlierDetection,
-    ProxyProtocol, RetryBudget, SimpleLb, Subset, TrafficPolicy, TunnelSettings,
+    ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, LoadBalancerSettings,
+    OutlierDetection, ProxyProtocol, RetryBudget, SimpleLb, Subset, TrafficPolicy, TunnelSettings,
 };
 use reef_config::{Labels, ObjectKey};
 use reef_mesh::{DestinationPolicy, ServiceKey};
@@ -79,6 +79,18 @@ pub(crate) fn selecting_rules(scope: &Scope, labels: &Labels) -> Arc<[ObjectKey]
         found.extend(first.and_then(|policy| policy.objects.first()).cloned());
     }
     found.into_iter().collect()
+}
+
+/// True if a part of the policy asks for mesh TLS.
+pub(crate) fn demands_certificate(policy: &DestinationPolicy) -> bool {
+    let mutual = |tls: &Option<ClientTlsSettings>| {
+        tls.as_ref()
+            .is_some_and(|tls| tls.mode == ClientTlsMode::IstioMutual)
+    };
+    let own = policy.spec.subsets.iter();
+    let own = own.filter_map(|subset| subset.traffic_policy.as_ref());
+    own.chain(&policy.spec.traffic_policy)
+        .any(|all| mutual(&all.tls) || all.port_level_settings.iter().any(|port| mutual(&port.tls)))
 }
 
 /// What a policy says of a port, for the whole service or for a subset of it.

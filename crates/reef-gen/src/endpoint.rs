@@ -15,6 +15,7 @@ use reef_mesh::{
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::config::endpoint::v3 as eds;
 
+use crate::cluster::secured;
 use crate::destination::{self, Effective};
 use crate::input::{ClassInput, is_routable};
 use crate::locality::{Level, Preference};
@@ -103,6 +104,7 @@ fn of_service(input: &ClassInput, service: &Arc<Service>) -> Vec<EndpointKey> {
         return of_ports(input, service, |port| is_routable(service, port));
     };
     let endpoints = input.snapshot.endpoints(&service.key);
+    let secured = secured(input, service, Some(&rule));
     let mut keys = Vec::new();
     for port in service
         .ports
@@ -113,7 +115,8 @@ fn of_service(input: &ClassInput, service: &Arc<Service>) -> Vec<EndpointKey> {
             plaintext_endpoints(&input.snapshot, all.of_port(&port.name))
         });
         let mut add = |name: Arc<str>, effective: &Effective<'_>, labels: Option<&Labels>| {
-            if effective.keeps_destination() {
+            // Neither kind of cluster asks for endpoints.
+            if effective.keeps_destination() || secured.blocks(effective.tls) {
                 return;
             }
             keys.push(EndpointKey {

@@ -91,6 +91,9 @@ pub struct ProxyFacts {
     pub selecting_rules: Arc<[ObjectKey]>,
     /// The `sourceLabels` of HTTP routes in scope that it has; see [`Scope::http_sources`].
     pub http_sources: Arc<[Labels]>,
+    /// It has a certificate, only if some rule in its scope demands one: clusters of those who have
+    /// none are closed.
+    pub certified: Option<bool>,
     /// It is a gRPC client that speaks xDS itself; the room `grpc` is for those.
     pub grpc: bool,
 }
@@ -144,6 +147,8 @@ pub struct EndpointsKey {
     pub shares: Option<usize>,
     /// As [`ProxyFacts::selecting_rules`].
     pub selecting_rules: Arc<[ObjectKey]>,
+    /// As [`ProxyFacts::certified`].
+    pub certified: Option<bool>,
 }
 
 /// What the listeners of a proxy depend on.
@@ -285,7 +290,7 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
     let traced = settings.proxies.tracing;
     let selecting_rules = destination::selecting_rules(scope, &proxy.labels);
     // One walk: a large scope's services are spread over the memory.
-    let (mut local_only, mut cluster_local) = (false, false);
+    let (mut local_only, mut cluster_local, mut demanding) = (false, false, false);
     let mut near = BTreeSet::new();
     for scoped in &scope.services {
         let service = &scoped.service;
@@ -293,6 +298,7 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
         cluster_local = cluster_local || settings.cluster_local.contains(&service.key.hostname);
         let rule = destination::pick(&scoped.destination_rules, &selecting_rules);
         locality::levels(settings, scoped, rule.map(|rule| &**rule), &mut near);
+        demanding = demanding || rule.is_some_and(|rule| destination::demands_certificate(rule));
     }
     let resolves = proxy.flag("DNS_CAPTURE");
     let mut facts = ProxyFacts {
@@ -346,6 +352,7 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
             .cloned()
             .collect(),
         selecting_rules,
+        certified: demanding.then(|| proxy.workload_cert == WorkloadCert::SdsGrpc),
         grpc: grpc::is_proxyless(proxy),
     };
     if facts.grpc {
@@ -403,6 +410,7 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
         place: facts.place.clone(),
         shares: facts.shares,
         selecting_rules: facts.selecting_rules.clone(),
+        certified: facts.certified,
     };
     ProxyKeys {
         clusters: ClustersKey {

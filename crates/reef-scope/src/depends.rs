@@ -1,7 +1,9 @@
 //! Whether a change can alter a scope.
 
+use std::sync::Arc;
+
 use reef_config::Kind;
-use reef_mesh::{ChangeReport, MeshSnapshot, ServiceKey};
+use reef_mesh::{ChangeReport, DestinationPolicy, MeshSnapshot, ServiceKey};
 
 use crate::egress::beats;
 use crate::{Scope, ScopeSource};
@@ -103,8 +105,13 @@ impl Scope {
         });
         relevant
             && self.services.iter().any(|scoped| {
-                *scoped.destination_rules
-                    != *snapshot.destination_rules(consumer, &scoped.service.key)
+                let now = snapshot.destination_rules(consumer, &scoped.service.key);
+                // Policies the change did not touch are the same values.
+                let same = |(old, new): (&Arc<DestinationPolicy>, &Arc<DestinationPolicy>)| {
+                    Arc::ptr_eq(old, new) || old == new
+                };
+                scoped.destination_rules.len() != now.len()
+                    || !scoped.destination_rules.iter().zip(&now).all(same)
             })
     }
 }

@@ -101,6 +101,7 @@ pub(crate) fn narrow(facts: &mut ProxyFacts) {
     facts.trace_tags = None;
     facts.logs = Arc::default();
     facts.selecting_rules = Arc::from([]);
+    facts.certified = None;
     facts.client_labels = Arc::from([]);
 }
 

@@ -60,11 +60,11 @@ impl Secured<'_> {
         let Some(tls) = tls else {
             return self.automatic().map_or(Upstream::Plain, Upstream::Auto);
         };
+        if self.blocks(Some(tls)) {
+            return Upstream::Blocked;
+        }
         if self.unmet(tls).is_some() {
-            return match self.snapshot.settings().unenforced {
-                Unenforced::Deny => Upstream::Blocked,
-                Unenforced::Allow => Upstream::Plain,
-            };
+            return Upstream::Plain;
         }
         match tls.mode {
             ClientTlsMode::Disable => Upstream::Plain,
@@ -98,6 +98,12 @@ impl Secured<'_> {
                     .then_some("mode MUTUAL needs clientCertificate and privateKey")
             }
         }
+    }
+
+    /// True if connections are refused because of what a TLS block demands.
+    pub(crate) fn blocks(&self, tls: Option<&ClientTlsSettings>) -> bool {
+        tls.is_some_and(|tls| self.unmet(tls).is_some())
+            && self.snapshot.settings().unenforced == Unenforced::Deny
     }
 
     /// True if the rule names a credential sidecars do not look at: there is no TLS at all.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use reef_config::names::Namespace;
+use reef_config::names::{Hostname, Namespace};
 use reef_config::{Age, Kind, Object, ObjectKey, Problem, Spec, istio};
 
 use super::{Marks, MeshIndex, replace};
@@ -120,24 +120,47 @@ impl MeshIndex {
     ) {
         for (namespace, keys) in by_namespace(&marks.rules, Kind::DestinationRule) {
             let objects = self.objects.of_kind(Kind::DestinationRule, &namespace);
-            let rules: Vec<Arc<Rule<istio::DestinationRule>>> = objects
-                .into_iter()
-                .filter_map(|object| match &object.spec {
-                    Spec::DestinationRule(spec) => {
-                        Some(Arc::new(Rule::new(object, (**spec).clone())))
-                    }
+            let old = next.destination_rules.get(&namespace);
+            // Settings say which host a short name is and who sees a rule.
+            let mut index = match old {
+                Some(old) if !marks.all => (**old).clone(),
+                _ => DestinationRuleIndex::default(),
+            };
+            let host_of = |spec: &istio::DestinationRule| {
+                spec.host.resolve(&namespace, &next.settings.domain)
+            };
+            let mut by_host: BTreeMap<Hostname, Vec<Rule<istio::DestinationRule>>> = keys
+                .iter()
+                .filter_map(|key| index.host_of(key).cloned())
+                .map(|host| (host, Vec::new()))
+                .collect();
+            let all = || {
+                objects.iter().filter_map(|object| match &object.spec {
+                    Spec::DestinationRule(spec) => Some((object, &**spec, host_of(spec))),
                     _ => None,
                 })
-                .collect();
-            let index = DestinationRuleIndex::new(&namespace, &rules, &next.settings);
-            let problems: Vec<Problem> = index.problems().to_vec();
+            };
+            for (object, _, host) in all() {
+                if marks.all || keys.contains(&object.key) {
+                    by_host.entry(host).or_default();
+                }
+            }
+            for (object, spec, host) in all() {
+                if let Some(rules) = by_host.get_mut(&host) {
+                    rules.push(Rule::new(object, spec.clone()));
+                }
+            }
+            for (host, rules) in &by_host {
+                let rules: Vec<_> = rules.iter().collect();
+                index.replace(&namespace, host, &rules, &next.settings);
+            }
+            let problems: Vec<Problem> = index.problems().cloned().collect();
             report.problems |= replace(&mut self.rule_problems, namespace.clone(), problems);
-            let old = next.destination_rules.get(&namespace);
-            if old.is_some_and(|old| **old == index) || (old.is_none() && rules.is_empty()) {
+            if old.is_some_and(|old| **old == index) || (old.is_none() && index.is_empty()) {
                 continue;
             }
             report.rules.extend(keys);
-            if rules.is_empty() {
+            if index.is_empty() {
                 next.destination_rules.remove_mut(&namespace);
             } else {
                 next.destination_rules

@@ -1,10 +1,10 @@
 //! `DestinationRule`s of one namespace, merged by host and indexed for lookup.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use reef_config::names::{Hostname, Namespace};
-use reef_config::{Problem, istio};
+use reef_config::{ObjectKey, Problem, istio};
 
 use super::{DestinationPolicy, Rule};
 use crate::{ExportTo, MeshSettings};
@@ -17,23 +17,29 @@ struct HostTable {
 }
 
 impl HostTable {
-    fn new(policies: Vec<Arc<DestinationPolicy>>) -> Self {
-        let mut by_host: BTreeMap<Hostname, Vec<Arc<DestinationPolicy>>> = BTreeMap::new();
-        for policy in policies {
-            by_host.entry(policy.host.clone()).or_default().push(policy);
+    fn place(&self, host: &Hostname) -> Result<usize, usize> {
+        let order = |known: &Hostname| known.len().cmp(&host.len()).reverse();
+        self.wildcard
+            .binary_search_by(|(known, _)| order(known).then_with(|| known.cmp(host)))
+    }
+
+    fn insert(&mut self, host: &Hostname, policies: Box<[Arc<DestinationPolicy>]>) {
+        if policies.is_empty() {
+            return;
         }
-        let mut table = Self::default();
-        for (host, list) in by_host {
-            if host.is_wildcard() {
-                table.wildcard.push((host, list.into()));
-            } else {
-                table.exact.insert(host, list.into());
-            }
+        if !host.is_wildcard() {
+            self.exact.insert(host.clone(), policies);
+        } else if let Err(at) = self.place(host) {
+            self.wildcard.insert(at, (host.clone(), policies));
         }
-        table
-            .wildcard
-            .sort_by(|a, b| b.0.len().cmp(&a.0.len()).then_with(|| a.0.cmp(&b.0)));
-        table
+    }
+
+    fn remove(&mut self, host: &Hostname) -> Vec<Arc<DestinationPolicy>> {
+        if !host.is_wildcard() {
+            return self.exact.remove(host).map_or_else(Vec::new, Vec::from);
+        }
+        self.place(host)
+            .map_or_else(|_| Vec::new(), |at| self.wildcard.remove(at).1.into_vec())
     }
 
     fn most_specific(&self, host: &Hostname) -> &[Arc<DestinationPolicy>] {
@@ -57,7 +63,10 @@ pub struct DestinationRuleIndex {
     private: HostTable,
     /// Not limited to the namespace.
     exported: HostTable,
-    problems: Vec<Problem>,
+    /// What is wrong with the rules of a host.
+    problems: BTreeMap<Hostname, Box<[Problem]>>,
+    /// Which host each object is about.
+    hosts: BTreeMap<ObjectKey, Hostname>,
 }
 
 impl DestinationRuleIndex {
@@ -68,33 +77,69 @@ impl DestinationRuleIndex {
         rules: &[Arc<Rule<istio::DestinationRule>>],
         settings: &MeshSettings,
     ) -> Self {
-        let mut sorted: Vec<_> = rules.iter().collect();
+        let mut index = Self::default();
+        let mut by_host: BTreeMap<Hostname, Vec<&Rule<istio::DestinationRule>>> = BTreeMap::new();
+        for rule in rules {
+            let host = rule.spec.host.resolve(namespace, &settings.domain);
+            by_host.entry(host).or_default().push(rule);
+        }
+        for (host, rules) in by_host {
+            index.replace(namespace, &host, &rules, settings);
+        }
+        index
+    }
+
+    /// The host an object is about, as it was when the index was made.
+    pub(crate) fn host_of(&self, object: &ObjectKey) -> Option<&Hostname> {
+        self.hosts.get(object)
+    }
+
+    /// True if there is no rule.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
+    /// Replaces all rules of one host. Policies of other hosts stay the same values.
+    pub(crate) fn replace(
+        &mut self,
+        namespace: &Namespace,
+        host: &Hostname,
+        rules: &[&Rule<istio::DestinationRule>],
+        settings: &MeshSettings,
+    ) {
+        self.local.remove(host);
+        // Each policy is in one of these two.
+        let before = [self.private.remove(host), self.exported.remove(host)];
+        for object in before.iter().flatten().flat_map(|policy| &policy.objects) {
+            self.hosts.remove(object);
+        }
+        self.problems.remove(host);
+        let mut sorted = rules.to_vec();
         sorted.sort_by_key(|rule| (rule.spec.workload_selector.is_none(), rule.age.clone()));
-        let mut policies = Vec::new();
+        let mut merged: Vec<Merged> = Vec::new();
         let mut problems = Vec::new();
         for rule in sorted {
+            self.hosts.insert(rule.object.clone(), host.clone());
             add(
-                &mut policies,
+                &mut merged,
                 &mut problems,
-                policy(namespace, rule, settings),
+                policy(namespace, host, rule, settings),
             );
         }
-        let policies: Vec<_> = policies.into_iter().map(Arc::new).collect();
-        let pick = |wanted: &dyn Fn(&ExportTo) -> bool| {
-            HostTable::new(
-                policies
-                    .iter()
-                    .filter(|p| wanted(&p.export_to))
-                    .cloned()
-                    .collect(),
-            )
-        };
-        Self {
-            local: pick(&|export| export.includes(namespace)),
-            private: pick(&|export| export.is_private(namespace)),
-            exported: pick(&|export| !export.is_private(namespace)),
-            problems,
+        if !problems.is_empty() {
+            self.problems.insert(host.clone(), problems.into());
         }
+        let policies: Vec<_> = merged.into_iter().map(Merged::finish).collect();
+        let pick = |wanted: &dyn Fn(&ExportTo) -> bool| -> Box<[Arc<DestinationPolicy>]> {
+            let some = policies.iter().filter(|policy| wanted(&policy.export_to));
+            some.cloned().collect()
+        };
+        self.local
+            .insert(host, pick(&|export| export.includes(namespace)));
+        self.private
+            .insert(host, pick(&|export| export.is_private(namespace)));
+        self.exported
+            .insert(host, pick(&|export| !export.is_private(namespace)));
     }
 
     /// Policies for `host` that hold for clients in this namespace; in the root namespace only
@@ -125,13 +170,64 @@ impl DestinationRuleIndex {
     }
 
     /// Problems found while merging.
-    pub(crate) fn problems(&self) -> &[Problem] {
-        &self.problems
+    pub(crate) fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.values().flat_map(|list| list.iter())
+    }
+}
+
+/// A policy while rules are merged into it.
+struct Merged {
+    policy: DestinationPolicy,
+    objects: Vec<ObjectKey>,
+    /// Names of its subsets.
+    names: BTreeSet<String>,
+}
+
+impl Merged {
+    fn new(policy: DestinationPolicy) -> Self {
+        let names = policy.spec.subsets.iter();
+        Self {
+            names: names.map(|subset| subset.name.clone()).collect(),
+            objects: policy.objects.to_vec(),
+            policy,
+        }
+    }
+
+    fn finish(mut self) -> Arc<DestinationPolicy> {
+        self.policy.objects = self.objects.into();
+        Arc::new(self.policy)
+    }
+
+    /// Adds subsets that are new, and the policy of the whole where there is none yet.
+    fn merge(&mut self, new: &DestinationPolicy, problems: &mut Vec<Problem>) {
+        self.objects.extend(new.objects.iter().cloned());
+        for (at, subset) in new.spec.subsets.iter().enumerate() {
+            if self.names.insert(subset.name.clone()) {
+                self.policy.spec.subsets.push(subset.clone());
+                continue;
+            }
+            let reason = format!(
+                "subset {} of {} is already defined by an older rule, which is kept",
+                subset.name, new.host
+            );
+            if let Some(object) = new.objects.first() {
+                problems.push(
+                    Problem::warning("duplicate-subset", reason)
+                        .of(object)
+                        .field(format!("spec.subsets[{at}].name")),
+                );
+            }
+        }
+        let own = &mut self.policy.spec.traffic_policy;
+        if own.is_none() {
+            own.clone_from(&new.spec.traffic_policy);
+        }
     }
 }
 
 fn policy(
     namespace: &Namespace,
+    host: &Hostname,
     rule: &Rule<istio::DestinationRule>,
     settings: &MeshSettings,
 ) -> DestinationPolicy {
@@ -149,33 +245,32 @@ fn policy(
             &settings.config.default_destination_rule_export_to,
         )
     };
-    let host = rule.spec.host.resolve(namespace, &settings.domain);
     DestinationPolicy {
         objects: [rule.object.clone()].into(),
         namespace: namespace.clone(),
-        host,
+        host: host.clone(),
         export_to,
         selector,
         spec: rule.spec.clone(),
     }
 }
 
-/// Adds a policy: merged into those for the same host and clients that are exported as far or
-/// less, and kept on its own unless one of them is exported exactly as far.
-fn add(policies: &mut Vec<DestinationPolicy>, problems: &mut Vec<Problem>, new: DestinationPolicy) {
+/// Adds a policy: merged into those for the same clients that are exported as far or less, and kept
+/// on its own unless one of them is exported exactly as far. All are of one host.
+fn add(merged: &mut Vec<Merged>, problems: &mut Vec<Problem>, new: DestinationPolicy) {
     let mut stands_alone = true;
-    for old in policies.iter_mut() {
-        if old.host != new.host || old.selector != new.selector {
+    for old in merged.iter_mut() {
+        if old.policy.selector != new.selector {
             continue;
         }
-        let equal = old.export_to == new.export_to;
-        if equal || covers(&new.export_to, &old.export_to) {
-            merge(old, &new, problems);
+        let equal = old.policy.export_to == new.export_to;
+        if equal || covers(&new.export_to, &old.policy.export_to) {
+            old.merge(&new, problems);
             stands_alone &= !equal;
         }
     }
     if stands_alone {
-        policies.push(new);
+        merged.push(Merged::new(new));
     }
 }
 
@@ -186,36 +281,5 @@ fn covers(wide: &ExportTo, narrow: &ExportTo) -> bool {
             .iter()
             .all(|namespace| wide.binary_search(namespace).is_ok()),
         _ => false,
-    }
-}
-
-fn merge(old: &mut DestinationPolicy, new: &DestinationPolicy, problems: &mut Vec<Problem>) {
-    let mut objects = old.objects.to_vec();
-    objects.extend(new.objects.iter().cloned());
-    old.objects = objects.into();
-    for (at, subset) in new.spec.subsets.iter().enumerate() {
-        if old
-            .spec
-            .subsets
-            .iter()
-            .any(|known| known.name == subset.name)
-        {
-            let reason = format!(
-                "subset {} of {} is already defined by an older rule, which is kept",
-                subset.name, new.host
-            );
-            if let Some(object) = new.objects.first() {
-                problems.push(
-                    Problem::warning("duplicate-subset", reason)
-                        .of(object)
-                        .field(format!("spec.subsets[{at}].name")),
-                );
-            }
-        } else {
-            old.spec.subsets.push(subset.clone());
-        }
-    }
-    if old.spec.traffic_policy.is_none() {
-        old.spec.traffic_policy.clone_from(&new.spec.traffic_policy);
     }
 }
