@@ -111,7 +111,10 @@ impl DestinationRuleIndex {
         // Each policy is in one of these two.
         let before = [self.private.remove(host), self.exported.remove(host)];
         for object in before.iter().flatten().flat_map(|policy| &policy.objects) {
-            self.hosts.remove(object);
+            // It may be about another host by now.
+            if self.hosts.get(object) == Some(host) {
+                self.hosts.remove(object);
+            }
         }
         self.problems.remove(host);
         let mut sorted = rules.to_vec();
