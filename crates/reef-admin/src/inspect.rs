@@ -64,6 +64,20 @@ pub enum MeshPage {
     Configz,
     /// The mesh configuration in effect (`/debug/mesh`).
     Mesh,
+    /// Kinds of objects that are read (`/debug/resourcesz`).
+    Resourcesz,
+    /// Services each connected proxy serves (`/debug/instancesz`).
+    Instancesz,
+    /// Authorization policies (`/debug/authorizationz`).
+    Authorizationz,
+    /// Telemetry objects (`/debug/telemetryz`).
+    Telemetryz,
+    /// What rules contradict, by metric (`/debug/push_status`).
+    PushStatus,
+    /// Names of the resources connected proxies hold (`/debug/cachez`).
+    Cachez,
+    /// Their sizes (`/debug/cachez?sizes`).
+    CacheSizes,
 }
 
 /// Whether Reef serves proxies.

@@ -27,9 +27,31 @@ pub(crate) const PAGES: &[(&str, &str)] = &[
         "Istio objects as they were read, as Kubernetes would show them",
     ),
     ("/debug/mesh", "the mesh configuration in effect"),
+    ("/debug/resourcesz", "kinds of objects that are read"),
+    (
+        "/debug/instancesz",
+        "service ports each connected proxy serves; ?proxyID= limits it",
+    ),
+    (
+        "/debug/authorizationz",
+        "authorization policies by namespace",
+    ),
+    ("/debug/telemetryz", "Telemetry objects by namespace"),
+    (
+        "/debug/push_status",
+        "what rules contradict, under the names of the metrics that count it",
+    ),
+    (
+        "/debug/cachez",
+        "names of the resources connected proxies hold; ?sizes gives their sizes",
+    ),
     (
         "/debug/config_dump?proxyID=POD.NAMESPACE",
         "everything one proxy holds; &types=cds,lds,rds,eds limits it",
+    ),
+    (
+        "/debug/edsz?proxyID=POD.NAMESPACE",
+        "the endpoints one proxy holds",
     ),
     (
         "/debug/sidecarz?proxyID=POD.NAMESPACE",

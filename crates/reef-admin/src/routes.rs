@@ -53,6 +53,13 @@ fn common(inspect: &Shared) -> Router<Shared> {
         .route("/debug/endpointz", get(endpoint_shardz))
         .route("/debug/configz", get(configz))
         .route("/debug/mesh", get(mesh))
+        .route("/debug/resourcesz", get(resourcesz))
+        .route("/debug/instancesz", get(instancesz))
+        .route("/debug/authorizationz", get(authorizationz))
+        .route("/debug/telemetryz", get(telemetryz))
+        .route("/debug/push_status", get(push_status))
+        .route("/debug/cachez", get(cachez))
+        .route("/debug/edsz", get(edsz))
         .route_layer(middleware::from_fn_with_state(Arc::clone(inspect), guard));
     Router::new()
         .route("/ready", get(ready))
@@ -84,6 +91,7 @@ struct Ask {
     service: Option<String>,
     namespace: Option<String>,
     types: Option<String>,
+    sizes: Option<String>,
     pretty: Option<String>,
 }
 
@@ -177,6 +185,35 @@ async fn mesh(state: State<Shared>, ask: Query<Ask>) -> Response {
     of_mesh(state, ask, MeshPage::Mesh).await
 }
 
+async fn resourcesz(state: State<Shared>, ask: Query<Ask>) -> Response {
+    of_mesh(state, ask, MeshPage::Resourcesz).await
+}
+
+async fn instancesz(state: State<Shared>, ask: Query<Ask>) -> Response {
+    of_mesh(state, ask, MeshPage::Instancesz).await
+}
+
+async fn authorizationz(state: State<Shared>, ask: Query<Ask>) -> Response {
+    of_mesh(state, ask, MeshPage::Authorizationz).await
+}
+
+async fn telemetryz(state: State<Shared>, ask: Query<Ask>) -> Response {
+    of_mesh(state, ask, MeshPage::Telemetryz).await
+}
+
+async fn push_status(state: State<Shared>, ask: Query<Ask>) -> Response {
+    of_mesh(state, ask, MeshPage::PushStatus).await
+}
+
+async fn cachez(state: State<Shared>, ask: Query<Ask>) -> Response {
+    let page = if ask.sizes.is_some() {
+        MeshPage::CacheSizes
+    } else {
+        MeshPage::Cachez
+    };
+    of_mesh(state, ask, page).await
+}
+
 async fn of_mesh(
     State(inspect): State<Shared>,
     Query(ask): Query<Ask>,
@@ -198,6 +235,17 @@ async fn config_dump(
         .collect();
     of_proxy(inspect, ask, headers, move |inspect, id, _ask| {
         inspect.config_dump(id, &types)
+    })
+    .await
+}
+
+async fn edsz(
+    State(inspect): State<Shared>,
+    Query(ask): Query<Ask>,
+    headers: HeaderMap,
+) -> Response {
+    of_proxy(inspect, ask, headers, |inspect, id, _ask| {
+        inspect.config_dump(id, &["eds".to_owned()])
     })
     .await
 }

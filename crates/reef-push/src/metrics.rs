@@ -20,7 +20,6 @@ pub struct PushMetrics {
     resources_built: Counter,
     resources_shared: Counter,
     encoded_bytes: Counter,
-    proxies: Gauge,
     classes: Gauge,
     scopes: Gauge,
     resources: Gauge,
@@ -39,7 +38,6 @@ impl Default for PushMetrics {
             resources_built: Counter::default(),
             resources_shared: Counter::default(),
             encoded_bytes: Counter::default(),
-            proxies: Gauge::default(),
             classes: Gauge::default(),
             scopes: Gauge::default(),
             resources: Gauge::default(),
@@ -98,11 +96,6 @@ impl PushMetrics {
         );
         let gauges = [
             (
-                "push_proxies",
-                "Connected proxies (unstable)",
-                &self.proxies,
-            ),
-            (
                 "push_classes",
                 "Classes of equal proxies (unstable)",
                 &self.classes,
@@ -140,7 +133,6 @@ impl PushMetrics {
     /// Sets the sizes; call it when the page is read.
     pub fn set_sizes(&self, sizes: &Sizes) {
         let pairs = [
-            (&self.proxies, sizes.proxies),
             (&self.classes, sizes.classes),
             (&self.scopes, sizes.scopes),
             (&self.resources, sizes.resources),

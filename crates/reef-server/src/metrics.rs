@@ -2,7 +2,7 @@
 //! counters, so istiod's un-suffixed counters are gauges that only grow.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
@@ -16,15 +16,21 @@ use reef_xds::ResourceType;
 use crate::protocol::Outcome;
 use crate::status::StreamEnd;
 
-/// The label value of a type: `cds`, `eds`, … or `unknown`.
+/// The label value of a type: `cds`, `eds`, … or `unknown`; `cds_senderr` for a response that did not get through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct TypeName(Option<ResourceType>);
+struct TypeName {
+    ty: Option<ResourceType>,
+    failed: bool,
+}
 
 impl EncodeLabelValue for TypeName {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let name = self
-            .0
+        let mut name = self
+            .ty
             .map_or_else(|| "unknown".to_owned(), |ty| ty.short_name().to_lowercase());
+        if self.failed {
+            name.push_str("_senderr");
+        }
         EncodeLabelValue::encode(&name.as_str(), encoder)
     }
 }
@@ -39,9 +45,21 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct VersionLabel {
-    version: &'static str,
+impl TypeLabel {
+    fn of(ty: Option<ResourceType>) -> Self {
+        Self {
+            r#type: TypeName { ty, failed: false },
+        }
+    }
+
+    fn failed(ty: ResourceType) -> Self {
+        Self {
+            r#type: TypeName {
+                ty: Some(ty),
+                failed: true,
+            },
+        }
+    }
 }
 
 type ByType<M> = Family<TypeLabel, M>;
@@ -55,13 +73,15 @@ pub struct ServerMetrics(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    connected: Family<VersionLabel, Gauge<i64, AtomicI64>>,
     pushes: ByType<PlainCounter>,
     rejects: ByType<PlainCounter>,
     expired_nonces: ByType<PlainCounter>,
     internal_errors: PlainCounter,
     push_time: TimeFamily,
     push_bytes: TimeFamily,
+    send_time: Histogram,
+    write_timeouts: PlainCounter,
+    largest_request: Gauge<i64, AtomicI64>,
     ack_time: TimeFamily,
     resources: ByType<Counter<u64, AtomicU64>>,
     bytes: ByType<Counter<u64, AtomicU64>>,
@@ -93,13 +113,15 @@ impl ServerMetrics {
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(Inner {
-            connected: Family::default(),
             pushes: Family::default(),
             rejects: Family::default(),
             expired_nonces: Family::default(),
             internal_errors: Gauge::default(),
             push_time: Family::new_with_constructor(seconds),
             push_bytes: Family::new_with_constructor(sizes),
+            send_time: seconds(),
+            write_timeouts: Gauge::default(),
+            largest_request: Gauge::default(),
             ack_time: Family::new_with_constructor(fine_seconds),
             resources: Family::default(),
             bytes: Family::default(),
@@ -112,11 +134,6 @@ impl ServerMetrics {
     /// Registers everything under its full name; `registry` must not add a prefix.
     pub fn register(&self, registry: &mut Registry) {
         let m = &*self.0;
-        registry.register(
-            "pilot_xds",
-            "Connected proxies by server version",
-            m.connected.clone(),
-        );
         registry.register(
             "pilot_xds_pushes",
             "Responses handed over, by type",
@@ -146,6 +163,21 @@ impl ServerMetrics {
             "pilot_xds_config_size_bytes",
             "Size of responses, by type",
             m.push_bytes.clone(),
+        );
+        registry.register(
+            "pilot_xds_send_time",
+            "Seconds until the transport had taken a response that was handed over",
+            m.send_time.clone(),
+        );
+        registry.register(
+            "pilot_xds_write_timeout",
+            "Streams ended because nobody read their responses",
+            m.write_timeouts.clone(),
+        );
+        registry.register(
+            "pilot_xds_recv_max",
+            "Size of the largest request so far, in bytes",
+            m.largest_request.clone(),
         );
         self.register_unstable(registry);
     }
@@ -184,19 +216,27 @@ impl ServerMetrics {
         );
     }
 
-    pub(crate) fn connected(&self, change: i64) {
+    /// Counts a request of this size.
+    pub(crate) fn received(&self, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         self.0
-            .connected
-            .get_or_create(&VersionLabel {
-                version: env!("CARGO_PKG_VERSION"),
-            })
-            .inc_by(change);
+            .largest_request
+            .inner()
+            .fetch_max(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts a response the transport has taken to its last byte.
+    pub(crate) fn sent(&self, took: Duration) {
+        self.0.send_time.observe(took.as_secs_f64());
+    }
+
+    /// Counts a response of which the stream's end kept a part.
+    pub(crate) fn send_failed(&self, ty: ResourceType) {
+        self.0.pushes.get_or_create(&TypeLabel::failed(ty)).inc();
     }
 
     pub(crate) fn request(&self, type_url: &str, outcome: Outcome) {
-        let label = TypeLabel {
-            r#type: TypeName(ResourceType::from_url(type_url)),
-        };
+        let label = TypeLabel::of(ResourceType::from_url(type_url));
         match outcome {
             Outcome::Subscription => {}
             Outcome::Ack(took) => self
@@ -217,9 +257,7 @@ impl ServerMetrics {
     }
 
     pub(crate) fn pushed(&self, ty: ResourceType, bytes: usize, resources: usize, took: Duration) {
-        let label = TypeLabel {
-            r#type: TypeName(Some(ty)),
-        };
+        let label = TypeLabel::of(Some(ty));
         self.0.pushes.get_or_create(&label).inc();
         self.0
             .push_time
@@ -247,7 +285,10 @@ impl ServerMetrics {
             StreamEnd::Refused(_) => "refused",
             StreamEnd::Draining => "draining",
             StreamEnd::ProviderGone => "provider_gone",
-            StreamEnd::Stuck => "stuck",
+            StreamEnd::Stuck => {
+                self.0.write_timeouts.inc();
+                "stuck"
+            }
             StreamEnd::Panicked => "panicked",
         };
         self.0.ended.get_or_create(&ReasonLabel { reason }).inc();

@@ -182,6 +182,22 @@ pub trait ProxySession: Send {
 
     /// Takes note of something that happened on the stream. Must be quick: it is called from the stream's task.
     fn report(&self, event: StreamReport);
+
+    /// Whether somebody wants to know the names this stream is subscribed to; called when the server was asked for names.
+    fn wants_names(&self) -> bool {
+        false
+    }
+}
+
+/// The subscription of one type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
+    /// The type.
+    pub ty: ResourceType,
+    /// Whether it is subscribed by wildcard.
+    pub wildcard: bool,
+    /// Explicitly named resources, in order.
+    pub names: Vec<Arc<str>>,
 }
 
 /// What a stream tells its session, for status pages and the ledger.
@@ -228,6 +244,8 @@ pub enum StreamReport {
         nonce: Arc<str>,
         /// Names that were in it, resources and removals.
         names: Vec<Arc<str>>,
+        /// gRPC code the client gave.
+        code: i32,
         /// The client's text, truncated; may contain whole resources, never parse it.
         detail: String,
     },
@@ -246,6 +264,8 @@ pub enum StreamReport {
         /// The type.
         ty: ResourceType,
     },
+    /// What the stream is subscribed to, as its session wanted to know.
+    Names(Vec<Watched>),
     /// The client has taken everything that is to be sent at this generation.
     Settled {
         /// Generation of the view.

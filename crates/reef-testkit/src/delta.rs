@@ -19,9 +19,13 @@ use xds_api::envoy::extensions::filters::network::http_connection_manager::v3::h
 use xds_api::envoy::config::listener::v3::filter::ConfigType;
 use xds_api::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use xds_api::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
+use xds_api::google::rpc;
 
 /// `DiscoveryType::EDS` of the Cluster message.
 const EDS: i32 = 3;
+
+/// The gRPC code Envoy rejects with.
+const INTERNAL: i32 = 13;
 
 /// One response, in short.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,9 +47,15 @@ pub struct DeltaClient {
     responses: Streaming<DeltaDiscoveryResponse>,
     held: BTreeMap<ResourceType, BTreeMap<String, String>>,
     subscribed: BTreeMap<ResourceType, BTreeSet<String>>,
+    reject: Option<String>,
 }
 
 impl DeltaClient {
+    /// Rejects the next response with this text instead of taking it, as Envoy does with what it does not accept.
+    pub fn reject_next(&mut self, text: &str) {
+        self.reject = Some(text.to_owned());
+    }
+
     /// Connects and subscribes to all clusters and listeners, as a proxy that starts.
     ///
     /// # Errors
@@ -115,6 +125,7 @@ impl DeltaClient {
             responses,
             held,
             subscribed,
+            reject: None,
         })
     }
 
@@ -134,8 +145,14 @@ impl DeltaClient {
         let ack = DeltaDiscoveryRequest {
             type_url: response.type_url.clone(),
             response_nonce: response.nonce.clone(),
+            error_detail: self.reject.take().map(|message| rpc::Status {
+                code: INTERNAL,
+                message,
+                ..rpc::Status::default()
+            }),
             ..DeltaDiscoveryRequest::default()
         };
+        let rejected = ack.error_detail.is_some();
         self.send(ack).await?;
         let answer = Answer {
             ty,
@@ -147,6 +164,9 @@ impl DeltaClient {
             removed: response.removed_resources.clone(),
             bytes: response.encoded_len(),
         };
+        if rejected {
+            return Ok(Some(answer));
+        }
         let mut wanted: BTreeMap<ResourceType, BTreeSet<String>> = BTreeMap::new();
         let held = self.held.entry(ty).or_default();
         for name in &response.removed_resources {

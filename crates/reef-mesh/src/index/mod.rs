@@ -227,6 +227,12 @@ impl MeshIndex {
         self.objects.counts().clone()
     }
 
+    /// Number of pods that endpoints refer to and that nobody told of; such endpoints are not used.
+    #[must_use]
+    pub fn awaited_pods(&self) -> usize {
+        self.objects.awaited_pods()
+    }
+
     /// The objects of one kind as given, by key; for pages.
     #[must_use]
     pub fn objects(&self, kind: Kind) -> Vec<Arc<Object>> {

@@ -35,6 +35,8 @@ pub(super) struct Objects {
     /// Services whose endpoints refer to a pod, and the reverse.
     pod_services: HashMap<PodId, BTreeSet<ServiceKey>, FixedState>,
     service_pods: HashMap<ServiceKey, BTreeSet<PodId>, FixedState>,
+    /// Pods that endpoints refer to and that are not there.
+    awaited: BTreeSet<PodId>,
     /// Pods that run on a node.
     node_pods: HashMap<Arc<str>, BTreeSet<PodId>, FixedState>,
 }
@@ -202,9 +204,22 @@ impl Objects {
             self.node_pods.entry(node).or_default().insert(id.clone());
         }
         match pod {
-            Some(pod) => self.pods.insert(id.clone(), pod),
-            None => self.pods.remove(id),
+            Some(pod) => {
+                self.awaited.remove(id);
+                self.pods.insert(id.clone(), pod)
+            }
+            None => {
+                if self.pod_services.contains_key(id) {
+                    self.awaited.insert(id.clone());
+                }
+                self.pods.remove(id)
+            }
         }
+    }
+
+    /// Number of pods that endpoints refer to and that are not there.
+    pub(super) fn awaited_pods(&self) -> usize {
+        self.awaited.len()
     }
 
     pub(super) fn pods_on(&self, node: &str) -> Vec<PodId> {
@@ -312,10 +327,14 @@ impl Objects {
                 services.remove(service);
                 if services.is_empty() {
                     self.pod_services.remove(id);
+                    self.awaited.remove(id);
                 }
             }
         }
         for id in pods.difference(&old) {
+            if !self.pods.contains_key(id) {
+                self.awaited.insert(id.clone());
+            }
             self.pod_services
                 .entry(id.clone())
                 .or_default()

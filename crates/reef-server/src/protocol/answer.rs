@@ -120,6 +120,7 @@ impl StreamState {
             ty,
             nonce: Arc::from(sent.nonce.to_string()),
             names: sent.told.iter().map(|(name, _)| Arc::clone(name)).collect(),
+            code: rejection.code,
             detail: rejection.text.clone(),
         });
     }

@@ -14,7 +14,7 @@ use super::sotw::is_full_state;
 use super::subscription::{Change, Subscription};
 use super::table::Table;
 use super::types::Response;
-use crate::provider::{ResourceView, StreamReport};
+use crate::provider::{ResourceView, StreamReport, Watched};
 use crate::status::StreamEnd;
 
 /// The form a stream speaks.
@@ -388,6 +388,19 @@ impl StreamState {
                 names: state.sub.explicit_len(),
             });
         }
+    }
+
+    /// What it is subscribed to, by type.
+    #[must_use]
+    pub fn watched(&self) -> Vec<Watched> {
+        let subscribed = self.types.iter().filter(|(_, state)| !state.sub.is_fresh());
+        subscribed
+            .map(|(ty, state)| Watched {
+                ty: *ty,
+                wildcard: state.sub.wildcard(),
+                names: state.sub.explicit().cloned().collect(),
+            })
+            .collect()
     }
 
     /// Takes what is to be reported to the session, in order.

@@ -7,31 +7,57 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
+use reef_xds::ResourceType;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::wire::Frames;
+use crate::metrics::ServerMetrics;
 
 /// Where a stream's task leaves the status its stream ends with. Not in the queue of responses: that may be full, and
 /// a reader that comes back is still told.
 pub(super) type Epitaph = Arc<OnceLock<Status>>;
 
+/// A response on its way out.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) frames: Frames,
+    pub(super) ty: ResourceType,
+    /// When it was handed over.
+    pub(super) since: Instant,
+}
+
 /// The body of one stream.
 #[derive(Debug)]
 pub(super) struct StreamBody {
-    responses: mpsc::Receiver<Box<Frames>>,
+    responses: mpsc::Receiver<Box<Outgoing>>,
     epitaph: Epitaph,
-    current: Option<Box<Frames>>,
+    current: Option<Box<Outgoing>>,
     ended: bool,
+    metrics: ServerMetrics,
+}
+
+impl Drop for StreamBody {
+    fn drop(&mut self) {
+        if let Some(cut) = &self.current {
+            self.metrics.send_failed(cut.ty);
+        }
+    }
 }
 
 impl StreamBody {
-    pub(super) fn new(responses: mpsc::Receiver<Box<Frames>>, epitaph: Epitaph) -> Self {
+    pub(super) fn new(
+        responses: mpsc::Receiver<Box<Outgoing>>,
+        epitaph: Epitaph,
+        metrics: ServerMetrics,
+    ) -> Self {
         Self {
             responses,
             epitaph,
             current: None,
             ended: false,
+            metrics,
         }
     }
 
@@ -67,13 +93,17 @@ impl Body for StreamBody {
             if self.ended {
                 return Poll::Ready(None);
             }
-            if let Some(chunk) = self.current.as_mut().and_then(|frames| frames.next_chunk()) {
-                return Poll::Ready(Some(Ok(Frame::data(chunk))));
+            if let Some(current) = &mut self.current {
+                if let Some(chunk) = current.frames.next_chunk() {
+                    return Poll::Ready(Some(Ok(Frame::data(chunk))));
+                }
+                let took = current.since.elapsed();
+                self.metrics.sent(took);
+                self.current = None;
             }
-            self.current = None;
             match self.responses.poll_recv(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(frames)) => self.current = Some(frames),
+                Poll::Ready(Some(outgoing)) => self.current = Some(outgoing),
                 Poll::Ready(None) => {
                     let frame = self.end();
                     return Poll::Ready(Some(Ok(frame)));

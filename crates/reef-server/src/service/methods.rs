@@ -194,7 +194,8 @@ fn open<M: Message + Default + 'static>(
             epitaph: Arc::clone(&epitaph),
         },
     )));
-    let mut response = HttpResponse::new(Body::new(StreamBody::new(receiver, epitaph)));
+    let body = StreamBody::new(receiver, epitaph, shared.metrics.clone());
+    let mut response = HttpResponse::new(Body::new(body));
     response.headers_mut().insert(
         http::header::CONTENT_TYPE,
         HeaderValue::from_static("application/grpc"),

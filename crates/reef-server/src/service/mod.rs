@@ -63,10 +63,19 @@ pub(crate) struct Shared {
     /// Turns for computing large responses: as many at a time as there are processors.
     pub(crate) large_compares: Semaphore,
     pub(crate) start: Instant,
-    /// `Some(window)` once the server drains.
-    pub(crate) drain: watch::Sender<Option<Duration>>,
+    /// What all streams are told.
+    pub(crate) signals: watch::Sender<Signals>,
     tasks: Mutex<JoinSet<()>>,
     drawn: AtomicU64,
+}
+
+/// What all streams are told; one value for all, so that it costs a stream nothing until it changes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Signals {
+    /// `Some(window)` once the server drains.
+    pub(crate) drain: Option<Duration>,
+    /// How often somebody asked for names.
+    pub(crate) asked: u64,
 }
 
 impl std::fmt::Debug for Shared {
@@ -122,22 +131,6 @@ impl Drop for PanicCount {
     }
 }
 
-/// Counts a stream while it lives.
-pub(crate) struct Connected(ServerMetrics);
-
-impl Connected {
-    pub(crate) fn new(shared: &Shared) -> Self {
-        shared.metrics.connected(1);
-        Self(shared.metrics.clone())
-    }
-}
-
-impl Drop for Connected {
-    fn drop(&mut self) {
-        self.0.connected(-1);
-    }
-}
-
 /// The discovery server: hands out tonic services, and ends their streams.
 #[derive(Debug, Clone)]
 pub struct DiscoveryServer {
@@ -177,7 +170,7 @@ impl DiscoveryServer {
                     std::thread::available_parallelism().map_or(1, usize::from),
                 ),
                 start: Instant::now(),
-                drain: watch::Sender::new(None),
+                signals: watch::Sender::new(Signals::default()),
                 tasks: Mutex::new(JoinSet::new()),
                 drawn: AtomicU64::new(0),
             }),
@@ -224,9 +217,22 @@ impl DiscoveryServer {
             })
     }
 
+    /// Asks every stream whose session wants it ([`ProxySession::wants_names`]) for the names it is subscribed to; they
+    /// come as [`StreamReport::Names`], soon.
+    ///
+    /// [`ProxySession::wants_names`]: crate::provider::ProxySession::wants_names
+    /// [`StreamReport::Names`]: crate::provider::StreamReport::Names
+    pub fn ask_names(&self) {
+        self.shared
+            .signals
+            .send_modify(|signals| signals.asked += 1);
+    }
+
     /// Ends every stream with `Unavailable`, spread over `window`, and waits for them. New streams end at once.
     pub async fn drain(&self, window: Duration) {
-        self.shared.drain.send_replace(Some(window));
+        self.shared
+            .signals
+            .send_modify(|signals| signals.drain = Some(window));
         loop {
             let mut tasks = std::mem::take(&mut *self.shared.tasks.lock());
             if tasks.is_empty() {

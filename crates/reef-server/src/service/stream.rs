@@ -11,7 +11,7 @@ use tonic::Status;
 use tracing::{debug, info, warn};
 
 use super::Shared;
-use super::body::Epitaph;
+use super::body::{Epitaph, Outgoing};
 use super::requests::Requests;
 use super::wire::Frames;
 use crate::protocol::{Outcome, Request, Response, StreamState, Variant};
@@ -38,7 +38,7 @@ pub(super) struct Opening {
 /// The way out of a stream's task.
 #[derive(Debug)]
 pub(super) struct Outlet {
-    pub(super) responses: mpsc::Sender<Box<Frames>>,
+    pub(super) responses: mpsc::Sender<Box<Outgoing>>,
     pub(super) epitaph: Epitaph,
 }
 
@@ -88,6 +88,7 @@ async fn open<'a, M: Message + Default + 'static>(
 ) -> Result<Option<Stream<'a>>, Ended> {
     let first = requests.message().await.map_err(Ended::Client)?;
     let Some(first) = first else { return Ok(None) };
+    shared.metrics.received(first.encoded_len());
     let mut first = read(first);
     let node = match first.node.take() {
         Some(node) if !node.id.is_empty() => Arc::new(node),
@@ -106,18 +107,19 @@ async fn drive<M: Message + Default + 'static>(
     opening: Opening,
     requests: &mut Requests<M>,
     read: fn(M) -> Request,
-    responses: &mpsc::Sender<Box<Frames>>,
+    responses: &mpsc::Sender<Box<Outgoing>>,
 ) -> Result<(), Ended> {
-    let drained = drained(shared);
-    tokio::pin!(drained);
     let opened = tokio::select! {
         // Boxed: what opening takes is not held for the life of the stream.
         opened = Box::pin(open(shared, &opening, requests, read)) => opened?,
-        () = &mut drained => return Err(StreamEnd::Draining.into()),
+        () = drained(shared) => return Err(StreamEnd::Draining.into()),
     };
     let Some(mut stream) = opened else {
         return Ok(());
     };
+    // Whoever asks from here on is answered; before, the session was not known to anybody.
+    let signal = signalled(shared, 0);
+    tokio::pin!(signal);
     // When the queue of responses was found full, and so since when nothing is read.
     let mut full_since = None;
     loop {
@@ -133,9 +135,16 @@ async fn drive<M: Message + Default + 'static>(
             .map(|at| shared.start + at);
         tokio::select! {
             biased;
-            () = &mut drained => return Err(StreamEnd::Draining.into()),
+            heard = &mut signal => match heard {
+                Signal::Drained => return Err(StreamEnd::Draining.into()),
+                Signal::Asked(times) => {
+                    stream.tell_names();
+                    signal.set(signalled(shared, times));
+                }
+            },
             message = requests.message() => match message.map_err(Ended::Client)? {
                 Some(message) => {
+                    shared.metrics.received(message.encoded_len());
                     stream.take(&read(message))?;
                 }
                 None => return Ok(()),
@@ -148,8 +157,8 @@ async fn drive<M: Message + Default + 'static>(
             }
             permit = responses.reserve(), if stream.ready => match permit {
                 Ok(permit) => match stream.next().await {
-                    Some(frames) => {
-                        permit.send(Box::new(frames));
+                    Some(outgoing) => {
+                        permit.send(Box::new(outgoing));
                         full_since = None;
                     }
                     None => stream.ready = false,
@@ -169,12 +178,30 @@ async fn drive<M: Message + Default + 'static>(
 
 /// Ends when the server drains, each stream at its own moment of the drain window.
 async fn drained(shared: &Shared) {
-    let mut drain = shared.drain.subscribe();
-    let window = match drain.wait_for(Option::is_some).await {
-        Ok(window) => window.unwrap_or_default(),
-        Err(_) => return,
+    while let Signal::Asked(_) = signalled(shared, u64::MAX).await {}
+}
+
+/// What all streams are told.
+enum Signal {
+    /// This stream's moment of the drain window has come.
+    Drained,
+    /// Somebody asks for names, the how many-th time.
+    Asked(u64),
+}
+
+/// The next signal; `heard` is how many questions were answered.
+async fn signalled(shared: &Shared, heard: u64) -> Signal {
+    let mut signals = shared.signals.subscribe();
+    let news = signals.wait_for(|signals| signals.drain.is_some() || signals.asked > heard);
+    let window = match news.await.map(|signals| *signals) {
+        Ok(signals) => match signals.drain {
+            Some(window) => window,
+            None => return Signal::Asked(signals.asked),
+        },
+        Err(_) => return Signal::Drained,
     };
     tokio::time::sleep(window.mul_f64(shared.share())).await;
+    Signal::Drained
 }
 
 async fn wake_at(deadline: Option<Instant>) {
@@ -194,7 +221,6 @@ struct Stream<'a> {
     node: Arc<str>,
     /// Whether the state machine may have something to say.
     ready: bool,
-    _connected: super::Connected,
 }
 
 impl Drop for Stream<'_> {
@@ -225,7 +251,6 @@ impl<'a> Stream<'a> {
             views,
             node,
             ready: false,
-            _connected: super::Connected::new(shared),
         };
         stream.take_view();
         stream
@@ -255,7 +280,15 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    async fn next(&mut self) -> Option<Frames> {
+    /// Tells the names of its subscriptions, if its session wants them.
+    fn tell_names(&self) {
+        if self.session.wants_names() {
+            self.session
+                .report(StreamReport::Names(self.state.watched()));
+        }
+    }
+
+    async fn next(&mut self) -> Option<Outgoing> {
         let started = Instant::now();
         let now = self.shared.now();
         let response = if self.state.compares_more_than(NAMES_AT_ONCE) {
@@ -282,7 +315,11 @@ impl<'a> Stream<'a> {
             resources,
             generation: response.generation,
         });
-        Some(frames)
+        Some(Outgoing {
+            frames,
+            ty: response.ty,
+            since: Instant::now(),
+        })
     }
 
     /// Computes the next response on a thread for such work, a few streams at a time.

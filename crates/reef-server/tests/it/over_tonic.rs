@@ -293,3 +293,58 @@ async fn subscription_too_large_for_one_task_is_compared_aside() {
     let changed: Vec<&str> = changed.resources.iter().map(|one| &*one.name).collect();
     assert_eq!(changed, ["n0007"]);
 }
+
+#[tokio::test]
+async fn stream_that_is_asked_tells_the_names_it_watches() {
+    let world = World::of(&[Cluster, Endpoint], &["a", "b"]);
+    let server = Server::start(&world).await;
+    let mut client = server.delta().await;
+    client.send(first(Cluster, &[])).await;
+    client.next().await.unwrap();
+    client.send(first(Endpoint, &["b", "a", "gone"])).await;
+    client.next().await.unwrap();
+    let told = || {
+        let reports = server.provider.reports.lock();
+        let names = reports.iter().filter_map(|event| match event {
+            StreamReport::Names(all) => Some(all.clone()),
+            _ => None,
+        });
+        names.collect::<Vec<_>>()
+    };
+    assert!(told().is_empty(), "nobody asked");
+    for round in 1..=2 {
+        server.server.ask_names();
+        for _ in 0..500 {
+            if told().len() == round {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let all = told();
+        assert_eq!(all.len(), round);
+        let shown: Vec<String> = all[round - 1]
+            .iter()
+            .map(|one| format!("{} {} {}", one.ty, one.wildcard, one.names.join(",")))
+            .collect();
+        assert_eq!(shown, ["CDS true ", "EDS false a,b,gone"]);
+    }
+}
+
+#[tokio::test]
+async fn sizes_of_requests_and_times_of_sending_are_counted() {
+    let world = World::of(&[Cluster], &["a"]);
+    let server = Server::start(&world).await;
+    let mut client = server.delta().await;
+    let request = first(Cluster, &["a-name-that-counts"]);
+    let size = prost::Message::encoded_len(&request);
+    client.send(request).await;
+    client.next().await.unwrap();
+    let line = |name: &str| {
+        let page = server.metrics();
+        page.lines()
+            .find_map(|line| line.strip_prefix(&format!("{name} ")).map(str::to_owned))
+    };
+    assert_eq!(line("pilot_xds_recv_max"), Some(size.to_string()));
+    assert_eq!(line("pilot_xds_send_time_count").as_deref(), Some("1"));
+    assert_eq!(line("pilot_xds_write_timeout").as_deref(), Some("0"));
+}

@@ -120,7 +120,7 @@ async fn reef_18_client_that_never_reads_again_is_let_go_and_told_so() {
     }
     assert!(ended(), "{}", server.metrics());
     assert!(
-        server.metrics().contains("pilot_xds{version="),
+        server.metrics().contains("pilot_xds_write_timeout 1"),
         "{}",
         server.metrics()
     );

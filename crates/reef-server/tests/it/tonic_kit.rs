@@ -50,6 +50,10 @@ impl ProxySession for Session {
     fn report(&self, event: StreamReport) {
         self.1.lock().push(event);
     }
+
+    fn wants_names(&self) -> bool {
+        true
+    }
 }
 
 impl ResourceProvider for Scripted {

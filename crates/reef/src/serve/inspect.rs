@@ -4,10 +4,12 @@
 //! thread. So a page can never show a scope that is not the one generation would use now.
 
 mod istiod;
+mod more;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reef_admin::{
     BuildInfo, Inspect, InspectError, MeshPage, ProblemReport, ProxySummary, Readiness, TypeSync,
@@ -16,6 +18,7 @@ use reef_config::{ClusterId, Hostname, Object};
 use reef_identity::{Authorizer, Decision, Door, Request};
 use reef_mesh::{MeshSnapshot, ProxyIdentity, ServiceKey, identify};
 use reef_scope::{OutboundPolicy, Scope, Why, WhyNot};
+use reef_server::service::DiscoveryServer;
 use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, oneshot};
 
@@ -36,7 +39,12 @@ pub(super) struct Pages {
     pub(super) authorizer: Authorizer,
     /// Asks the writer for the objects.
     pub(super) asks: mpsc::Sender<oneshot::Sender<Vec<Arc<Object>>>>,
+    /// Asks the streams for the names they watch.
+    pub(super) server: DiscoveryServer,
 }
+
+/// How long a page waits for streams to tell what they watch; one is busy for a second only with a very large mesh.
+const NAMES_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Inspect for Pages {
     fn readiness(&self) -> Readiness {
@@ -171,7 +179,12 @@ impl Inspect for Pages {
             streams
         };
         match page {
-            MeshPage::Adsz => istiod::adsz(&snapshot, &streams()),
+            MeshPage::Adsz => {
+                let streams = streams();
+                let wake = || self.server.ask_names();
+                let names = self.shared.registry.names(&streams, wake, NAMES_PATIENCE);
+                istiod::adsz(&snapshot, &streams, &names)
+            }
             MeshPage::Connections => istiod::connections(&streams()),
             MeshPage::Registryz => istiod::registryz(&snapshot),
             MeshPage::EndpointShardz => istiod::endpoint_shardz(&snapshot),
@@ -181,6 +194,16 @@ impl Inspect for Pages {
                 .map(|object| object.to_json())
                 .collect(),
             MeshPage::Mesh => snapshot.settings().config.to_json(),
+            MeshPage::Resourcesz => more::resourcesz(),
+            MeshPage::Instancesz => more::instancesz(&snapshot, &streams()),
+            MeshPage::Authorizationz => {
+                let root = snapshot.settings().root_namespace.as_str();
+                more::authorizationz(&self.objects(), root)
+            }
+            MeshPage::Telemetryz => more::telemetryz(&self.objects()),
+            MeshPage::PushStatus => more::push_status(&self.shared.facts.load().problems),
+            MeshPage::Cachez => more::cachez(&streams()),
+            MeshPage::CacheSizes => more::cache_sizes(&streams()),
         }
     }
 
@@ -279,7 +302,7 @@ fn type_sync(state: TypeState) -> TypeSync {
         sent: text(state.sent),
         acked: text(state.acked),
         sent_time: state.sent_time.map(clock::rfc3339).unwrap_or_default(),
-        last_error: state.last_error,
+        last_error: state.last_error.map(|error| error.text),
         resources: state.resources,
         bytes: state.bytes,
     }
@@ -300,11 +323,46 @@ pub(super) fn scope_json(scope: &Scope) -> Value {
             })
         })
         .collect();
+    let by_hostname: BTreeMap<&str, &str> = scope
+        .services
+        .iter()
+        .map(|scoped| &scoped.service.key)
+        .map(|key| (key.hostname.as_str(), key.namespace.as_str()))
+        .collect();
+    let egress: Vec<Vec<&str>> = scope
+        .egress
+        .iter()
+        .map(|listener| {
+            let services = listener.services.iter();
+            services
+                .map(|service| service.key.hostname.as_str())
+                .collect()
+        })
+        .collect();
+    let rules: BTreeMap<&str, Vec<String>> = scope
+        .services
+        .iter()
+        .filter(|scoped| !scoped.destination_rules.is_empty())
+        .map(|scoped| {
+            let objects = scoped
+                .destination_rules
+                .iter()
+                .flat_map(|rule| &rule.objects);
+            let named = objects.map(ToString::to_string).collect();
+            (scoped.service.key.hostname.as_str(), named)
+        })
+        .collect();
+    let sidecar = scope.sidecar.as_ref().map(|rule| &rule.object);
     json!({
+        "name": sidecar.map_or("default", |object| &*object.name),
         "namespace": scope.id.namespace.as_str(),
         "source": scope.id.to_string(),
         "outboundTrafficPolicy": policy(&scope.outbound_policy),
         "services": services,
+        "egressListenerServices": egress,
+        "servicesByHostname": by_hostname,
+        "sidecar": sidecar.map(ToString::to_string),
+        "destinationRules": rules,
     })
 }
 

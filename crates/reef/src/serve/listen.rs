@@ -218,6 +218,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         metrics,
         authorizer,
         asks,
+        server: server.clone(),
     });
 
     let mut tasks = JoinSet::new();

@@ -1,11 +1,12 @@
 //! Metrics: istiod's names where the meaning is equal, `reef_*` otherwise.
 //!
 //! istiod's counters have no `_total` suffix and dashboards ask for them so; [`Plain`] writes them as they are.
-//! No label is a node or a stream.
+//! No label is a stream, and none a node but for the rejections istiod tells so, of which a few are shown.
 
 mod mesh;
 mod plain;
 mod process;
+mod proxies;
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,9 @@ use reef_mesh::{ChangeReport, MeshSnapshot};
 use reef_push::{PushMetrics, PushPlan};
 use reef_server::provider::StreamReport;
 
+pub(super) use self::mesh::TOLD;
 use self::plain::Plain;
+use super::registry::Taken;
 use super::shared::Shared;
 use crate::clock;
 
@@ -36,6 +39,7 @@ pub(super) struct Metrics {
     registry: Registry,
     started: Instant,
     convergence: Histogram,
+    queue: Histogram,
     debounce: Histogram,
     triggers: Family<TriggerLabel, Plain>,
     held_back: Counter,
@@ -46,6 +50,7 @@ pub(super) struct Metrics {
     problems: Family<SeverityLabel, Gauge>,
     push: PushMetrics,
     mesh: mesh::MeshMetrics,
+    proxies: proxies::ProxyMetrics,
     process: process::Process,
 }
 
@@ -109,6 +114,7 @@ impl Metrics {
             registry: Registry::default(),
             started: clock::now(),
             convergence: Histogram::new(PUSH_SECONDS),
+            queue: Histogram::new(PUSH_SECONDS),
             debounce: Histogram::new(PUSH_SECONDS),
             triggers: Family::default(),
             held_back: Counter::default(),
@@ -119,6 +125,7 @@ impl Metrics {
             problems: Family::default(),
             push: PushMetrics::default(),
             mesh: mesh::MeshMetrics::default(),
+            proxies: proxies::ProxyMetrics::default(),
             process: process::Process::default(),
         };
         let info = Family::<VersionLabel, Gauge>::default();
@@ -141,13 +148,18 @@ impl Metrics {
             metrics.convergence.clone(),
         );
         registry.register(
+            "pilot_proxy_queue_time",
+            "Seconds from a push to a proxy's stream turning to it",
+            metrics.queue.clone(),
+        );
+        registry.register(
             "pilot_debounce_time",
             "Seconds changes waited for others",
             metrics.debounce.clone(),
         );
         registry.register(
             "pilot_push_triggers",
-            "Pushes by reason",
+            "Pushes to proxies by reason",
             metrics.triggers.clone(),
         );
         registry.register(
@@ -184,6 +196,7 @@ impl Metrics {
             .push
             .register(registry.sub_registry_with_prefix("reef"));
         metrics.mesh.register(&mut registry);
+        metrics.proxies.register(&mut registry);
         metrics.process.register(&mut registry);
         register(&mut registry);
         Self {
@@ -192,14 +205,18 @@ impl Metrics {
         }
     }
 
-    /// Counts what happened on a stream. `taken` is when the change came in that the proxy has now.
-    pub(super) fn stream(&self, event: &StreamReport, taken: Option<Instant>) {
+    /// Counts what happened on a stream.
+    pub(super) fn stream(&self, event: &StreamReport, taken: &Taken) {
         if matches!(event, StreamReport::Rejected { .. }) {
             self.held_back.inc();
         }
-        if let Some(seen) = taken {
-            self.convergence
-                .observe(clock::now().saturating_duration_since(seen).as_secs_f64());
+        for (since, histogram) in [
+            (taken.settled, &self.convergence),
+            (taken.queued, &self.queue),
+        ] {
+            if let Some(since) = since {
+                histogram.observe(clock::now().saturating_duration_since(since).as_secs_f64());
+            }
         }
     }
 
@@ -215,17 +232,18 @@ impl Metrics {
         self.mesh.indexed(report, snapshot, took.as_secs_f64());
     }
 
-    /// Counts one push that was built.
+    /// Counts one push that was built, for so many streams.
     pub(super) fn pushed(
         &self,
         trigger: Trigger,
+        streams: usize,
         waited: Duration,
         plan: &PushPlan,
         built: Duration,
     ) {
         self.triggers
             .get_or_create(&TriggerLabel { r#type: trigger })
-            .add(1);
+            .add(u64::try_from(streams).unwrap_or(u64::MAX));
         self.debounce.observe(waited.as_secs_f64());
         self.push.pushed(plan, built);
     }
@@ -236,7 +254,9 @@ impl Metrics {
         if let Some(snapshot) = &*shared.snapshot.load() {
             self.services.set(signed(snapshot.service_count()));
             self.mesh.measure(snapshot);
+            self.proxies.measure(snapshot, &shared.registry.streams());
         }
+        self.mesh.tell(&facts);
         self.virtual_services.set(signed(
             facts
                 .objects

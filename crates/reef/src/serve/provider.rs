@@ -121,7 +121,7 @@ impl ResourceProvider for Provider {
             Ok(Box::new(Session {
                 seat,
                 metrics,
-                _entry: entry,
+                entry,
             }) as Box<dyn ProxySession>)
         })
     }
@@ -132,7 +132,7 @@ impl ResourceProvider for Provider {
 struct Session {
     seat: Seat,
     metrics: Arc<Metrics>,
-    _entry: Entry,
+    entry: Entry,
 }
 
 impl ProxySession for Session {
@@ -141,8 +141,12 @@ impl ProxySession for Session {
     }
 
     fn report(&self, event: StreamReport) {
+        if let StreamReport::Names(names) = &event {
+            self.entry.tell(names);
+            return;
+        }
         let taken = self.seat.stream.report(&event);
-        self.metrics.stream(&event, taken);
+        self.metrics.stream(&event, &taken);
         let node = &self.seat.stream.node.id;
         match event {
             StreamReport::Nacked {
@@ -158,6 +162,10 @@ impl ProxySession for Session {
             }
             _ => {}
         }
+    }
+
+    fn wants_names(&self) -> bool {
+        self.entry.is_asked()
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Facts {
     pub(super) objects: BTreeMap<Kind, usize>,
     /// What the push engine holds.
     pub(super) sizes: Sizes,
+    /// Pods that endpoints refer to and that are not there.
+    pub(super) awaited_pods: usize,
 }
 
 impl Shared {

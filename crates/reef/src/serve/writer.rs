@@ -209,8 +209,9 @@ impl Writer {
         self.shared.snapshot.store(Some(snapshot));
         let streams = self.publish(&plan, seen);
         let built = clock::now().duration_since(started);
+        let waited = started.duration_since(seen);
         self.metrics
-            .pushed(trigger(&report), started.duration_since(seen), &plan, built);
+            .pushed(trigger(&report), streams, waited, &plan, built);
         self.facts_differ();
         info!(
             services = report.services.len(),
@@ -337,6 +338,7 @@ impl Writer {
             problems,
             objects,
             sizes: self.engine.sizes(),
+            awaited_pods: self.index.awaited_pods(),
         }));
         let ended = clock::now();
         self.facts_rest = ended + (ended - started) * FACTS_SHARE;
@@ -346,7 +348,7 @@ impl Writer {
 impl SeatState {
     fn show(&self, class: ClassId, view: &Arc<ClassView>, seen: Instant) {
         self.stream
-            .published(class.number(), view.generation(), seen);
+            .published(class.number(), view.generation(), seen, clock::now());
         let view: Arc<dyn ResourceView> = Arc::new(View(Arc::clone(view)));
         self.views.send_replace(view);
     }

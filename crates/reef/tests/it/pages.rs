@@ -1,5 +1,7 @@
 //! The admin pages of a running server, asked as `reef status` and `reef why` ask.
 
+use std::collections::BTreeSet;
+
 use reef::ask;
 use reef::cli::{AdminArgs, Output, OutputArgs, StatusArgs, WhyArgs};
 use reef::serve::Running;
@@ -204,19 +206,164 @@ async fn metrics_have_istiods_names_each_once() {
             "no {line} in {text}"
         );
     }
-    for family in [
-        "pilot_xds",
-        "pilot_xds_pushes",
-        "pilot_proxy_convergence_time",
-        "pilot_debounce_time",
-        "pilot_pushcontext_init_seconds",
-        "pilot_xds_push_time",
-        "pilot_xds_config_size_bytes",
-        "pilot_info",
-        "istio_build",
-        "pilot_virt_services",
-        "istiod_uptime_seconds",
-    ] {
-        assert!(families.contains(&family), "no {family} in {families:?}");
+    documented(&families);
+}
+
+/// Every metric and page that docs/operations.md says is there is there, and it names every one of istiod's.
+fn documented(families: &[&str]) {
+    let rows = operations("## Metrics");
+    let there = |state: &str| {
+        let rows = rows.iter().filter(move |row| row[1] == state);
+        rows.map(|row| row[0].as_str()).collect::<BTreeSet<_>>()
+    };
+    let page: BTreeSet<&str> = families.iter().copied().collect();
+    let missing: Vec<_> = there("yes").difference(&page).copied().collect();
+    assert!(missing.is_empty(), "not on the page: {missing:?}");
+    let own = |family: &&&str| !family.starts_with("reef_") && !family.starts_with("process_");
+    let (yes, later) = (there("yes"), there("on event"));
+    let undocumented: Vec<_> = page
+        .iter()
+        .filter(own)
+        .filter(|family| !yes.contains(*family) && !later.contains(*family))
+        .collect();
+    assert!(undocumented.is_empty(), "in no row: {undocumented:?}");
+}
+
+/// The rows of a table of docs/operations.md, without the marks of code.
+fn operations(section: &str) -> Vec<Vec<String>> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (_, rest) = text.split_once(&format!("{section}\n")).unwrap();
+    let table = rest.split("\n## ").next().unwrap();
+    table
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| {
+            let cells = line.trim_matches('|').split('|');
+            cells.map(|cell| cell.trim().replace('`', "")).collect()
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_are_those_of_the_document_and_answer() {
+    let dir = directory(&[
+        (
+            "web.yaml",
+            service("shop", "web", "10.96.0.1", &["10.9.9.9"]),
+        ),
+        (
+            "policy.yaml",
+            "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
+             metadata: {name: all, namespace: shop}\nspec: {rules: [{}]}\n"
+                .to_owned(),
+        ),
+    ]);
+    let server = serve(dir.path()).await;
+    let _client = connect(&server, &node("web-1", "shop")).await;
+    let documented: BTreeSet<String> = operations("## Pages")
+        .into_iter()
+        .map(|row| row[0].clone())
+        .filter(|page| page != "/debug/list")
+        .collect();
+    let listed: BTreeSet<String> = json(&server, "/debug/list")
+        .await
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|name| format!("/debug/{}", name.as_str().unwrap()))
+        .collect();
+    assert_eq!(listed, documented);
+    for page in &listed {
+        let _answer = json(&server, &format!("{page}?proxyID=web-1.shop&service=web")).await;
     }
+
+    let targets = json(&server, "/debug/instancesz").await;
+    let of_web = targets.as_object().unwrap().values().next().unwrap();
+    assert_eq!(
+        of_web[0]["Service"]["hostname"],
+        "web.shop.svc.cluster.local"
+    );
+    assert_eq!(of_web[0]["Port"]["port"], 80);
+    let policies = json(&server, "/debug/authorizationz").await;
+    let policies = &policies["authorization_policies"];
+    assert_eq!(policies["root_namespace"], "istio-system");
+    assert_eq!(
+        policies["namespace_to_policies"]["shop"][0]["metadata"]["name"],
+        "all"
+    );
+    let eds = json(&server, "/debug/edsz?proxyID=web-1.shop").await;
+    assert_eq!(eds["configs"].as_array().unwrap().len(), 1);
+    let cached = json(&server, "/debug/cachez").await;
+    let clusters = &cached["type.googleapis.com/envoy.config.cluster.v3.Cluster"];
+    let names: Vec<&str> = clusters
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    assert!(
+        names.contains(&"outbound|80||web.shop.svc.cluster.local"),
+        "{names:?}"
+    );
+    let sizes = json(&server, "/debug/cachez?sizes").await;
+    assert!(sizes["total"].as_str().unwrap().ends_with('B'), "{sizes}");
+    let sidecar = json(&server, "/debug/sidecarz?proxyID=web-1.shop").await;
+    assert_eq!(
+        sidecar["servicesByHostname"]["web.shop.svc.cluster.local"],
+        "shop"
+    );
+    let (status, _) = page(&server, "/debug/edsz").await;
+    assert_eq!(status, 400, "a page about a proxy needs one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejections_and_versions_of_proxies_are_counted() {
+    let dir = directory(&[
+        (
+            "web.yaml",
+            service("shop", "web", "10.96.0.1", &["10.9.9.9"]),
+        ),
+        (
+            "broken.yaml",
+            "apiVersion: v1\nkind: Service\nmetadata: {name: broken, namespace: shop}\n\
+             spec: {ports: 7}\n"
+                .to_owned(),
+        ),
+    ]);
+    let server = serve(dir.path()).await;
+    let _client = connect(&server, &node("web-1", "shop")).await;
+    let mut wrong = connect(&server, &node("web-2", "shop")).await;
+    wrong.reject_next("cluster: no");
+    write(
+        dir.path(),
+        "more.yaml",
+        &service("shop", "more", "10.96.0.2", &["10.1.0.2"]),
+    );
+    wrong.next(PATIENCE).await.unwrap().unwrap();
+    let mut text = String::new();
+    for _ in 0..200 {
+        text = page(&server, "/metrics").await.1;
+        if text.contains("pilot_xds_cds_reject{") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    for line in [
+        "pilot_xds{version=\"unknown\"} 2",
+        "pilot_total_xds_rejects{type=\"cds\"} 1",
+        "pilot_total_rejected_configs{type=\"Service\",name=\"shop/broken\"} 1",
+        "pilot_xds_cds_reject{node=\"web-2.shop\",err=\"Internal\"} 1",
+        "pilot_no_ip 0",
+    ] {
+        assert!(
+            text.lines().any(|found| found == line),
+            "no {line} in {text}"
+        );
+    }
+    let queued = text
+        .lines()
+        .find_map(|line| line.strip_prefix("pilot_proxy_queue_time_count "))
+        .unwrap();
+    assert!(queued.parse::<u64>().unwrap() >= 2, "{queued}");
 }

@@ -8,6 +8,7 @@ use reef_mesh::{
     Address, Endpoint, ExportTo, Health, MeshSnapshot, MetaValue, Registry, Resolution, Service,
     TlsMode, identify,
 };
+use reef_server::provider::Watched;
 use serde_json::{Map, Value, json};
 
 use crate::clock;
@@ -19,8 +20,17 @@ pub(super) fn connection_id(stream: &Stream) -> String {
 }
 
 /// `/debug/adsz`: who is connected, and what each subscribes to.
-pub(super) fn adsz(snapshot: &MeshSnapshot, streams: &[Arc<Stream>]) -> Value {
-    let clients = streams.iter().map(|stream| client(snapshot, stream));
+///
+/// `names` is what the streams told of their subscriptions; one that left meanwhile has told nothing.
+pub(super) fn adsz(
+    snapshot: &MeshSnapshot,
+    streams: &[Arc<Stream>],
+    names: &BTreeMap<u64, Vec<Watched>>,
+) -> Value {
+    let clients = streams.iter().map(|stream| {
+        let watched = names.get(&stream.number).map_or(&[][..], Vec::as_slice);
+        client(snapshot, stream, watched)
+    });
     json!({ "totalClients": streams.len(), "clients": clients.collect::<Vec<_>>() })
 }
 
@@ -42,7 +52,7 @@ fn short(stream: &Stream) -> Map<String, Value> {
     shown
 }
 
-fn client(snapshot: &MeshSnapshot, stream: &Stream) -> Value {
+fn client(snapshot: &MeshSnapshot, stream: &Stream, watched: &[Watched]) -> Value {
     let mut shown = short(stream);
     let identity = identify(snapshot, &stream.node);
     let metadata: Map<String, Value> = stream
@@ -58,23 +68,22 @@ fn client(snapshot: &MeshSnapshot, stream: &Stream) -> Value {
         "locality".to_owned(),
         json!({ "region": &*place.region, "zone": &*place.zone, "subzone": &*place.subzone }),
     );
-    let view = Arc::clone(&stream.view.borrow());
-    let mut watches: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for (ty, state) in stream.types() {
-        let (wildcard, named) = state.subscribed;
-        let names = watches.entry(ty.type_url()).or_default();
-        counts.insert(ty.type_url(), named);
-        if wildcard {
-            names.push("*".to_owned());
-        } else if named > 0 {
-            // Only the count of names is kept; a proxy that follows what it holds has all of them.
-            view.for_each(ty, &mut |resource| names.push(resource.name().to_string()));
-            if names.len() != named {
-                names.clear();
-            }
-        }
-    }
+    let watches: BTreeMap<&str, Vec<&str>> = watched
+        .iter()
+        .map(|one| {
+            let wildcard = one.wildcard.then_some("*");
+            let names = one.names.iter().map(|name| &**name);
+            (
+                one.ty.type_url(),
+                wildcard.into_iter().chain(names).collect(),
+            )
+        })
+        .collect();
+    let counts: BTreeMap<&str, usize> = stream
+        .types()
+        .into_iter()
+        .map(|(ty, state)| (ty.type_url(), state.subscribed.1))
+        .collect();
     shown.insert("watches".to_owned(), json!(watches));
     shown.insert("watchCounts".to_owned(), json!(counts));
     shown.into()

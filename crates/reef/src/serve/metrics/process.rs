@@ -5,6 +5,8 @@ use std::sync::atomic::AtomicU64;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::clock;
+
 /// Clock ticks per second in `/proc`; fixed at 100 in Linux's interface to user space.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -18,6 +20,7 @@ pub(super) struct Process {
     resident_bytes: Gauge,
     open_fds: Gauge,
     threads: Gauge,
+    started: Gauge<f64, AtomicU64>,
 }
 
 impl Process {
@@ -37,6 +40,13 @@ impl Process {
             "process_open_fds",
             "Open file descriptors",
             self.open_fds.clone(),
+        );
+        let since = clock::wall().duration_since(std::time::UNIX_EPOCH);
+        self.started.set(since.unwrap_or_default().as_secs_f64());
+        registry.register(
+            "process_start_time_seconds",
+            "When the process started, in seconds since 1970",
+            self.started.clone(),
         );
         registry.register("process_threads", "Threads", self.threads.clone());
     }
