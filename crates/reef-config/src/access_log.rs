@@ -1,4 +1,8 @@
-//! The JSON form of `accessLogFormat`: a tree that can be part of a key.
+//! `accessLogFormat`: whether Envoy takes it, and its JSON form as a tree that can be part of a key.
+
+mod operators;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -21,16 +25,37 @@ pub enum LogValue {
     Map(Box<[(Arc<str>, Self)]>),
 }
 
+/// Checks a format of text: whether Envoy knows its command operators and takes their parameters.
+///
+/// # Errors
+/// What it would not take, for people.
+pub fn check_text(format: &str) -> Result<(), String> {
+    operators::check(format)
+}
+
 impl LogValue {
-    /// Reads a format, which must be a JSON object.
+    /// Reads a format, which must be a JSON object whose texts hold operators that Envoy takes.
     ///
     /// # Errors
     /// Why it is none, for people.
     pub fn parse(text: &str) -> Result<Self, String> {
         match serde_json::from_str(text) {
-            Ok(value @ Value::Object(_)) => Ok(Self::of(value)),
+            Ok(value @ Value::Object(_)) => {
+                let value = Self::of(value);
+                value.check()?;
+                Ok(value)
+            }
             Ok(_) => Err("a JSON object is wanted for accessLogEncoding JSON".to_owned()),
             Err(error) => Err(format!("not JSON, as accessLogEncoding says: {error}")),
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Null | Self::Bool(_) | Self::Number(_) => Ok(()),
+            Self::Text(text) => check_text(text),
+            Self::List(items) => items.iter().try_for_each(Self::check),
+            Self::Map(fields) => fields.iter().try_for_each(|(_, value)| value.check()),
         }
     }
 

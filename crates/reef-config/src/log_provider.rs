@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::access_log::LogValue;
+use crate::access_log::{LogValue, check_text};
 use crate::mesh_config::MeshConfig;
 use crate::problem::Problem;
 
@@ -176,12 +176,14 @@ fn provider(kind: &str, value: &Value) -> Option<Result<LogProvider, String>> {
 }
 
 fn format(format: &Format) -> Result<Option<LogFormat>, String> {
+    check_text(&format.text).map_err(|reason| format!("logFormat.text: {reason}"))?;
     let text = (!format.text.is_empty()).then(|| Arc::from(format.text.as_str()));
     let fields = match &format.labels {
         Value::Null => None,
+        labels if !labels.is_object() => return Err("logFormat.labels is a map".to_owned()),
         labels => Some(
             LogValue::parse(&labels.to_string())
-                .map_err(|_not_an_object| "logFormat.labels is a map".to_owned())?,
+                .map_err(|reason| format!("logFormat.labels: {reason}"))?,
         ),
     };
     Ok(match (text, fields) {

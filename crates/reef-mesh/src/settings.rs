@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reef_config::MeshConfig;
-use reef_config::access_log::LogValue;
+use reef_config::access_log::{LogValue, check_text};
 use reef_config::istio::{H2UpgradePolicy, LocalityLoadBalancerSetting};
 use reef_config::mesh_config::{AccessLogEncoding, InboundTrafficPolicyMode, NormalizationType};
 use reef_config::names::{ClusterId, Hostname, Namespace};
@@ -342,7 +342,8 @@ impl AccessLogFormat {
     /// A line of this text; Istio's if there is none.
     #[must_use]
     pub fn of_text(format: &str) -> Self {
-        if format.is_empty() {
+        // What Envoy would not take was told as a problem when it was parsed.
+        if format.is_empty() || check_text(format).is_err() {
             Self::DefaultText
         } else if format.ends_with('\n') {
             Self::Text(Arc::from(format))

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::code;
-use crate::access_log::LogValue;
+use crate::access_log::{LogValue, check_text};
 use crate::istio::{
     LabelSelector, LocalityLoadBalancerSetting, OutboundTrafficPolicyMode, TcpKeepalive,
 };
@@ -170,7 +170,6 @@ fn locality(setting: &LocalityLoadBalancerSetting, problems: &mut Vec<Problem>) 
     }
 }
 
-/// A format that is not JSON although it should be is replaced by the default one, as in Istio.
 /// Providers and kinds of providers nothing is generated from.
 fn providers(config: &MeshConfig, problems: &mut Vec<Problem>) {
     let (known, told) = log_providers(config);
@@ -199,12 +198,16 @@ fn providers(config: &MeshConfig, problems: &mut Vec<Problem>) {
     }
 }
 
+/// A format that is not JSON although it should be is replaced by the default one, as in Istio, and so is one that Envoy
+/// would reject every listener for.
 fn access_log(config: &MeshConfig, problems: &mut Vec<Problem>) {
-    if config.access_log_encoding != AccessLogEncoding::Json || config.access_log_format.is_empty()
-    {
-        return;
-    }
-    if let Err(reason) = LogValue::parse(&config.access_log_format) {
+    let format = config.access_log_format.as_str();
+    let checked = match config.access_log_encoding {
+        _ if format.is_empty() => return,
+        AccessLogEncoding::Json => LogValue::parse(format).map(|_| ()),
+        AccessLogEncoding::Text => check_text(format),
+    };
+    if let Err(reason) = checked {
         let reason = format!("{reason}; the default format is used");
         problems.push(Problem::warning(code::INVALID, reason).field("accessLogFormat"));
     }
