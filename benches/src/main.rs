@@ -17,6 +17,7 @@ mod engine;
 mod process;
 mod record;
 mod repeats;
+mod rules;
 mod scenario;
 mod sync;
 mod tree;
@@ -66,6 +67,8 @@ enum What {
     Many,
     /// Allocations, bytes and pushes, which are the same on each run.
     Repeats,
+    /// Cold generation and one changed object of each kind of rule.
+    Rules,
     /// All of them.
     All,
 }
@@ -78,6 +81,11 @@ fn main() -> Result<()> {
     let mut repeats = None;
     if wants(What::Repeats) || options.gate.is_some() {
         repeats = Some(repeats::measure(&mut record)?);
+    }
+    if wants(What::Rules) {
+        let mut counted = repeats.take().unwrap_or_default();
+        rules::measure(&mut record, &mut counted)?;
+        repeats = Some(counted);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

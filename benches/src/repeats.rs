@@ -49,11 +49,11 @@ pub(crate) fn measure(record: &mut Record) -> Result<Repeats> {
 }
 
 impl Repeats {
-    fn note(&mut self, name: &str, value: u64) {
+    pub(crate) fn note(&mut self, name: &str, value: u64) {
         self.0.insert(name.to_owned(), number(value));
     }
 
-    fn allocations(&mut self, name: &str, info: allocation_counter::AllocationInfo) {
+    pub(crate) fn allocations(&mut self, name: &str, info: allocation_counter::AllocationInfo) {
         self.note(&format!("{name}: allocations"), info.count_total);
         self.note(&format!("{name}: allocated bytes"), info.bytes_total);
     }
@@ -109,7 +109,7 @@ fn parsing(repeats: &mut Repeats, ratios: &mut Vec<(&'static str, f64)>) -> Resu
     Ok(())
 }
 
-fn read(text: &str) -> Vec<Object> {
+pub(crate) fn read(text: &str) -> Vec<Object> {
     let path: Arc<str> = Arc::from("bench.yaml");
     let documents = parse::documents(text.as_bytes()).unwrap_or_default();
     documents
@@ -214,14 +214,14 @@ fn pushing(repeats: &mut Repeats, ratios: &mut Vec<(&'static str, f64)>) -> Resu
     Ok(())
 }
 
-fn of(changes: Vec<Change>) -> ChangeBatch {
+pub(crate) fn of(changes: Vec<Change>) -> ChangeBatch {
     ChangeBatch {
         changes,
         synced: true,
     }
 }
 
-fn least(mut what: impl FnMut()) -> Duration {
+pub(crate) fn least(mut what: impl FnMut()) -> Duration {
     let runs = (0..REPEATS).map(|_| {
         let started = clock::now();
         what();
@@ -230,6 +230,6 @@ fn least(mut what: impl FnMut()) -> Duration {
     runs.min().unwrap_or_default()
 }
 
-fn ratio(one: Duration, other: Duration) -> f64 {
+pub(crate) fn ratio(one: Duration, other: Duration) -> f64 {
     one.as_secs_f64() / other.as_secs_f64().max(1e-9)
 }

@@ -4,12 +4,13 @@
 //! corpus ─► mutate (seeded) ─► target ─► panic or broken property ─► artifacts/<target>-<hash>, exit 1
 //! ```
 //!
-//! `cargo run -- all` runs each target for ten seconds; `--seconds` and `--seed` change that; `TARGET FILE…` tries files
-//! as they are. It is a plain program on the pinned stable toolchain: the same seed tries the same inputs, and it needs
+//! `cargo run -- all` runs each target for ten seconds, as many at a time as there are processors; `--seconds` and
+//! `--seed` change that; `TARGET FILE…` tries files as they are; `seed` takes the seeds of the kinds from the golden cases. It is a plain program on the pinned stable toolchain: the same seed tries the same inputs, and it needs
 //! no compiler besides Rust's. It does not follow coverage, so the corpus has to reach what is to be tested.
 
 mod mutate;
 mod run;
+mod seed;
 mod targets;
 
 use std::path::PathBuf;
@@ -22,16 +23,25 @@ use targets::Target;
 const USAGE: &str = "\
 usage: reef-fuzz all|TARGET [--seconds N] [--seed N]
        reef-fuzz TARGET FILE...
-targets: discovery_request, objects, changes, node_metadata, mesh_config";
+       reef-fuzz seed
+targets: discovery_request, objects, changes, node_metadata, mesh_config,
+         and kind_<kind> of each kind, such as kind_virtual_service";
 
 fn main() -> ExitCode {
-    match parse(std::env::args().skip(1).collect()) {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if args == ["seed"] {
+        return match seed::write(run::here()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("the seeds cannot be written: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    match parse(args) {
         Ok((targets, plan)) => {
             let all = targets.len();
-            let broken = targets
-                .into_iter()
-                .filter(|target| !run::run(*target, &plan))
-                .count();
+            let broken = run::together(&targets, &plan);
             // The line that programs which count tests look for.
             println!(
                 "test result: {}. {} passed; {broken} failed",
@@ -55,7 +65,7 @@ fn parse(args: Vec<String>) -> Result<(Vec<Target>, Plan), String> {
     let mut args = args.into_iter();
     let name = args.next().ok_or("which target?")?;
     let targets = match name.as_str() {
-        "all" => Target::ALL.to_vec(),
+        "all" => Target::all(),
         name => vec![Target::named(name).ok_or_else(|| format!("no target `{name}`"))?],
     };
     let mut plan = Plan {

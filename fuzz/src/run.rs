@@ -4,6 +4,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::mutate::{Mutator, Random};
@@ -29,8 +30,27 @@ pub struct Plan {
     pub files: Vec<PathBuf>,
 }
 
+/// Runs targets, as many at a time as there are processors; how many were broken.
+pub fn together(targets: &[Target], plan: &Plan) -> usize {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let broken = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..workers.min(targets.len()) {
+            scope.spawn(|| {
+                while let Some(target) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if !run(*target, plan) {
+                        broken.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    broken.into_inner()
+}
+
 /// Runs one target; `false` if an input broke it.
-pub fn run(target: Target, plan: &Plan) -> bool {
+fn run(target: Target, plan: &Plan) -> bool {
     let plan = plan.clone();
     std::thread::Builder::new()
         .stack_size(STACK_BYTES)
@@ -114,7 +134,8 @@ fn attempt(target: Target, input: &[u8]) -> bool {
     false
 }
 
-fn here() -> &'static Path {
+/// The folder of this workspace.
+pub fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -128,9 +149,26 @@ fn artifacts() -> PathBuf {
 
 /// The committed seeds of a target, and for objects also the examples and golden inputs of the repository.
 fn corpus(target: Target) -> Vec<Vec<u8>> {
+    if let Target::Kind(_) = target {
+        let file = here()
+            .join("corpus/kinds")
+            .join(format!("{}.yaml", target.name()));
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let mut seeds: Vec<Vec<u8>> = text
+            .split("\n---\n")
+            .filter(|seed| !seed.is_empty())
+            .map(|seed| seed.as_bytes().to_vec())
+            .collect();
+        // What once broke the target.
+        let mut files = Vec::new();
+        list(&here().join("corpus").join(target.name()), "", &mut files);
+        files.sort();
+        seeds.extend(files.iter().filter_map(|file| std::fs::read(file).ok()));
+        return seeds;
+    }
     let mut files = Vec::new();
-    list(&here().join("corpus").join(target.corpus()), "", &mut files);
-    if target.is_text() && target.corpus() == "objects" {
+    list(&here().join("corpus").join(target.name()), "", &mut files);
+    if target == Target::Objects {
         list(&here().join("../deploy/examples"), "yaml", &mut files);
         list(
             &here().join("../crates/reef-gen/tests/golden"),
@@ -150,7 +188,8 @@ fn corpus(target: Target) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn list(folder: &Path, ending: &str, files: &mut Vec<PathBuf>) {
+/// Adds the files below a folder whose names end so.
+pub fn list(folder: &Path, ending: &str, files: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return;
     };

@@ -60,7 +60,7 @@ pub const APPLIED: &[&str] = &[
 ];
 
 /// As [`APPLIED`], for the fields of `defaultConfig` and of everything that is merged over it.
-pub const APPLIED_TO_PROXIES: &[&str] = &["interceptionMode", "proxyHeaders"];
+pub const APPLIED_TO_PROXIES: &[&str] = &["interceptionMode", "proxyHeaders", "tracing"];
 
 /// The mesh configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::istio::{ProxyConfig, ProxyImage};
+use crate::istio::{CustomTag, ProxyConfig, ProxyImage};
 use crate::scalar::ApiDuration;
 
 /// The annotation of a pod that holds such settings as text.
@@ -210,6 +210,25 @@ impl MeshProxyConfig {
         let share = percent > 0.0 && percent <= 100.0;
         let text = share.then(|| format!("{:.0}", percent * 100.0))?;
         text.parse().ok()
+    }
+
+    /// Tags that `tracing.customTags` adds to every span, by name; what cannot be read is left out.
+    #[must_use]
+    pub fn trace_tags(&self) -> BTreeMap<String, CustomTag> {
+        let tags = self.tracing.as_ref().and_then(|it| it.get("customTags"));
+        let tags = tags.and_then(|tags| tags.as_object()).into_iter().flatten();
+        tags.filter_map(|(name, tag)| {
+            let tag = serde_json::from_value(tag.clone()).ok()?;
+            Some((name.clone(), tag))
+        })
+        .collect()
+    }
+
+    /// `tracing.maxPathTagLength`: bytes of a path that a span shows.
+    #[must_use]
+    pub fn max_path_tag_length(&self) -> Option<u32> {
+        let length = self.tracing.as_ref()?.get("maxPathTagLength")?.as_u64()?;
+        u32::try_from(length).ok()
     }
 
     /// True if a tracer is configured.

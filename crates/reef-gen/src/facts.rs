@@ -373,6 +373,8 @@ fn trace_tags(proxy: &ProxyIdentity) -> TraceTags {
         namespace: or(Some(&proxy.namespace), "default"),
         mesh: or(proxy.text("MESH_ID"), "unknown"),
         cluster: or(proxy.text("CLUSTER_ID"), "unknown"),
+        custom: proxy.settings.trace_tags.clone(),
+        max_path: proxy.settings.max_path_tag_length,
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use reef_config::names::Namespace;
 use reef_config::proxy_config::MeshProxyConfig;
 
-use reef_config::Labels;
+use reef_config::{Labels, Problem};
 
 use crate::Locality;
 
@@ -149,8 +149,10 @@ pub struct ProxyNode {
     /// `node.locality` of the request.
     pub locality: Locality,
     /// Metadata `PROXY_CONFIG`: replaces what the mesh says about this proxy. What can't be read
-    /// counts as absent.
+    /// counts as absent, and [`Self::settings_error`] says why.
     pub settings: Option<Arc<MeshProxyConfig>>,
+    /// Why metadata `PROXY_CONFIG` can't be read, for people.
+    pub settings_error: Option<Arc<str>>,
 }
 
 impl ProxyNode {
@@ -209,9 +211,14 @@ impl ProxyNode {
             .rsplit_once('.')
             .filter(|(pod, ns)| !pod.is_empty() && !ns.is_empty())
             .map(|(pod, ns)| (Namespace::from(ns), Arc::from(pod)));
-        let settings = metadata.get("PROXY_CONFIG").and_then(proxy_config);
+        let (settings, settings_error) = match metadata.get("PROXY_CONFIG").map(proxy_config) {
+            None => (None, None),
+            Some(Ok(settings)) => (Some(Arc::new(settings)), None),
+            Some(Err(why)) => (None, Some(Arc::from(why))),
+        };
         Ok(Self {
-            settings: settings.map(Arc::new),
+            settings,
+            settings_error,
             id: Arc::from(id),
             kind,
             ips: ips.into(),
@@ -221,6 +228,17 @@ impl ProxyNode {
             metadata,
             locality,
         })
+    }
+
+    /// What is wrong with what it says of itself, told as a problem.
+    #[must_use]
+    pub fn problem(&self) -> Option<Problem> {
+        let why = self.settings_error.as_ref()?;
+        let name = self.id.split('~').nth(2).unwrap_or(&self.id);
+        let reason = format!(
+            "metadata PROXY_CONFIG of proxy {name} can't be read, so the mesh's settings count: {why}"
+        );
+        Some(Problem::warning("node-metadata", reason))
     }
 
     /// Text of a metadata key; empty text counts as absent.
@@ -263,14 +281,16 @@ impl ProxyNode {
 }
 
 /// Settings as a struct, as agents send them, or as text.
-fn proxy_config(value: &MetaValue) -> Option<MeshProxyConfig> {
+fn proxy_config(value: &MetaValue) -> Result<MeshProxyConfig, String> {
     let text = match value {
         MetaValue::String(text) => text.clone(),
         MetaValue::Map(_) => value.to_json(),
-        _ => return None,
+        _ => return Err("neither a struct nor text".to_owned()),
     };
     let parsed = reef_config::parse::proxy_config(&text);
-    parsed.ok().map(|(config, _)| config)
+    parsed
+        .map(|(config, _)| config)
+        .map_err(|problem| problem.to_string())
 }
 
 fn pod_port(value: &MetaValue) -> Option<(Arc<str>, u16)> {

@@ -18,7 +18,7 @@ use reef_config::names::{ClusterId, Hostname, Namespace};
 
 pub use discovery::Discovery;
 pub use logs::LogProviders;
-pub use proxy::{CertDetails, HeaderPolicy, ProxySettings, ServerName};
+pub use proxy::{CertDetails, HeaderPolicy, ProxySettings, ServerName, TagSource};
 
 /// What happens to workloads under a security rule that can't be enforced.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -71,6 +71,12 @@ pub enum Command {
     ///
     /// Problems are printed on standard error, a line each, and end nothing.
     Render(RenderArgs),
+    /// Say what a change of the objects would do to every proxy, offline: which resources change, field by field, how
+    /// many bytes are sent, and what drains or warms.
+    ///
+    /// Every Pod of either directory is a proxy. Exit code 0: nothing changes. 1: something does. 2: an input could not
+    /// be read, or not in whole. 64: wrong usage. What the change makes wrong, or mends, is printed on standard error.
+    Diff(DiffArgs),
     /// Write the bootstrap of a sidecar's Envoy.
     Bootstrap(crate::sidecar::BootstrapArgs),
     /// Install or remove the iptables rules of a sidecar.
@@ -250,6 +256,27 @@ pub struct RenderArgs {
     /// Form of the answer.
     #[arg(short, long, value_enum, default_value = "yaml")]
     pub output: RenderOutput,
+}
+
+/// Settings of `reef diff`.
+#[derive(Debug, Clone, Args)]
+pub struct DiffArgs {
+    /// Directory of YAML or JSON objects before the change.
+    #[arg(value_name = "DIR_OLD")]
+    pub old: PathBuf,
+    /// Directory of YAML or JSON objects after the change.
+    #[arg(value_name = "DIR_NEW")]
+    pub new: PathBuf,
+    /// A further proxy: a file with Envoy's node message, or a bootstrap with one, as JSON or YAML; may be given several
+    /// times. Of a Pod of the same name the file counts.
+    #[arg(long, value_name = "FILE")]
+    pub node: Vec<PathBuf>,
+    /// What the mesh is.
+    #[command(flatten)]
+    pub mesh: MeshArgs,
+    /// Form of the answer.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// Form of rendered resources.

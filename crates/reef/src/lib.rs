@@ -11,13 +11,14 @@
 //!
 //! - [`cli`]: what can be typed. [`run`] carries it out and says the exit code.
 //! - [`serve`]: the running server. [`check`]: a directory validated offline.
-//! - [`render`]: what a proxy would hold, offline.
+//! - [`render`]: what a proxy would hold, offline. [`diff`]: what a change would do to all of them.
 //! - [`ask`]: `reef status` and `reef why`, clients of the admin pages.
 
 pub mod ask;
 pub mod check;
 pub mod cli;
 mod clock;
+pub mod diff;
 mod log;
 pub mod mesh;
 mod offline;

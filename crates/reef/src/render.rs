@@ -1,6 +1,7 @@
 //! `reef render`: what a proxy would hold, offline, as its own config dump would show it.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -19,8 +20,9 @@ use crate::serve::{dump, node};
 /// # Errors
 /// If a directory or the node file cannot be read, or the node is none.
 pub fn run(args: &RenderArgs, out: &mut dyn Write, problems: &mut dyn Write) -> anyhow::Result<()> {
-    let node = read_node(args)?;
+    let node = read_node(&args.node)?;
     let proxy = node::parse(&node).with_context(|| format!("{}", args.node.display()))?;
+    let unread = proxy.problem();
     let Offline {
         index,
         mut engine,
@@ -31,6 +33,7 @@ pub fn run(args: &RenderArgs, out: &mut dyn Write, problems: &mut dyn Write) -> 
     let mut found = index.problems();
     found.extend(source_problems);
     found.extend(engine.problems());
+    found.extend(unread);
     found.sort();
     found.dedup();
     for problem in found {
@@ -50,9 +53,12 @@ fn yaml(value: &Value) -> anyhow::Result<String> {
 }
 
 /// Reads a node message, or the one in a bootstrap, as JSON or YAML.
-fn read_node(args: &RenderArgs) -> anyhow::Result<NodeInfo> {
-    let path = args.node.display();
-    let text = std::fs::read_to_string(&args.node).with_context(|| format!("{path}"))?;
+///
+/// # Errors
+/// If the file cannot be read or is neither.
+pub(crate) fn read_node(file: &Path) -> anyhow::Result<NodeInfo> {
+    let path = file.display();
+    let text = std::fs::read_to_string(file).with_context(|| format!("{path}"))?;
     let whole: Value = serde_saphyr::from_str(&text).with_context(|| format!("{path}"))?;
     let node = whole.get("node").unwrap_or(&whole);
     let text = |value: &Value, field: &str| value[field].as_str().unwrap_or_default().to_owned();

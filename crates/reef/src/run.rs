@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::ask;
 use crate::check;
 use crate::cli::{Cli, Command, Output};
+use crate::diff;
 use crate::{log, render, serve, sidecar};
 
 /// Exit code for a command line that cannot be understood; 1 and 2 have meanings in `reef check`.
@@ -65,6 +66,14 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => Ok(ExitCode::from(check::run(&args, &mut out)?)),
         Command::Render(args) => {
             render::run(&args, &mut out, &mut std::io::stderr()).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Diff(args) => {
+            let mut errors = std::io::stderr();
+            let code = diff::run(&args, &mut out, &mut errors).unwrap_or_else(|error| {
+                let _unprinted = writeln!(errors, "reef: {error:#}");
+                diff::BAD_INPUT
+            });
+            Ok(ExitCode::from(code))
         }
         Command::Status(args) => ask::status(&args, &mut out).map(|()| ExitCode::SUCCESS),
         Command::Why(args) => Ok(if ask::why(&args, &mut out)? {

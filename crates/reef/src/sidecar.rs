@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
+use reef_config::proxy_config::{self, MeshProxyConfig};
 use reef_proxy::bootstrap::{
     BootstrapOptions, DiscoveryAddress, InterceptionMode, Locality, PodPort, WorkloadCert, build,
 };
@@ -65,15 +66,18 @@ pub struct BootstrapArgs {
     /// `region[/zone[/subzone]]`.
     #[arg(long)]
     pub locality: Option<Locality>,
-    /// How traffic gets into the proxy.
-    #[arg(long, value_enum, default_value = "redirect")]
-    pub interception: InterceptionArg,
+    /// How traffic gets into the proxy; else the annotations say it (`sidecar.istio.io/interceptionMode`, and
+    /// `interceptionMode` of `proxy.istio.io/config`), else it is redirected.
+    #[arg(long, value_enum)]
+    pub interception: Option<InterceptionArg>,
     /// Socket of an agent that gives out the workload's certificate; without it the proxy has none.
     #[arg(long, value_name = "PATH")]
     pub sds_socket: Option<String>,
-    /// Port of Envoy's admin interface, on loopback.
-    #[arg(long, default_value_t = 15000)]
-    pub admin_port: u16,
+    /// Port of Envoy's admin interface, on loopback; else `proxyAdminPort` of the annotation `proxy.istio.io/config`, else
+    /// 15000. Of its other fields `concurrency` and the drain times are options of Envoy's command line, and `statusPort`
+    /// is that of Istio's agent: they make no difference here.
+    #[arg(long)]
+    pub admin_port: Option<u16>,
     /// Port of the readiness listener (`/healthz/ready`).
     #[arg(long, default_value_t = 15021)]
     pub status_port: u16,
@@ -154,6 +158,7 @@ pub struct InstallArgs {
 /// # Errors
 /// If an option makes no valid bootstrap, or it cannot be written.
 pub fn bootstrap(args: &BootstrapArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+    let settings = annotated_settings(&args.annotations)?;
     let options = BootstrapOptions {
         pod: args.pod.clone(),
         namespace: args.namespace.clone(),
@@ -170,18 +175,17 @@ pub fn bootstrap(args: &BootstrapArgs, out: &mut dyn Write) -> anyhow::Result<()
         node_name: args.node_name.clone(),
         pod_ports: args.pod_ports.clone(),
         locality: args.locality.clone().unwrap_or_default(),
-        interception: match args.interception {
-            InterceptionArg::Redirect => InterceptionMode::Redirect,
-            InterceptionArg::Tproxy => InterceptionMode::Tproxy,
-            InterceptionArg::None => InterceptionMode::None,
-        },
+        interception: interception(args, &settings)?,
         workload_cert: match &args.sds_socket {
             None => WorkloadCert::None,
             Some(socket) => WorkloadCert::SdsGrpc {
                 socket: socket.clone(),
             },
         },
-        admin_port: args.admin_port,
+        admin_port: args
+            .admin_port
+            .or(settings.proxy_admin_port)
+            .unwrap_or(15000),
         status_port: args.status_port,
         prometheus_port: args.prometheus_port,
         socket_mark: args.socket_mark,
@@ -191,6 +195,47 @@ pub fn bootstrap(args: &BootstrapArgs, out: &mut dyn Write) -> anyhow::Result<()
         None => Ok(out.write_all(document.as_bytes())?),
         Some(path) => std::fs::write(path, document)
             .with_context(|| format!("{} cannot be written", path.display())),
+    }
+}
+
+/// The settings in the annotation for them; none are all defaults.
+fn annotated_settings(annotations: &[(String, String)]) -> anyhow::Result<MeshProxyConfig> {
+    let Some((name, text)) = annotations
+        .iter()
+        .find(|(name, _)| name == proxy_config::ANNOTATION)
+    else {
+        return Ok(MeshProxyConfig::default());
+    };
+    match reef_config::parse::proxy_config(text) {
+        Ok((settings, _)) => Ok(settings),
+        Err(problem) => anyhow::bail!("annotation {name}: {problem}"),
+    }
+}
+
+fn interception(
+    args: &BootstrapArgs,
+    settings: &MeshProxyConfig,
+) -> anyhow::Result<InterceptionMode> {
+    const ANNOTATION: &str = "sidecar.istio.io/interceptionMode";
+    if let Some(mode) = args.interception {
+        return Ok(match mode {
+            InterceptionArg::Redirect => InterceptionMode::Redirect,
+            InterceptionArg::Tproxy => InterceptionMode::Tproxy,
+            InterceptionArg::None => InterceptionMode::None,
+        });
+    }
+    let annotated = args.annotations.iter().find(|(name, _)| name == ANNOTATION);
+    let mode = match annotated.map(|(_, mode)| mode.trim()) {
+        Some(mode) if !mode.is_empty() => mode,
+        _ => settings.interception_mode.unwrap_or_default().as_str(),
+    };
+    match mode {
+        "REDIRECT" => Ok(InterceptionMode::Redirect),
+        "TPROXY" => Ok(InterceptionMode::Tproxy),
+        "NONE" => Ok(InterceptionMode::None),
+        other => {
+            anyhow::bail!("annotation {ANNOTATION}: `{other}` is not REDIRECT, TPROXY or NONE")
+        }
     }
 }
 

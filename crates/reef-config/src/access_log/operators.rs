@@ -181,8 +181,27 @@ const XFCC: [&str; 7] = ["by", "hash", "cert", "chain", "subject", "uri", "dns"]
 
 /// Words a CEL expression cannot use as names.
 const CEL_RESERVED: [&str; 21] = [
-    "as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in",
-    "let", "loop", "namespace", "null", "package", "return", "true", "var", "void", "while",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "false",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "namespace",
+    "null",
+    "package",
+    "return",
+    "true",
+    "var",
+    "void",
+    "while",
 ];
 
 /// One operator as written: name, parameters, length.

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use reef_mesh::TagSource;
 use xds_api::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::Tracing;
 use xds_api::envoy::r#type::metadata::v3::{
     MetadataKey, MetadataKind,
@@ -10,7 +11,7 @@ use xds_api::envoy::r#type::metadata::v3::{
 };
 use xds_api::envoy::r#type::tracing::v3::{
     CustomTag,
-    custom_tag::{Literal, Metadata, Type},
+    custom_tag::{Environment, Header, Literal, Metadata, Type},
 };
 use xds_api::envoy::r#type::v3::Percent;
 
@@ -37,13 +38,20 @@ pub struct TraceTags {
     pub mesh: Arc<str>,
     /// Cluster.
     pub cluster: Arc<str>,
+    /// Further tags of the proxy's own settings.
+    pub custom: Arc<[(Arc<str>, TagSource)]>,
+    /// Bytes of a path that a span shows.
+    pub max_path: Option<u32>,
 }
 
 /// Builds the block of an HTTP manager.
 pub(crate) fn tracing(settings: &TraceSettings) -> Tracing {
-    // In order of their names.
-    let workload = settings.workload.iter().flat_map(|workload| tags(workload));
-    let custom_tags = DRY_RUN.iter().cloned().chain(workload).collect();
+    let workload = settings.workload.as_deref();
+    let own = workload.iter().flat_map(|workload| tags(workload));
+    let more = workload.iter().flat_map(|workload| workload.custom.iter());
+    let more = more.map(|(name, source)| custom_tag(name, source));
+    let mut custom_tags: Vec<CustomTag> = DRY_RUN.iter().cloned().chain(own).chain(more).collect();
+    custom_tags.sort_by(|a, b| a.tag.cmp(&b.tag));
     let all = || Some(Percent { value: 100.0 });
     Tracing {
         client_sampling: all(),
@@ -52,7 +60,28 @@ pub(crate) fn tracing(settings: &TraceSettings) -> Tracing {
         }),
         overall_sampling: all(),
         custom_tags,
+        max_path_tag_length: workload.and_then(|workload| workload.max_path),
         ..Default::default()
+    }
+}
+
+fn custom_tag(name: &str, source: &TagSource) -> CustomTag {
+    let source = match source {
+        TagSource::Literal(value) => Type::Literal(Literal {
+            value: value.to_string(),
+        }),
+        TagSource::Environment(name, default) => Type::Environment(Environment {
+            name: name.to_string(),
+            default_value: default.to_string(),
+        }),
+        TagSource::Header(name, default) => Type::RequestHeader(Header {
+            name: name.to_string(),
+            default_value: default.to_string(),
+        }),
+    };
+    CustomTag {
+        tag: name.to_owned(),
+        r#type: Some(source),
     }
 }
 

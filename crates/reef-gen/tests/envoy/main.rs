@@ -89,6 +89,99 @@ fn envoy_accepts_random_meshes() {
     );
 }
 
+#[test]
+fn access_log_formats_are_judged_as_envoy_judges_them() {
+    let envoy = Envoy::new("formats");
+    // Every operator that stands in the lists, in each form, and parameters of those that look at theirs.
+    let lists = include_str!("../../../reef-config/src/access_log/operators.rs");
+    let names: BTreeSet<&str> = lists
+        .split('"')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| name.len() > 2 && name.bytes().all(|b| b == b'_' || b.is_ascii_uppercase()))
+        .collect();
+    let parameters = [
+        "",
+        "()",
+        "(a)",
+        "(a):5",
+        ":5",
+        "(a:b)",
+        "(a:b:ms)",
+        "(:a?:b)",
+        "(NQ:ORIG)",
+        "(DECODED)",
+        "(CLUSTER:a)",
+        "(a:FIELD:b)",
+        "(URI)",
+        "(request.headers['a-b'])",
+        "(SNAKE_STRING)",
+        "(%Y)%9f)",
+    ];
+    let formats = names.iter().flat_map(|name| {
+        let forms = parameters.iter();
+        forms.map(move |form| format!("100%% %{name}{form}%"))
+    });
+    let (taken, refused): (Vec<String>, Vec<String>) =
+        formats.partition(|format| reef_config::access_log::check_text(format).is_ok());
+    assert!(taken.len() > 200 && refused.len() > 1000, "{}", taken.len());
+    envoy
+        .run(&logging(&taken))
+        .expect("what Reef takes, Envoy takes");
+    // Starting Envoy takes time, and it stops at the first it refuses; so some of them.
+    let more = [
+        "%NOPE%",
+        "100%",
+        "%lower%",
+        "%REQ(a)%REQ(b)%",
+        "%REQ(a b)%",
+        "%REQ(a):x%",
+    ];
+    let some = refused
+        .iter()
+        .map(String::as_str)
+        .step_by(refused.len() / 30);
+    // What Reef cannot judge it refuses, whatever Envoy says.
+    for format in some.chain(more).filter(|format| !format.contains("%CEL(")) {
+        let format = vec![format.to_owned()];
+        assert!(envoy.run(&logging(&format)).is_err(), "{format:?}");
+    }
+}
+
+/// A listener for each format.
+fn logging(formats: &[String]) -> Value {
+    let extension = |name: &str, message: &str| {
+        let url = format!("type.googleapis.com/envoy.extensions.formatter.{message}");
+        json!({"name": name, "typed_config": {"@type": url}})
+    };
+    let formatters = [
+        extension("envoy.formatter.metadata", "metadata.v3.Metadata"),
+        extension(
+            "envoy.formatter.req_without_query",
+            "req_without_query.v3.ReqWithoutQuery",
+        ),
+    ];
+    let listeners: Vec<Value> = (10_000u16..)
+        .zip(formats)
+        .map(|(port, format)| {
+            json!({
+                "name": format!("l{port}"),
+                "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+                "access_log": [{"name": "log", "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+                    "path": "/dev/null",
+                    "log_format": {
+                        "text_format_source": {"inline_string": format},
+                        "formatters": formatters,
+                    },
+                }}],
+                "filter_chains": [{}],
+            })
+        })
+        .collect();
+    bootstrap(&[], &listeners)
+}
+
 /// The binary, and a folder for its bootstraps.
 struct Envoy {
     binary: OsString,

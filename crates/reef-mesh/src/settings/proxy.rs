@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reef_config::istio::{CustomTag, NamedTag};
 use reef_config::proxy_config::{ForwardClientCert, InterceptionMode, MeshProxyConfig};
 use reef_config::{Labels, proxy_config};
 
@@ -34,8 +35,44 @@ pub struct ProxySettings {
     pub sampling: u32,
     /// A tracer is configured.
     pub has_tracer: bool,
+    /// Tags its spans have besides Istio's, by name.
+    pub trace_tags: Arc<[(Arc<str>, TagSource)]>,
+    /// Bytes of a path that a span shows; Envoy's default if absent.
+    pub max_path_tag_length: Option<u32>,
     /// Environment and metadata.
     pub metadata: Labels,
+}
+
+/// Where the value of a span's tag comes from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TagSource {
+    /// It is this.
+    Literal(Arc<str>),
+    /// An environment variable of the proxy, or else this.
+    Environment(Arc<str>, Arc<str>),
+    /// A header of the request, or else this.
+    Header(Arc<str>, Arc<str>),
+}
+
+impl TagSource {
+    /// `None` if there is no source, or one that Envoy would reject the listener for.
+    fn new(tag: &CustomTag) -> Option<Self> {
+        let filled = |text: &str| (!text.is_empty()).then(|| Arc::from(text));
+        let default = |tag: &NamedTag| Arc::from(tag.default_value.as_deref().unwrap_or_default());
+        let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+        if let Some(literal) = &tag.literal {
+            return filled(&literal.value).map(Self::Literal);
+        }
+        if let Some(named) = &tag.environment {
+            return filled(&named.name).map(|name| Self::Environment(name, default(named)));
+        }
+        let named = tag.header.as_ref()?;
+        let plain = named.name.strip_prefix(':').unwrap_or(&named.name);
+        let valid = plain.chars().all(token) && !plain.is_empty();
+        filled(&named.name)
+            .filter(|_| valid)
+            .map(|name| Self::Header(name, default(named)))
+    }
 }
 
 /// What HTTP listeners of a proxy do with headers that say who it is.
@@ -124,6 +161,13 @@ impl ProxySettings {
             headers: Arc::new(HeaderPolicy::new(config)),
             sampling: config.sampling().unwrap_or(100),
             has_tracer: config.has_tracer(),
+            trace_tags: config
+                .trace_tags()
+                .iter()
+                .filter(|(name, _)| !name.is_empty())
+                .filter_map(|(name, tag)| Some((Arc::from(name.as_str()), TagSource::new(tag)?)))
+                .collect(),
+            max_path_tag_length: config.max_path_tag_length(),
             metadata: metadata(&config.proxy_metadata),
         }
     }

@@ -449,3 +449,20 @@ fn an_annotation_that_cannot_be_read_is_told_and_goes_with_the_pod() {
     delete(&mut index, POD);
     assert!(index.problems().is_empty());
 }
+
+#[test]
+fn unreadable_settings_of_a_node_are_told_and_the_meshs_count() {
+    let mut index = MeshIndex::default();
+    configure(&mut index, "defaultConfig: {concurrency: 3}");
+    for wrong in ["concurrency: [", "concurrency: many", "[1]"] {
+        let node = node(&[("PROXY_CONFIG", MetaValue::from(wrong))]);
+        let problem = node.problem().unwrap();
+        assert_eq!(problem.code, "node-metadata");
+        assert!(problem.reason.contains("PROXY_CONFIG"), "{problem}");
+        let settings = identify(index.snapshot(), &node).settings;
+        assert_eq!(settings.concurrency, Some(3), "{wrong}");
+    }
+    let right = MetaValue::from("{\"concurrency\": 4}");
+    let right = node(&[("PROXY_CONFIG", right)]);
+    assert_eq!(right.problem(), None);
+}

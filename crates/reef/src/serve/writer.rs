@@ -64,6 +64,8 @@ pub(super) struct Writer {
     seats: BTreeMap<ProxyId, SeatState>,
     members: BTreeMap<ClassId, BTreeSet<ProxyId>>,
     departed: Arc<Departed>,
+    /// What connected proxies say of themselves and cannot be read.
+    node_problems: BTreeMap<ProxyId, Problem>,
     shared: Arc<Shared>,
     metrics: Arc<Metrics>,
 }
@@ -97,6 +99,7 @@ impl Writer {
             seats: BTreeMap::new(),
             members: BTreeMap::new(),
             departed: Arc::new(Departed::default()),
+            node_problems: BTreeMap::new(),
             shared,
             metrics,
         }
@@ -264,6 +267,10 @@ impl Writer {
         let Connect { node, peer, reply } = connect;
         let Connected { proxy, class, view } = self.engine.connect(Arc::clone(&node));
         let first: Arc<dyn ResourceView> = Arc::new(View(view));
+        if let Some(problem) = node.problem() {
+            warn!(node = %node.id, %problem, "node metadata cannot be read");
+            self.node_problems.insert(proxy, problem);
+        }
         let (views, receiver) = watch::channel(first);
         let stream = Arc::new(Stream::new(
             proxy.number(),
@@ -294,6 +301,7 @@ impl Writer {
     fn depart(&mut self) {
         for proxy in self.departed.take() {
             self.engine.disconnect(proxy);
+            self.node_problems.remove(&proxy);
             self.facts_differ();
             if let Some(seat) = self.seats.remove(&proxy)
                 && let Some(members) = self.members.get_mut(&seat.class)
@@ -325,6 +333,7 @@ impl Writer {
         let objects = self.index.object_counts();
         let mut problems: Vec<Problem> = self.index.problems();
         problems.extend(self.engine.problems());
+        problems.extend(self.node_problems.values().cloned());
         for (kind, problem) in applied::not_applied(&objects) {
             if self.announced.insert(kind.as_str()) {
                 warn!(%kind, objects = objects.get(&kind).copied().unwrap_or_default(), "accepted, not yet applied");

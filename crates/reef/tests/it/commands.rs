@@ -100,6 +100,34 @@ fn bootstrap_and_completions_are_printed() {
         bootstrap["node"]["id"],
         "sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local"
     );
+    assert_eq!(
+        bootstrap["admin"]["address"]["socket_address"]["port_value"],
+        15000
+    );
+    let annotated = |more: &[&str]| -> (Value, Value) {
+        let mut args = vec!["bootstrap", "--pod", "web-1", "--ip", "10.0.0.1"];
+        let settings = "proxy.istio.io/config={proxyAdminPort: 15555, interceptionMode: TPROXY}";
+        args.extend(["--annotation", settings]);
+        args.extend(more);
+        let written: Value = serde_json::from_slice(&reef(&args).stdout).unwrap();
+        let port = &written["admin"]["address"]["socket_address"]["port_value"];
+        let mode = &written["node"]["metadata"]["INTERCEPTION_MODE"];
+        (port.clone(), mode.clone())
+    };
+    assert_eq!(annotated(&[]), (15555.into(), "TPROXY".into()));
+    let options = ["--admin-port", "16000", "--interception", "none"];
+    assert_eq!(annotated(&options), (16000.into(), "NONE".into()));
+    let wrong = reef(&[
+        "bootstrap",
+        "--pod",
+        "web-1",
+        "--ip",
+        "10.0.0.1",
+        "--annotation",
+        "proxy.istio.io/config=proxyAdminPort: [",
+    ]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("proxy.istio.io/config"));
     for shell in ["bash", "zsh", "fish"] {
         let script = reef(&["completions", shell]).stdout;
         assert!(

@@ -7,6 +7,7 @@
 )]
 
 mod commands;
+mod diff;
 mod docs;
 mod draining;
 mod following;
