@@ -59,7 +59,7 @@ pub(super) fn check(config: &MeshConfig, problems: &mut Vec<Problem>) {
     ] {
         for (index, value) in list.iter().enumerate() {
             let known = matches!(value.as_str(), "*" | "." | "~");
-            if !known && super::validate::name(value).is_err() {
+            if !known && super::name::check(value).is_err() {
                 let field = format!("{field}[{index}]");
                 error(problems, field, "must be a namespace, '.', '*' or '~'");
             }

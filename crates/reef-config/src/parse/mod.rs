@@ -11,13 +11,13 @@
 
 mod mesh;
 mod mesh_checks;
+mod name;
 mod node;
 mod object;
 mod plain;
 mod split;
 mod time;
 mod typed;
-mod validate;
 mod yaml;
 
 pub use mesh::{mesh_config, proxy_config};

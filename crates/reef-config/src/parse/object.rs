@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::node::Node;
 use super::typed::{self, Path};
-use super::{code, time, validate, yaml};
+use super::{code, name, time, yaml};
 use crate::kind::Kind;
 use crate::labels::Labels;
 use crate::names::Namespace;
@@ -128,8 +128,8 @@ fn one(
         Kind::Node => "default",
         _ => namespace,
     };
-    validate::name(name).map_err(|reason| identity("metadata.name", reason))?;
-    validate::name(namespace).map_err(|reason| identity("metadata.namespace", reason))?;
+    name::check(name).map_err(|reason| identity("metadata.name", reason))?;
+    name::check(namespace).map_err(|reason| identity("metadata.namespace", reason))?;
     let key = ObjectKey::new(kind, Namespace::new(crate::labels::intern(namespace)), name);
 
     let unknown = RefCell::new(Vec::new());
@@ -150,7 +150,7 @@ fn one(
         spec,
     };
     let mut findings = Vec::new();
-    validate::object(&object, &mut findings);
+    crate::validate::object(&object, &mut findings);
     let prefix = path.to_string();
     for finding in findings.iter_mut().filter(|_| !prefix.is_empty()) {
         finding.field = format!("{prefix}.{}", finding.field);

@@ -14,13 +14,25 @@
 //! nothing else, one that just passes.
 
 mod check;
+mod destination_rule;
+mod envoy_filter;
 mod export;
+mod gateway;
 mod header_value;
+mod kubernetes;
+mod metadata;
 mod re2;
 mod regex_rules;
 mod rule;
+mod security;
+mod selector;
+mod server_tls;
+mod service_entry;
+mod sidecar;
+mod telemetry;
 mod text;
 mod virtual_service;
+mod workload;
 
 pub use rule::Rule;
 
@@ -31,8 +43,29 @@ use check::Check;
 /// Checks an object; adds what is wrong to `findings`.
 pub fn object(object: &Object, findings: &mut Vec<Problem>) {
     let mut check = Check::new(findings);
-    if let Spec::VirtualService(spec) = &object.spec {
-        virtual_service::check(object, spec, &mut check);
+    metadata::check(object, &mut check);
+    let check = &mut check;
+    match &object.spec {
+        Spec::Service(spec) => kubernetes::check_service(spec, check),
+        Spec::EndpointSlice(spec) => kubernetes::check_slice(spec, check),
+        Spec::ServiceEntry(spec) => service_entry::check(object, spec, check),
+        Spec::WorkloadEntry(spec) => workload::check(spec, check),
+        Spec::WorkloadGroup(spec) => workload::check_group(spec, check),
+        Spec::Sidecar(spec) => sidecar::check(&object.key.namespace, spec, check),
+        Spec::VirtualService(spec) => virtual_service::check(object, spec, check),
+        Spec::DestinationRule(spec) => destination_rule::check(object, spec, check),
+        Spec::Gateway(spec) => gateway::check(object, spec, check),
+        Spec::PeerAuthentication(spec) => security::check_peer(spec, check),
+        Spec::RequestAuthentication(spec) => security::check_request(spec, check),
+        Spec::AuthorizationPolicy(spec) => security::check_authorization(object, spec, check),
+        Spec::EnvoyFilter(spec) => envoy_filter::check(spec, check),
+        Spec::Telemetry(spec) => telemetry::check(spec, check),
+        Spec::ProxyConfig(spec) => telemetry::check_proxy_config(spec, check),
+        Spec::Namespace(_)
+        | Spec::Node(_)
+        | Spec::Pod(_)
+        | Spec::Endpoints(_)
+        | Spec::ConfigMap(_) => {}
     }
 }
 
@@ -40,7 +73,28 @@ pub fn object(object: &Object, findings: &mut Vec<Problem>) {
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
     virtual_service::rules()
         .into_iter()
-        .chain([regex_rules::RULES, export::RULES])
+        .chain(destination_rule::rules())
+        .chain([
+            service_entry::RULES,
+            workload::RULES,
+            workload::group::RULES,
+            gateway::RULES,
+            server_tls::RULES,
+        ])
+        .chain(sidecar::rules())
+        .chain(security::rules())
+        .chain([
+            telemetry::RULES,
+            telemetry::proxy_config::RULES,
+            envoy_filter::RULES,
+            selector::RULES,
+            selector::targets::RULES,
+            regex_rules::RULES,
+            export::RULES,
+            metadata::RULES,
+            kubernetes::RULES,
+            kubernetes::slice::RULES,
+        ])
         .flatten()
         .copied()
 }

@@ -42,7 +42,7 @@ macro_rules! validation_rules {
     ($kinds:expr; $($severity:ident $(($code:tt))? $name:ident $text:literal $summary:literal;)*) => {
         $(
             #[doc = $summary]
-            pub(super) static $name: $crate::validate::Rule = $crate::validate::Rule {
+            pub(crate) static $name: $crate::validate::Rule = $crate::validate::Rule {
                 name: $text,
                 istio: $crate::validation_rules!(@code $severity $($code)?),
                 kinds: &$kinds,
@@ -51,7 +51,7 @@ macro_rules! validation_rules {
             };
         )*
         /// Every rule of this file.
-        pub(super) static RULES: &[&$crate::validate::Rule] = &[$(&$name),*];
+        pub(crate) static RULES: &[&$crate::validate::Rule] = &[$(&$name),*];
     };
     (@code $severity:ident own) => { None };
     (@code Error) => { Some("IST0106") };

@@ -98,6 +98,17 @@ pub(super) fn is_address_or_prefix(text: &str) -> bool {
     }
 }
 
+/// The path of a socket after `unix://`.
+pub(super) fn socket(path: &str) -> Result<(), &'static str> {
+    if path.is_empty() {
+        Err("the path of a socket must not be empty")
+    } else if path.starts_with('@') || (path.starts_with('/') && !path.ends_with('/')) {
+        Ok(())
+    } else {
+        Err("the path of a socket must be absolute and name a file")
+    }
+}
+
 /// The name of a header.
 pub(super) fn is_header_name(name: &str) -> bool {
     !name.is_empty()
@@ -149,4 +160,39 @@ pub(super) fn workload_labels(labels: &Labels) -> Result<(), (&str, &'static str
         }
     }
     Ok(())
+}
+
+/// The application protocol a port names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// HTTP in any version, gRPC, or the proxy protocol `HTTP_PROXY`.
+    Http,
+    /// HTTPS and TLS.
+    Tls,
+    /// TCP and what is told apart from it only by name.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// Reads a protocol, whatever its case; `None` if there is none of that name.
+pub(super) fn protocol(name: &str) -> Option<Protocol> {
+    const NAMES: [(&str, Protocol); 12] = [
+        ("http", Protocol::Http),
+        ("http2", Protocol::Http),
+        ("grpc", Protocol::Http),
+        ("grpc-web", Protocol::Http),
+        ("http_proxy", Protocol::Http),
+        ("https", Protocol::Tls),
+        ("tls", Protocol::Tls),
+        ("tcp", Protocol::Tcp),
+        ("mongo", Protocol::Tcp),
+        ("redis", Protocol::Tcp),
+        ("mysql", Protocol::Tcp),
+        ("udp", Protocol::Udp),
+    ];
+    NAMES
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+        .map(|(_, protocol)| *protocol)
 }
