@@ -61,11 +61,7 @@ pub(super) fn check_slice(slice: &EndpointSlice, check: &mut Check<'_>) {
         let at = field.index(index);
         let at = at.key("addresses");
         match endpoint.addresses.first() {
-            None => check.tell(
-                &slice::ADDRESS_MISSING,
-                &at,
-                "an endpoint needs an address",
-            ),
+            None => check.tell(&slice::ADDRESS_MISSING, &at, "an endpoint needs an address"),
             Some(address) if address.parse::<IpAddr>().is_err() => {
                 let reason = format_args!("{} is not an IP address", Shown(address));
                 check.tell(&slice::ADDRESS, &at.index(0), reason);

@@ -311,7 +311,7 @@ fn sidecar() -> impl Strategy<Value = String> {
         "{port: {number: 3128, name: p, protocol: HTTP_PROXY}, hosts: ['ns0/*']}",
         "{port: {number: 9000, name: p, protocol: HTTP}, bind: 10.9.9.9, captureMode: NONE, hosts: ['*/*']}",
         "{port: {number: 0, name: p, protocol: HTTP}, bind: 'unix:///tmp/reef-random.sock', hosts: ['*/*']}",
-        "{port: {number: 81, name: p, protocol: UNKNOWN}, hosts: ['*/*'], captureMode: NONE}",
+        "{port: {number: 81, name: p}, hosts: ['*/*'], captureMode: NONE}",
     ]);
     let rest = prop::sample::select(vec![
         "{hosts: ['*/*']}",

@@ -169,13 +169,3 @@ fn the_port_of_a_workload_is_its_own_by_name_else_the_target_else_the_number() {
     apply(&mut index, &entry(inline).replace("targetPort: 8080, ", ""));
     assert_eq!(endpoints(&index, "x.com")[1], "10.0.0.2:80");
 }
-
-#[test]
-fn only_the_first_endpoint_of_a_round_robin_entry_is_kept() {
-    let mut index = MeshIndex::default();
-    apply(
-        &mut index,
-        &entry("resolution: DNS_ROUND_ROBIN, endpoints: [{address: a.com}, {address: b.com}]"),
-    );
-    assert_eq!(endpoints(&index, "x.com"), ["a.com:8080"]);
-}

@@ -119,11 +119,11 @@ fn consistent(check: &mut Check<'_>, at: &Path<'_>, hash: &ConsistentHash) {
 /// For numbers below [`LARGEST_TABLE`]: at most about a thousand divisions.
 fn is_prime(number: u64) -> bool {
     number >= 2
-        && (number == 2 || number % 2 == 1)
+        && (number == 2 || !number.is_multiple_of(2))
         && (3u64..)
             .step_by(2)
             .take_while(|factor| factor * factor <= number)
-            .all(|factor| number % factor != 0)
+            .all(|factor| !number.is_multiple_of(factor))
 }
 
 fn warms(check: &mut Check<'_>, at: &Path<'_>, warmup: &WarmupConfiguration) {

@@ -14,7 +14,7 @@ crate::validation_rules! {
     Error ISSUER "ra-issuer" "A JWT rule has an issuer";
     Error AUDIENCE "ra-audience" "An audience is not empty";
     Error KEYS_URI "ra-jwks-uri" "jwksUri begins with http:// or https:// and names a host";
-    Error KEYS "ra-jwks" "jwks is a JSON object with a list of keys, or one key";
+    Error KEYS "ra-jwks" "jwks is a JSON object: a set of keys, or one key";
     Error HEADER "ra-header" "A header that holds a token has a name";
     Error PARAMETER "ra-parameter" "A query parameter that holds a token has a name";
     Error COOKIE "ra-cookie" "A cookie that holds a token has a name";
@@ -68,9 +68,7 @@ fn jwt(check: &mut Check<'_>, at: &Path<'_>, rule: &JwtRule) {
         }
     }
     if let Some(keys) = rule.jwks.as_deref().filter(|keys| !keys.is_empty()) {
-        let fits = serde_json::from_str::<Value>(keys).is_ok_and(|keys| {
-            keys.get("keys").is_some_and(Value::is_array) || keys.get("kty").is_some()
-        });
+        let fits = serde_json::from_str::<Value>(keys).is_ok_and(|keys| keys.is_object());
         check.tell_if(!fits, &KEYS, &at.key("jwks"), "this is not a set of keys");
     }
     let field = at.key("outputClaimToHeaders");
