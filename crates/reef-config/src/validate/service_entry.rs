@@ -15,6 +15,7 @@ crate::validation_rules! {
     Error HOSTS "se-hosts" "A ServiceEntry has a host";
     Error HOST_ANY "se-host-any" "The host `*` is not allowed";
     Error HOST "se-host" "A host is a domain name that may begin with a wildcard";
+    Warning (own) HOST_ADDRESS "se-host-address" "A host is a name and no address; istiod refuses one, Reef takes it for a name";
     Warning HOST_PARTIAL "se-host-partial" "A wildcard is a whole label, `*.`";
     Error ADDRESS "se-address" "Addresses are addresses or prefixes";
     Error PREFIX "se-prefix-resolution" "Prefixes go with the resolutions NONE and STATIC";
@@ -27,7 +28,7 @@ crate::validation_rules! {
     Warning ("IST0134") ADDRESSES_NEEDED "se-addresses-needed" "TCP ports need addresses where none are allocated: with the resolution NONE, and for wildcards";
     Error NONE_ENDPOINTS "se-none-endpoints" "The resolution NONE goes without endpoints";
     Warning NONE_SELECTOR "se-none-selector" "The resolution NONE goes without workloadSelector, which has no effect";
-    Error DNS_HOST "se-dns-host" "With a DNS resolution and no endpoints every host is a name that can be asked for";
+    Error DNS_HOST "se-dns-host" "With a DNS resolution and neither endpoints nor workloadSelector every host is a name that can be asked for";
     Error DNS_ENDPOINT "se-dns-endpoint" "With a DNS resolution the address of an endpoint is a domain name or an address";
     Error ROUND_ROBIN "se-round-robin" "The resolution DNS_ROUND_ROBIN has one endpoint at most";
     Warning DNS_SELECTOR "se-dns-selector" "A DNS resolution goes without workloadSelector, which has no effect";
@@ -78,6 +79,10 @@ fn hosts(check: &mut Check<'_>, at: &Path<'_>, entry: &ServiceEntry) {
         let at = at.index(index);
         if *host == "*" {
             check.tell(&HOST_ANY, &at, "the host * alone is not allowed");
+        } else if text::is_address(host) {
+            let reason =
+                format_args!("{host} is an address; clients that ask for it by number are meant");
+            check.tell(&HOST_ADDRESS, &at, reason);
         } else if let Err(reason) = text::domain_pattern(host) {
             check.tell(&HOST, &at, format_args!("{}: {reason}", Shown(host)));
         } else if host.is_wildcard() && !host.starts_with("*.") {
@@ -184,7 +189,7 @@ fn by_resolution(check: &mut Check<'_>, spec: &Path<'_>, entry: &ServiceEntry) {
 
 fn dns(check: &mut Check<'_>, spec: &Path<'_>, entry: &ServiceEntry) {
     let endpoints = spec.key("endpoints");
-    if entry.endpoints.is_empty() {
+    if entry.endpoints.is_empty() && entry.workload_selector.is_none() {
         let field = spec.key("hosts");
         for (index, host) in entry.hosts.iter().enumerate() {
             let wildcard = host.is_wildcard() && text::domain_pattern(host).is_ok();
