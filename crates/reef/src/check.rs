@@ -1,7 +1,8 @@
 //! `reef check`: a directory validated offline, with the code that serves it.
 //!
 //! The same source reads it, the same index links it, and the same engine generates for one imagined proxy per
-//! namespace and one per pod, so that every scope somebody could have is built once. Nothing listens.
+//! namespace and one per pod, so that every scope somebody could have is built once. Then all objects are looked
+//! at together (`reef-analyze`). Nothing listens.
 
 mod report;
 #[cfg(test)]
@@ -46,6 +47,7 @@ fn check(args: &CheckArgs) -> anyhow::Result<Checked> {
         index,
         mut engine,
         keys,
+        objects: all,
         source_problems,
     } = offline::load(&args.dirs, &args.mesh)?;
     let pods = keys.iter().filter(|key| key.kind == Kind::Pod);
@@ -64,6 +66,7 @@ fn check(args: &CheckArgs) -> anyhow::Result<Checked> {
     let mut problems = index.problems();
     problems.extend(source_problems);
     problems.extend(engine.problems());
+    problems.extend(reef_analyze::analyze(&all, &snapshot));
     let objects = index.object_counts();
     problems.extend(
         applied::not_applied(&objects)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::bail;
-use reef_config::{Change, ChangeBatch, ObjectKey, Problem};
+use reef_config::{Change, ChangeBatch, Object, ObjectKey, Problem};
 use reef_mesh::{ChangeReport, MeshIndex};
 use reef_push::{PushEngine, PushOptions};
 
@@ -17,8 +17,10 @@ pub(crate) struct Offline {
     pub(crate) index: MeshIndex,
     /// An engine on its snapshot, without proxies.
     pub(crate) engine: PushEngine,
-    /// All objects.
+    /// The keys of all objects.
     pub(crate) keys: Vec<ObjectKey>,
+    /// All objects.
+    pub(crate) objects: Vec<Arc<Object>>,
     /// What the source found wrong.
     pub(crate) source_problems: Vec<Problem>,
 }
@@ -38,11 +40,14 @@ pub(crate) fn load(dirs: &[PathBuf], mesh: &MeshArgs) -> anyhow::Result<Offline>
         reef_source::load(dirs, mesh.mesh_config.as_deref());
     let mut keys = Vec::with_capacity(objects.len());
     let mut changes: Vec<Change> = mesh_config.map(Change::MeshConfig).into_iter().collect();
+    let mut all = Vec::with_capacity(objects.len());
     for object in objects {
         let mut object = Arc::unwrap_or_clone(object);
         object.key.cluster = options.cluster.clone();
         keys.push(object.key.clone());
-        changes.push(Change::Apply(Arc::new(object)));
+        let object = Arc::new(object);
+        changes.push(Change::Apply(Arc::clone(&object)));
+        all.push(object);
     }
     let mut index = options.index();
     index.apply(ChangeBatch {
@@ -55,6 +60,7 @@ pub(crate) fn load(dirs: &[PathBuf], mesh: &MeshArgs) -> anyhow::Result<Offline>
         index,
         engine,
         keys,
+        objects: all,
         source_problems,
     })
 }

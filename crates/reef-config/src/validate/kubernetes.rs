@@ -1,5 +1,6 @@
 //! Kubernetes' own kinds, as far as a file may hold what an API server would refuse.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::check::{Check, Shown};
@@ -30,21 +31,17 @@ pub(super) fn check_service(service: &Service, check: &mut Check<'_>) {
     let root = Path::Root;
     let spec = root.key("spec");
     let field = spec.key("ports");
+    let several = service.spec.ports.len() > 1;
+    let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
     for (index, port) in service.spec.ports.iter().enumerate() {
         let at = field.index(index);
-        let earlier = service.spec.ports.get(..index).unwrap_or_default();
         check.port(&PORT_NUMBER, &at.key("port"), u32::from(port.port));
         // UDP and TCP may share a number, as those of DNS do.
-        let udp = |protocol| protocol == Protocol::Udp;
-        let same = earlier
-            .iter()
-            .any(|other| other.port == port.port && udp(other.protocol) == udp(port.protocol));
+        let place = (port.port, port.protocol == Protocol::Udp);
+        let same = several && !numbers.insert(place);
         let reason = "two ports have the same number";
         check.tell_if(same, &PORT_TWICE, &at.key("port"), reason);
-        let name = port.name.as_deref().unwrap_or_default();
-        let named = earlier
-            .iter()
-            .any(|other| other.name.as_deref().unwrap_or_default() == name);
+        let named = several && !names.insert(port.name.as_deref().unwrap_or_default());
         let reason = "two ports have the same name";
         check.tell_if(named, &PORT_NAME_TWICE, &at.key("name"), reason);
     }

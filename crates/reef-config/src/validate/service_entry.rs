@@ -1,5 +1,7 @@
 //! `ServiceEntry`.
 
+use std::collections::BTreeSet;
+
 use super::check::{Check, Shown};
 use super::text::{self, Protocol};
 use super::{export, selector, workload};
@@ -100,17 +102,15 @@ fn is_tcp(port: &ServiceEntryPort) -> bool {
 fn ports(check: &mut Check<'_>, at: &Path<'_>, entry: &ServiceEntry) {
     let allocated =
         entry.resolution != Resolution::None && !entry.hosts.iter().all(Hostname::is_wildcard);
+    let several = entry.ports.len() > 1;
+    let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
     for (index, port) in entry.ports.iter().enumerate() {
         let at = at.index(index);
-        let earlier = entry.ports.get(..index).unwrap_or_default();
         let name = port.name.as_deref().unwrap_or_default();
         if !text::is_label(name) {
             let reason = format_args!("{} is not the name of a port", Shown(name));
             check.tell(&PORT_NAME, &at.key("name"), reason);
-        } else if earlier
-            .iter()
-            .any(|other| other.name.as_deref() == Some(name))
-        {
+        } else if several && !names.insert(name) {
             check.tell(
                 &PORT_NAME_TWICE,
                 &at.key("name"),
@@ -118,7 +118,7 @@ fn ports(check: &mut Check<'_>, at: &Path<'_>, entry: &ServiceEntry) {
             );
         }
         check.port(&PORT_NUMBER, &at.key("number"), port.number);
-        if earlier.iter().any(|other| other.number == port.number) {
+        if several && !numbers.insert(port.number) {
             check.tell(
                 &PORT_NUMBER_TWICE,
                 &at.key("number"),

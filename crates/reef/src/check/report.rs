@@ -29,7 +29,7 @@ pub(super) fn exit_code(problems: &[Problem]) -> u8 {
     }
 }
 
-/// One line per problem, `file:line: severity: object: field: reason`, and a summary.
+/// One line per problem, `file:line: severity: object: field: reason [code rule]`, and a summary.
 pub(super) fn text(checked: &Checked) -> String {
     let mut page = String::new();
     for problem in &checked.problems {
@@ -43,7 +43,13 @@ pub(super) fn text(checked: &Checked) -> String {
             ..problem.clone()
         };
         // Writing to a String cannot fail.
-        let _ok = writeln!(page, "{place}{}: {told}", problem.severity);
+        // What istioctl and the table of rules call it; other problems are told in full by their reason.
+        let names = match problem.rule {
+            Some(rule) if rule.istio.is_some() => format!(" [{} {}]", problem.code, rule.name),
+            Some(rule) => format!(" [{}]", rule.name),
+            None => String::new(),
+        };
+        let _ok = writeln!(page, "{place}{}: {told}{names}", problem.severity);
     }
     let count = |severity| {
         checked
@@ -74,6 +80,7 @@ pub(super) fn json(checked: &Checked) -> Value {
             json!({
                 "severity": problem.severity.as_str(),
                 "code": problem.code,
+                "rule": problem.rule.map(|rule| rule.name),
                 "file": problem.origin.as_ref().map(|origin| &*origin.path),
                 "line": problem.origin.as_ref().map(|origin| origin.line),
                 "object": problem.object.as_ref().map(ToString::to_string),
