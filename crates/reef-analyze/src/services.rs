@@ -69,7 +69,9 @@ fn export_targets(view: &View<'_>, findings: &mut Findings) {
 
 fn hosts(view: &View<'_>, findings: &mut Findings) {
     let default = &view.snapshot.settings().config.default_service_export_to;
-    let mut seen: BTreeMap<&Hostname, Vec<(&Object, ExportTo, Vec<u32>)>> = BTreeMap::new();
+    /// Who has a host, whom it is for, and the numbers of its ports.
+    type Claim<'m> = (&'m Object, ExportTo, Vec<u32>);
+    let mut seen: BTreeMap<&Hostname, Vec<Claim<'_>>> = BTreeMap::new();
     for object in view.objects {
         let Spec::ServiceEntry(entry) = &object.spec else {
             continue;

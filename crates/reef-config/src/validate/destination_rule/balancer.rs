@@ -14,7 +14,7 @@ crate::validation_rules! {
     Warning (own) HASH_MISSING "dr-lb-hash-missing" "consistentHash says what is hashed; else endpoints are picked at random";
     Warning RING_OLD "dr-lb-ring-old" "ringHash is used instead of consistentHash.minimumRingSize";
     Error RINGS "dr-lb-rings" "consistentHash has one of minimumRingSize, ringHash and maglev";
-    Error (own) RING_SIZE "dr-lb-ring-size" "The minimum size of a ring is at most 8,388,608; Envoy refuses more";
+    Warning (own) RING_SIZE "dr-lb-ring-size" "The minimum size of a ring is at most 8,388,608, the largest Envoy takes";
     Error MAGLEV_LARGE "dr-lb-maglev-large" "The tableSize of maglev is less than 5,000,011";
     Error MAGLEV_PRIME "dr-lb-maglev-prime" "The tableSize of maglev is a prime number";
     Error WARMUP_TIME "dr-lb-warmup-time" "The duration of warmup is there, at least 1ms and whole milliseconds";
