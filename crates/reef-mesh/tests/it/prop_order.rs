@@ -117,7 +117,7 @@ fn universe() -> Vec<Arc<Object>> {
         );
         texts.push(
             meta("ServiceEntry", name, &aged)
-                + "spec: {hosts: [x.com, z.com], resolution: DNS, ports: [{number: 80, name: http}]}",
+                + "spec: {hosts: [x.com, z.com], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]}",
         );
     }
     for (name, spec) in [
