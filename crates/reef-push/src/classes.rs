@@ -248,6 +248,13 @@ impl Classes {
             .collect()
     }
 
+    /// The services the proxies of a class serve.
+    pub(crate) fn served(&self, id: ClassId) -> BTreeSet<&ServiceKey> {
+        let class = self.by_id.get(&id);
+        let targets = class.into_iter().flat_map(|class| class.keys.targets());
+        targets.map(|target| &target.service).collect()
+    }
+
     /// Adds all problems of classes and resources to `all`.
     pub(crate) fn collect_problems(
         &mut self,

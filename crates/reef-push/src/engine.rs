@@ -137,6 +137,7 @@ impl PushEngine {
             remake.extend(self.classes.serving(&report.services));
         }
         remake.extend(self.connecting_otherwise(report));
+        remake.extend(self.serving_otherwise(&before, report));
         // A class made just now may share a part that this push has yet to make again; parts made already are not
         // made twice.
         remake.extend(moved.iter().map(|(_, class)| *class));
@@ -293,6 +294,35 @@ impl PushEngine {
             .flat_map(|(_, scopes)| scopes)
             .filter_map(|no| self.scopes.get(no))
             .flat_map(|used| used.classes.clone())
+            .collect()
+    }
+
+    /// Classes that serve a service whose `DestinationRule`s changed, as their namespace sees them: limits of inbound
+    /// connections are among them, and the scope need not hold the service.
+    fn serving_otherwise(&self, before: &MeshSnapshot, report: &ChangeReport) -> BTreeSet<ClassId> {
+        if !report
+            .rules
+            .iter()
+            .any(|key| key.kind == Kind::DestinationRule)
+        {
+            return BTreeSet::new();
+        }
+        let differs = |client: &Namespace, service: &ServiceKey| {
+            before.destination_rules(client, service)
+                != self.snapshot.destination_rules(client, service)
+        };
+        let classes = self.scopes.iter().flat_map(|used| {
+            let namespace = &used.scope.id.namespace;
+            used.classes.iter().map(move |id| (namespace, *id))
+        });
+        classes
+            .filter(|(namespace, id)| {
+                let served = self.classes.served(*id);
+                served
+                    .into_iter()
+                    .any(|service| differs(namespace, service))
+            })
+            .map(|(_, id)| id)
             .collect()
     }
 

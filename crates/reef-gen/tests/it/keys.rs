@@ -379,3 +379,49 @@ spec:
     check(&mesh, labels, "LABELS: {app: client, version: v1}", "");
     check(&mesh, labels, "LABELS: {app: client, version: v2}", "lr");
 }
+
+fn rule(spec: &str) -> String {
+    format!(
+        "{MESH}\n---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\n\
+         metadata: {{name: r, namespace: default}}\nspec: {{host: web, {spec}}}\n"
+    )
+}
+
+#[test]
+fn labels_count_by_the_rules_that_select_them() {
+    let mesh = rule("workloadSelector: {matchLabels: {version: v2}}");
+    let version = |to: &str, expected: &str| {
+        let to = format!("LABELS: {{app: client, version: {to}}}");
+        check(&mesh, "LABELS: {app: client}", &to, expected);
+    };
+    version("v1", "");
+    version("v2", "celr");
+}
+
+#[test]
+fn place_counts_by_what_a_rule_compares() {
+    let near = rule("trafficPolicy: {outlierDetection: {}}");
+    check(&near, "metadata:", "locality: eu/a\nmetadata:", "ce");
+    check(&near, "metadata:", "locality: //s\nmetadata:", "ce");
+    check(&near, "NETWORK: net1", "NETWORK: net2", "");
+    let lists = |lists: &str| {
+        rule(&format!(
+            "trafficPolicy: {{outlierDetection: {{}}, loadBalancer: {{localityLbSetting: {lists}}}}}"
+        ))
+    };
+    let racks = lists("{failoverPriority: [rack, 'tier=gold']}");
+    check(&racks, "metadata:", "locality: eu/a\nmetadata:", "");
+    let labels = |more: &str| format!("LABELS: {{app: client, {more}}}");
+    check(&racks, "LABELS: {app: client}", &labels("rack: r1"), "ce");
+    check(&racks, "LABELS: {app: client}", &labels("tier: gold"), "");
+    let off = lists("{enabled: false}");
+    check(&off, "metadata:", "locality: eu/a\nmetadata:", "");
+}
+
+#[test]
+fn a_certificate_counts_for_endpoints_only_where_a_rule_demands_it() {
+    let agent = "ISTIO_VERSION: 1.32.0";
+    check(MESH, "WORKLOAD_CERT: none", agent, "cl");
+    let mesh = rule("trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}");
+    check(&mesh, "WORKLOAD_CERT: none", agent, "cel");
+}

@@ -1,6 +1,9 @@
 //! Random small meshes: services of every kind that collide on ports, addresses and hosts, with or
 //! without a `Sidecar`, for proxies of every kind.
 
+#[path = "meshes/destination.rs"]
+mod destination;
+
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 
@@ -93,6 +96,7 @@ pub(crate) fn objects() -> impl Strategy<Value = Vec<String>> {
         2 => pod(),
         1 => peer_authentication(),
         1 => authorization(),
+        6 => destination::destination_rule(),
     ];
     proptest::collection::vec(object, 1..16).prop_map(|mut all| {
         // One object per key: which of two wins is the source's matter, not generation's.

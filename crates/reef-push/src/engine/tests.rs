@@ -11,6 +11,7 @@ use super::*;
 use crate::view::TYPES;
 
 mod following;
+mod rules;
 
 /// An index and an engine that follows it.
 struct World {

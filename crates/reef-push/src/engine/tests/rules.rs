@@ -1,0 +1,101 @@
+//! What a `DestinationRule` makes anew: the clusters and load assignments of its host, for who sees it.
+
+use super::*;
+
+fn rule(name: &str, ns: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: {name}, namespace: {ns}}}\n\
+         spec: {{{spec}}}\n---\n"
+    )
+}
+
+/// Twenty services of one namespace, with an endpoint each.
+fn many() -> String {
+    (1..=20)
+        .map(|n| {
+            let name = format!("s{n}");
+            service(&name, "one", n, 80) + &slice(&name, "one", &[n])
+        })
+        .collect()
+}
+
+#[test]
+fn a_rule_makes_the_resources_of_its_host_anew_and_no_others() {
+    let mut world = World::new(&many());
+    let first = world.connect("a", "one", "a");
+    let same = world.connect("b", "one", "b");
+    let other = world.connect("c", "two", "c");
+    assert_eq!(first.class, same.class);
+    let spec = "host: s3, subsets: [{name: v1, labels: {app: s3}}, {name: v2, labels: {app: x}}]";
+    let plan = world.apply(&rule("r", "one", spec));
+    // A cluster and an assignment of each subset, and the cluster of the whole, which names its rule; both classes
+    // share them.
+    assert_eq!(plan.stats.build.built, 5, "{:?}", plan.stats);
+    assert_eq!(plan.classes.len(), 2);
+    let spec = "host: s3, trafficPolicy: {connectionPool: {tcp: {maxConnections: 2}}}, \
+                subsets: [{name: v1, labels: {app: s3}}, {name: v2, labels: {app: x}}]";
+    let plan = world.apply(&rule("r", "one", spec));
+    assert_eq!(plan.stats.build.built, 3, "{:?}", plan.stats);
+    // A rule only some see is the matter of those.
+    let plan = world.apply(&rule(
+        "own",
+        "two",
+        "host: s4.one.svc.cluster.local, trafficPolicy: {loadBalancer: {simple: RANDOM}}",
+    ));
+    assert_eq!(plan.stats.build.built, 1, "{:?}", plan.stats);
+    let touched: Vec<ClassId> = plan.classes.iter().map(|(id, _)| *id).collect();
+    assert_eq!(touched, [other.class]);
+}
+
+#[test]
+fn rules_with_a_selector_part_proxies_by_whether_it_fits() {
+    let mut world = World::new(&many());
+    let a = world.connect("a", "one", "a");
+    let b = world.connect("b", "one", "b");
+    let c = world.connect("c", "one", "c");
+    assert_eq!(a.class, b.class);
+    let spec = "host: s3, workloadSelector: {matchLabels: {app: a}}, \
+                trafficPolicy: {loadBalancer: {simple: RANDOM}}";
+    let plan = world.apply(&rule("r", "one", spec));
+    let class = |world: &World, proxy| world.engine.proxy(proxy).expect("connected").class;
+    assert_ne!(class(&world, a.proxy), class(&world, b.proxy));
+    assert_eq!(class(&world, b.proxy), class(&world, c.proxy));
+    assert_eq!(plan.stats.build.built, 1, "{:?}", plan.stats);
+}
+
+#[test]
+fn limits_of_a_served_port_follow_rules_the_scope_does_not_hold() {
+    let mut world = World::new(&(many() + &sidecar("one", &["two/*"])));
+    let pod = world.connect("p", "one", "s3");
+    let name = "inbound|8080||";
+    let cluster = |world: &World| world.view(pod.proxy).resource(ResourceType::Cluster, name);
+    assert!(cluster(&world).is_some());
+    let spec = "host: s3, trafficPolicy: {connectionPool: {tcp: {maxConnections: 2}}}";
+    let plan = world.apply(&rule("r", "one", spec));
+    assert_eq!(plan.classes.len(), 1);
+    assert_eq!(plan.stats.build.built, 1, "{:?}", plan.stats);
+    let plan = world.apply(&rule("q", "one", "host: s4, trafficPolicy: {}"));
+    assert_eq!(plan.classes.len(), 0);
+}
+
+#[test]
+fn many_rules_of_one_host_cost_what_they_are() {
+    // Every rule adds a subset; the whole comes from the first that has a policy.
+    let all: String = (0..2000)
+        .map(|n| {
+            let spec = format!("host: s3, subsets: [{{name: v{n}, labels: {{app: s3}}}}]");
+            rule(&format!("r{n:04}"), "one", &spec)
+        })
+        .collect();
+    let mut world = World::new(&many());
+    world.connect("a", "one", "a");
+    let plan = world.apply(&all);
+    // A cluster and an assignment each, and the cluster of the whole.
+    assert_eq!(plan.stats.build.built, 4001);
+    let plan = world.apply(&rule(
+        "r1000",
+        "one",
+        "host: s3, subsets: [{name: v1000, labels: {app: y}}]",
+    ));
+    assert_eq!(plan.stats.build.built, 1, "{:?}", plan.stats);
+}
