@@ -20,3 +20,5 @@ mod restart;
 mod security;
 #[path = "e2e/support.rs"]
 mod support;
+#[path = "e2e/traffic_tcp.rs"]
+mod traffic_tcp;

@@ -13,7 +13,7 @@ use reef_e2e::namespace::{isolated, run};
 use crate::support::{Fixture, READY, pod, service, slice};
 
 /// An address that no interface has: only a proxy can lead a connection to it somewhere.
-const NOBODY: &str = "192.0.2.77";
+pub(crate) const NOBODY: &str = "192.0.2.77";
 
 /// Nothing goes where no object leads.
 pub(crate) const REGISTRY_ONLY: &str = "\
@@ -24,12 +24,12 @@ metadata: {name: istio, namespace: istio-system}
 data: {mesh: \"outboundTrafficPolicy: {mode: REGISTRY_ONLY}\"}
 ";
 
-fn client() -> String {
+pub(crate) fn client() -> String {
     pod("client", "10.244.1.10", "")
 }
 
 /// A host outside the mesh by a ServiceEntry.
-fn entry(name: &str, hosts: &str, port: &str, resolution: &str, more: &str) -> String {
+pub(crate) fn entry(name: &str, hosts: &str, port: &str, resolution: &str, more: &str) -> String {
     format!(
         "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\n\
          metadata: {{name: {name}, namespace: shop}}\n\
@@ -39,7 +39,7 @@ fn entry(name: &str, hosts: &str, port: &str, resolution: &str, more: &str) -> S
 }
 
 /// Makes a certificate whose subject is `name`, and serves TLS with it on port 443 of a host.
-fn serve_tls(mesh: &mut Fixture, name: &str, ip: [u8; 4]) -> Result<()> {
+pub(crate) fn serve_tls(mesh: &mut Fixture, name: &str, ip: [u8; 4]) -> Result<()> {
     mesh.mesh.start_outside(name, Ipv4Addr::from(ip), &[])?;
     let folder = mesh.config.with_file_name(format!("{name}-tls"));
     std::fs::create_dir(&folder)?;
@@ -72,7 +72,7 @@ fn serve_tls(mesh: &mut Fixture, name: &str, ip: [u8; 4]) -> Result<()> {
 }
 
 /// Shakes hands with TLS from a pod; returns the subject of the certificate that came.
-fn tls_subject(mesh: &Fixture, address: &str, sni: &str) -> Result<String> {
+pub(crate) fn tls_subject(mesh: &Fixture, address: &str, sni: &str) -> Result<String> {
     let mut command = mesh.mesh.command_in("client", "timeout")?;
     let output = command
         .args([
