@@ -22,3 +22,5 @@ mod security;
 mod support;
 #[path = "e2e/traffic_tcp.rs"]
 mod traffic_tcp;
+#[path = "e2e/traffic_entries.rs"]
+mod traffic_entries;
