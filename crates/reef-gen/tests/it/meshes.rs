@@ -3,6 +3,8 @@
 
 #[path = "meshes/destination.rs"]
 mod destination;
+#[path = "meshes/entries.rs"]
+mod entries;
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
@@ -72,6 +74,8 @@ pub(crate) fn meshes() -> impl Strategy<Value = Mesh> {
         1 => Just(", WORKLOAD_CERT: none, INTERCEPTION_MODE: NONE"),
         1 => Just(", WORKLOAD_CERT: none, IDLE_TIMEOUT: 5s, HTTP10: '1'"),
         3 => Just(", ISTIO_VERSION: 1.32.0, NODE_NAME: n1, NETWORK: net1"),
+        1 => Just(", WORKLOAD_CERT: none, DNS_CAPTURE: 'true'"),
+        2 => Just(", ISTIO_VERSION: 1.32.0, DNS_CAPTURE: 'true', NETWORK: net1"),
         1 => Just(", ISTIO_VERSION: 1.32.0, REQUESTED_NETWORK_VIEW: net1, HTTP_PROXY_PORT: '3129'"),
     ];
     (objects(), config, addresses, metadata).prop_map(|(documents, config, addresses, metadata)| {
@@ -89,6 +93,7 @@ pub(crate) fn objects() -> impl Strategy<Value = Vec<String>> {
     let object = prop_oneof![
         6 => service(),
         6 => entry(),
+        6 => entries::any_entry(),
         2 => slice(),
         1 => alias(),
         1 => sidecar(),

@@ -212,8 +212,88 @@ fn some() -> ProptestConfig {
     }
 }
 
+/// Host entries of a `Sidecar`, each of which lets something in.
+const IMPORTS: [&str; 8] = [
+    "./*",
+    "ns0/*",
+    "ns1/*",
+    "ns2/*",
+    "*/*.example.com",
+    "*/h1.example.com",
+    "ns1/s0.ns1.svc.cluster.local",
+    "*/*",
+];
+
+/// The mesh without its own `Sidecar`s and without whatever claims a host that is claimed already,
+/// with a `Sidecar` that imports `hosts`.
+fn importing(mesh: &Mesh, hosts: &[&str]) -> Mesh {
+    let origin = reef_config::Origin {
+        path: "random.yaml".into(),
+        line: 1,
+    };
+    let mut claimed = BTreeSet::new();
+    let mut documents = mesh.documents.clone();
+    documents.retain(|text| {
+        let parsed = reef_config::parse::object(text, &origin);
+        parsed.objects.iter().all(|object| match &object.spec {
+            reef_config::Spec::Sidecar(_) => false,
+            reef_config::Spec::ServiceEntry(entry) => {
+                let free = entry.hosts.iter().all(|host| !claimed.contains(&**host));
+                if free {
+                    claimed.extend(entry.hosts.iter().map(|host| host.to_string()));
+                }
+                free
+            }
+            reef_config::Spec::Service(_) => {
+                let (name, namespace) = (&object.key.name, &object.key.namespace);
+                claimed.insert(format!("{name}.{namespace}.svc.cluster.local"))
+            }
+            _ => true,
+        })
+    });
+    let hosts: Vec<String> = hosts.iter().map(|host| format!("'{host}'")).collect();
+    documents.push(format!(
+        "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {{name: x, namespace: ns0}}\n\
+         spec: {{egress: [{{hosts: [{}]}}]}}\n",
+        hosts.join(", ")
+    ));
+    Mesh {
+        documents,
+        ..mesh.clone()
+    }
+}
+
+/// Names of clusters, load assignments and listeners, and hosts of the table of names. A private
+/// route may go with the listener that an older service takes.
+fn named(out: &Output) -> BTreeSet<(&str, &str)> {
+    let clusters = out.clusters.iter().map(|r| ("cluster", &*r.name));
+    let endpoints = out.endpoints.iter();
+    let endpoints = endpoints.map(|r| ("endpoints", &*r.cluster_name));
+    let listeners = out.listeners.iter().map(|r| ("listener", &*r.name));
+    let hosts = out.names.iter().flat_map(|table| table.table.keys());
+    clusters
+        .chain(endpoints)
+        .chain(listeners)
+        .chain(hosts.map(|host| ("name", &**host)))
+        .collect()
+}
+
 proptest! {
     #![proptest_config(some())]
+
+    #[test]
+    fn widening_a_scope_removes_nothing(
+        mesh in meshes(),
+        few in proptest::sample::subsequence(IMPORTS.to_vec(), 1..4),
+        more in proptest::sample::subsequence(IMPORTS.to_vec(), 1..4),
+    ) {
+        let narrow = output(&importing(&mesh, &few).class("a0"));
+        let all: Vec<&str> = few.iter().chain(&more).copied().collect();
+        let wide = output(&importing(&mesh, &all).class("a0"));
+        let (narrow, wide) = (named(&narrow), named(&wide));
+        let lost: Vec<_> = narrow.difference(&wide).collect();
+        prop_assert!(lost.is_empty(), "{lost:?} of {few:?} are lost with {more:?}");
+    }
 
     #[test]
     fn order_of_objects_does_not_change_bytes(

@@ -2,6 +2,7 @@
 #![allow(missing_docs, reason = "test code")]
 
 mod endpoints;
+mod entries;
 mod identity;
 mod index;
 mod prop_order;
