@@ -5,6 +5,8 @@
 mod destination;
 #[path = "meshes/entries.rs"]
 mod entries;
+#[path = "meshes/virtual_services.rs"]
+mod virtual_services;
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
@@ -97,6 +99,7 @@ pub(crate) fn objects() -> impl Strategy<Value = Vec<String>> {
         2 => slice(),
         1 => alias(),
         1 => sidecar(),
+        5 => virtual_services::rule(),
         1 => workload(),
         2 => pod(),
         1 => peer_authentication(),

@@ -276,3 +276,6 @@ fn destination(to: &istio::Destination, only_from: Option<Box<[Namespace]>>) -> 
         only_from,
     }
 }
+
+#[cfg(test)]
+mod tests;

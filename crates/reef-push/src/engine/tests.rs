@@ -12,6 +12,7 @@ use crate::view::TYPES;
 
 mod following;
 mod rules;
+mod routes;
 
 /// An index and an engine that follows it.
 struct World {
