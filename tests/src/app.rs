@@ -2,22 +2,24 @@
 //!
 //! Every answer begins with the app's name, so that a test can tell who answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, UnixListener};
@@ -184,6 +186,7 @@ async fn answer(
     let grpc = headers
         .get("content-type")
         .is_some_and(|kind| kind.starts_with("application/grpc"));
+    let status = behave(request.uri().path()).await;
     let authority = request.uri().authority().map(ToString::to_string);
     let text = json!({
         "app": &*name,
@@ -200,6 +203,7 @@ async fn answer(
     } else {
         Full::new(Bytes::from(text)).boxed()
     });
+    *response.status_mut() = status;
     response.headers_mut().insert("x-app", value);
     let kind = if grpc {
         "application/grpc"
@@ -210,6 +214,21 @@ async fn answer(
         .headers_mut()
         .insert("content-type", HeaderValue::from_static(kind));
     Ok(response)
+}
+
+/// What some paths ask of the app: `/slow/500` waits so many milliseconds, `/status/503` answers so,
+/// `/flaky/NAME` fails the first time it is asked for.
+async fn behave(path: &str) -> StatusCode {
+    static FAILED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let argument = |prefix: &str| path.strip_prefix(prefix)?.parse::<u16>().ok();
+    if let Some(pause) = argument("/slow/") {
+        tokio::time::sleep(Duration::from_millis(pause.into())).await;
+    }
+    if path.starts_with("/flaky/") && FAILED.lock().insert(path.to_owned()) {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    let asked = argument("/status/").and_then(|status| StatusCode::from_u16(status).ok());
+    asked.unwrap_or(StatusCode::OK)
 }
 
 /// One uncompressed gRPC message, and trailers that say OK.

@@ -20,6 +20,8 @@ mod restart;
 mod security;
 #[path = "e2e/support.rs"]
 mod support;
+#[path = "e2e/traffic_http.rs"]
+mod traffic_http;
 #[path = "e2e/traffic_tcp.rs"]
 mod traffic_tcp;
 #[path = "e2e/traffic_entries.rs"]
