@@ -7,7 +7,7 @@ use std::sync::Arc;
 use reef_mesh::{Address, Cidr, Protocol, Resolution, Service, ServicePort};
 
 use super::forward::to_service;
-use super::rules::{Route, TcpRoutes, is_server_name};
+use super::rules::{Route, Routes, is_server_name};
 use super::{Bind, Chain, ChainMatch, Target};
 use crate::input::ClassInput;
 use crate::route::{port_route, short_forms};
@@ -46,9 +46,9 @@ pub(crate) struct Incoming<'a> {
     pub egress: usize,
     /// `tls` routes of the rules for the host, by the rule's place among those of the egress
     /// listener.
-    pub tls: Vec<(usize, Arc<[Route]>)>,
+    pub tls: Vec<(usize, Arc<Routes>)>,
     /// Their `tcp` routes.
-    pub tcp: Vec<Arc<TcpRoutes>>,
+    pub tcp: Vec<(usize, Arc<Routes>)>,
     pub input: &'a ClassInput,
 }
 
@@ -157,7 +157,7 @@ impl Incoming<'_> {
         let mut brought = Brought::default();
         let mut routed = false;
         for (rule, routes) in &self.tls {
-            if routes.is_empty() {
+            if routes.list.is_empty() {
                 continue;
             }
             routed = true;
@@ -165,7 +165,7 @@ impl Incoming<'_> {
                 brought.again = true;
                 continue;
             }
-            let chains = routes.iter().map(|route| self.routed(route));
+            let chains = routes.list.iter().map(|route| self.routed(route));
             brought.chains.extend(chains);
         }
         if !routed {
@@ -177,8 +177,8 @@ impl Incoming<'_> {
     /// By the `tcp` routes of rules, and to the service if they leave something.
     fn tcp_chains(&self) -> Vec<Chain> {
         let mut chains = Vec::new();
-        for rule in &self.tcp {
-            chains.extend(rule.routes.iter().map(|route| self.routed(route)));
+        for (_, rule) in &self.tcp {
+            chains.extend(rule.list.iter().map(|route| self.routed(route)));
             if rule.complete {
                 return chains;
             }
@@ -203,7 +203,7 @@ impl Incoming<'_> {
     }
 
     /// The destinations its chains are for, if its address is a range.
-    fn range(&self) -> Option<Cidr> {
+    pub(crate) fn range(&self) -> Option<Cidr> {
         match self.address {
             Some(Address::Cidr(cidr)) => Some(masked(cidr)),
             _ => None,

@@ -13,7 +13,7 @@ use reef_scope::{CaptureMode, EgressListener, ListenerPort};
 use super::Bind;
 use super::chain::Incoming;
 use super::place::Drafts;
-use super::rules::{Route, Rules, TcpRoutes};
+use super::rules::{Routes, Rules};
 use crate::input::{ClassInput, has_cluster};
 use crate::xds;
 
@@ -33,7 +33,7 @@ struct Egress<'a> {
 }
 
 /// TLS routes by rule, and TCP routes.
-type Routed = (Vec<(usize, Arc<[Route]>)>, Vec<Arc<TcpRoutes>>);
+type Routed = (Vec<(usize, Arc<Routes>)>, Vec<(usize, Arc<Routes>)>);
 
 /// Places the services of egress listeners.
 pub(crate) struct Planner<'a> {
@@ -155,7 +155,7 @@ impl Planner<'_> {
                 routed.0.push((*rule, routes));
             } else {
                 let routes = rules.tcp(input, *rule, (number, protocol), problems);
-                routed.1.push(routes);
+                routed.1.push((*rule, routes));
             }
         }
         routed

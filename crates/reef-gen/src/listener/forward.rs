@@ -173,7 +173,8 @@ impl<'a> Target<'a> {
 
     fn stat_name(&self, input: &ClassInput) -> Option<Arc<str>> {
         let service = self.service?;
-        input.outbound_stat_name(service, service.port(self.port)?)
+        let subset = self.subset.as_deref().unwrap_or_default();
+        input.subset_stat_name(service, service.port(self.port)?, subset)
     }
 
     /// Why there is no such cluster. Envoy takes the listener nevertheless and refuses connections.

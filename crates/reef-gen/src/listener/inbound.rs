@@ -33,7 +33,6 @@ pub(crate) fn inbound(
 ) -> Inbound {
     let tls = (input.proxy.workload_cert == WorkloadCert::SdsGrpc)
         .then(|| Arc::new(InboundTls::of(input.snapshot.settings())));
-    problems.extend(unapplied_limits(input));
     let (ports, real) = if input.scope.ingress.is_empty() {
         (served(input), BTreeMap::new())
     } else {
@@ -150,19 +149,6 @@ fn declared(input: &ClassInput, problems: &mut Vec<Problem>) -> Declared {
         }
     }
     found
-}
-
-/// Limits of inbound connections are not built yet; that must not go unnoticed.
-fn unapplied_limits(input: &ClassInput) -> Option<Problem> {
-    let scope = &input.scope;
-    let limited = scope.inbound_connection_pool.is_some()
-        || scope
-            .ingress
-            .iter()
-            .any(|listener| listener.connection_pool.is_some());
-    let sidecar = scope.sidecar.as_ref().filter(|_| limited)?;
-    let reason = "connection pools of inbound ports are not applied yet: there is no limit";
-    Some(Problem::warning("not-applied", reason).of(&sidecar.object))
 }
 
 /// Says that a declared port is not served as declared.

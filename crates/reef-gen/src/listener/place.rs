@@ -1,15 +1,20 @@
 //! How services that meet at one address and port share a listener.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use reef_config::Problem;
+use reef_config::{ObjectKey, Problem};
 use reef_mesh::{Protocol, Service};
 
 use super::chain::{Brought, Family, Incoming, Placed};
 use super::chains::Chains;
 use super::plan::RouteSource;
+use super::rules::Routes;
 use super::{Bind, ListenerDefaults, OutboundListener, Target};
+
+/// Most pairs of a name and a range that rules' chains of a class match. A rule with many hosts at
+/// addresses of their own and many matches has all matches at every address.
+const MOST_PAIRS: usize = 200_000;
 
 /// The listeners as far as services were placed.
 #[derive(Debug, Default)]
@@ -17,6 +22,9 @@ pub(crate) struct Drafts {
     drafts: BTreeMap<(Bind, u16), Draft>,
     pub routes: BTreeMap<Arc<str>, RouteSource>,
     pub problems: Vec<Problem>,
+    /// Pairs of a name and a range that rules' chains match, and the rules told of.
+    pairs: usize,
+    over: BTreeSet<ObjectKey>,
 }
 
 /// A listener while services are added to it.
@@ -75,8 +83,46 @@ impl Drafts {
         Some(Problem::warning("listener-conflict", reason))
     }
 
+    /// Takes away rules that would match more than a class may hold.
+    fn afford(&mut self, incoming: &mut Incoming<'_>) {
+        let key = (incoming.bind.clone(), incoming.number);
+        let draft = self.drafts.get(&key);
+        if draft.is_some_and(|draft| draft.locked) {
+            return;
+        }
+        let range = incoming.range();
+        let egress = incoming.egress;
+        let is_there =
+            |rule: usize| draft.is_some_and(|draft| draft.placed.contains(&(egress, rule, range)));
+        let (pairs, over, problems) = (&mut self.pairs, &mut self.over, &mut self.problems);
+        let mut affords = |routes: &Routes| {
+            let sum = pairs.saturating_add(routes.pairs);
+            if sum <= MOST_PAIRS {
+                *pairs = sum;
+                return true;
+            }
+            let object = routes
+                .list
+                .first()
+                .and_then(|route| route.forward.rule.as_ref());
+            if let Some(object) = object.filter(|object| over.insert((*object).clone())) {
+                let reason = format!(
+                    "its hosts and matches make more than {MOST_PAIRS} pairs of a server name and a \
+                     range for one proxy; some hosts are not routed by it"
+                );
+                problems.push(Problem::error("rule-too-large", reason).of(object));
+            }
+            false
+        };
+        incoming
+            .tls
+            .retain(|(rule, routes)| is_there(*rule) || affords(routes));
+        incoming.tcp.retain(|(_, routes)| affords(routes));
+    }
+
     /// Adds to the listener at the address, or starts it.
-    pub(crate) fn place(&mut self, incoming: Incoming<'_>) {
+    pub(crate) fn place(&mut self, mut incoming: Incoming<'_>) {
+        self.afford(&mut incoming);
         let key = (incoming.bind.clone(), incoming.number);
         let Some(draft) = self.drafts.get_mut(&key) else {
             let mut placed = Placed::default();

@@ -24,8 +24,8 @@ pub(crate) struct Rules {
     rules: Box<[Arc<VirtualServiceRule>]>,
     index: HostIndex,
     /// By rule and port.
-    tls: BTreeMap<(usize, u16), Arc<[Route]>>,
-    tcp: BTreeMap<(usize, u16, Protocol), Arc<TcpRoutes>>,
+    tls: BTreeMap<(usize, u16), Arc<Routes>>,
+    tcp: BTreeMap<(usize, u16, Protocol), Arc<Routes>>,
 }
 
 /// A route that may be taken.
@@ -38,12 +38,28 @@ pub(crate) struct Route {
     pub forward: Arc<Forward>,
 }
 
-/// The TCP routes of a rule.
+/// The routes of a rule for a port.
 #[derive(Debug, Default)]
-pub(crate) struct TcpRoutes {
-    pub routes: Vec<Route>,
+pub(crate) struct Routes {
+    pub list: Vec<Route>,
     /// The last route takes what no other does.
     pub complete: bool,
+    /// Pairs of a name and a range its chains match.
+    pub pairs: usize,
+}
+
+impl Routes {
+    fn new(list: Vec<Route>, complete: bool) -> Self {
+        let pairs = |route: &Route| {
+            let names = route.names.len().max(1);
+            names.saturating_mul(route.ranges.len().max(1))
+        };
+        Self {
+            pairs: list.iter().map(pairs).fold(0, usize::saturating_add),
+            list,
+            complete,
+        }
+    }
 }
 
 impl Rules {
@@ -68,14 +84,17 @@ impl Rules {
         at: usize,
         number: u16,
         problems: &mut Vec<Problem>,
-    ) -> Arc<[Route]> {
+    ) -> Arc<Routes> {
         let Some(rule) = self.rules.get(at) else {
-            return Arc::from([]);
+            return Arc::default();
         };
         let rule = rule.clone();
         self.tls
             .entry((at, number))
-            .or_insert_with(|| tls_routes(input, &rule, number, problems).into())
+            .or_insert_with(|| {
+                let routes = tls_routes(input, &rule, number, problems);
+                Arc::new(Routes::new(routes, false))
+            })
             .clone()
     }
 
@@ -86,7 +105,7 @@ impl Rules {
         at: usize,
         (number, protocol): (u16, Protocol),
         problems: &mut Vec<Problem>,
-    ) -> Arc<TcpRoutes> {
+    ) -> Arc<Routes> {
         let Some(rule) = self.rules.get(at) else {
             return Arc::default();
         };
@@ -164,8 +183,8 @@ fn tcp_routes(
     rule: &VirtualServiceRule,
     (number, protocol): (u16, Protocol),
     problems: &mut Vec<Problem>,
-) -> TcpRoutes {
-    let mut found = TcpRoutes::default();
+) -> Routes {
+    let mut found = Vec::new();
     for (at, tcp) in rule.spec.tcp.iter().enumerate() {
         let place = format!("spec.tcp[{at}]");
         let mut only: Vec<Cidr> = Vec::new();
@@ -200,17 +219,16 @@ fn tcp_routes(
         }
         only.sort();
         only.dedup();
-        found.routes.push(Route {
+        found.push(Route {
             names: Box::default(),
             ranges: only.into(),
             forward: Arc::new(forward),
         });
         if all {
-            found.complete = true;
-            break;
+            return Routes::new(found, true);
         }
     }
-    found
+    Routes::new(found, false)
 }
 
 /// The server names of a match; `*` stands for all. `None` if Envoy can match none of them.

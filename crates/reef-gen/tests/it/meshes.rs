@@ -7,6 +7,8 @@ mod destination;
 mod entries;
 #[path = "meshes/virtual_services.rs"]
 mod virtual_services;
+#[path = "meshes/l4.rs"]
+mod l4;
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
@@ -60,6 +62,7 @@ pub(crate) fn meshes() -> impl Strategy<Value = Mesh> {
         1 => Just("outboundTrafficPolicy: {mode: REGISTRY_ONLY}"),
         1 => Just("outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}\naccessLogFile: /dev/stdout"),
         1 => Just("inboundTrafficPolicy: {mode: LOCALHOST}\nlocalityLbSetting: {distribute: [{from: '*', to: {'r0/*': 70, 'r1/z1': 30}}]}"),
+        1 => Just(l4::PROVIDERS),
         1 => Just("tcpKeepalive: {probes: 3}\nconnectTimeout: 1s\ndnsRefreshRate: 2s\nprotocolDetectionTimeout: 1s"),
         1 => Just("proxyHttpPort: 15080\naccessLogFile: /dev/stdout\naccessLogEncoding: JSON"),
         1 => Just("defaultHttpRetryPolicy: {attempts: 3, retryOn: \"5xx,503\"}\nh2UpgradePolicy: UPGRADE"),
@@ -105,6 +108,9 @@ pub(crate) fn objects() -> impl Strategy<Value = Vec<String>> {
         1 => peer_authentication(),
         1 => authorization(),
         6 => destination::destination_rule(),
+        3 => l4::rule(),
+        1 => l4::sidecar(),
+        1 => l4::telemetry(),
     ];
     proptest::collection::vec(object, 1..16).prop_map(|mut all| {
         // One object per key: which of two wins is the source's matter, not generation's.

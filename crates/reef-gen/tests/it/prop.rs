@@ -67,6 +67,22 @@ fn references(value: &serde_json::Value, key: &str, into: &mut BTreeSet<String>)
     }
 }
 
+/// The clusters TCP proxies share connections among.
+fn shares(value: &serde_json::Value, into: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(map) => {
+            let own = map.get("weighted_clusters");
+            let clusters = own.and_then(|own| own.get("clusters")?.as_array());
+            let names = clusters.into_iter().flatten();
+            let names = names.filter_map(|cluster| cluster.get("name")?.as_str());
+            into.extend(names.map(str::to_owned));
+            map.values().for_each(|inner| shares(inner, into));
+        }
+        serde_json::Value::Array(list) => list.iter().for_each(|inner| shares(inner, into)),
+        _ => {}
+    }
+}
+
 fn assert_closed(out: &Output) {
     let clusters: BTreeSet<&str> = out.clusters.iter().map(|r| r.name.as_str()).collect();
     let routes: BTreeSet<&str> = out.routes.iter().map(|r| r.name.as_str()).collect();
@@ -93,6 +109,7 @@ fn assert_closed(out: &Output) {
     for listener in &out.listeners {
         let json = reef_xds::json::message_to_json(listener).expect("known message");
         references(&json, "cluster", &mut wanted);
+        shares(&json, &mut wanted);
         references(&json, "route_config_name", &mut wanted_routes);
     }
     for route in &out.routes {
