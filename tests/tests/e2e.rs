@@ -26,3 +26,5 @@ mod traffic_http;
 mod traffic_tcp;
 #[path = "e2e/traffic_entries.rs"]
 mod traffic_entries;
+#[path = "e2e/traffic_destination.rs"]
+mod traffic_destination;

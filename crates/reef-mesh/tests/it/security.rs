@@ -122,7 +122,11 @@ fn policies_select_by_labels_from_the_root_and_the_own_namespace() {
             ("a/all", 2022, ""),
             ("a/old", 2020, "selector: {matchLabels: {app: web}}"),
             ("a/other", 2020, "selector: {matchLabels: {app: other}}"),
-            ("a/gateway", 2020, "targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: g}]"),
+            (
+                "a/gateway",
+                2020,
+                "targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: g}]",
+            ),
             ("b/all", 2020, ""),
             (
                 "istio-system/web",

@@ -217,8 +217,7 @@ fn the_best_host_of_a_namespace_decides_even_if_it_is_not_exported() {
 
 #[test]
 fn a_destination_rule_with_a_selector_is_for_some_clients_of_its_own_namespace() {
-    let selected =
-        "host: web.b.svc.cluster.local, workloadSelector: {matchLabels: {app: x}}";
+    let selected = "host: web.b.svc.cluster.local, workloadSelector: {matchLabels: {app: x}}";
     let index = mesh(&[
         svc("b", "web"),
         rule("DestinationRule", "a", "zsome", selected),
