@@ -98,6 +98,11 @@ impl Selected<'_> {
         outcome.cluster.clone_from(&self.cluster);
     }
 
+    /// Whether it leads to a cluster.
+    pub(crate) fn forwards(&self) -> bool {
+        matches!(self.route.action, Some(Action::Route(_)))
+    }
+
     /// Carries out the route.
     pub(crate) fn route(&self, exchange: &Exchange<'_>, outcome: Outcome) -> Outcome {
         match &self.route.action {
@@ -180,7 +185,7 @@ impl Selected<'_> {
     }
 
     fn forward(&self, exchange: &Exchange<'_>, action: &RouteAction, outcome: Outcome) -> Outcome {
-        let mut outcome = self.with_response_changes(exchange, outcome);
+        let mut outcome = outcome;
         outcome.timeout = Some(action.timeout.as_ref().map_or(DEFAULT_TIMEOUT, duration));
         let retry = action
             .retry_policy
@@ -189,6 +194,7 @@ impl Selected<'_> {
         retries(retry, &mut outcome);
         outcome.mirrors = self.mirrors(exchange, action);
         self.rewrite(exchange, action, &mut outcome);
+        grpc_timeout(exchange, action, &mut outcome);
         let known = cluster::reach(&exchange.connection, &mut outcome);
         if !known {
             let status = match action.cluster_not_found_response_code() {
@@ -207,9 +213,7 @@ impl Selected<'_> {
             let details = "no_healthy_upstream";
             return http::own_answer(exchange, outcome, 503, details, "no healthy upstream");
         }
-        let mut added = outcome.cors.clone().unwrap_or_default();
-        outcome.change_response(&mut added, &exchange.headers);
-        outcome.response_headers = added;
+        outcome.response_headers = outcome.response_to(&Headers::default());
         outcome.response_headers_removed = outcome
             .response_changes
             .iter()
@@ -243,6 +247,11 @@ impl Selected<'_> {
             headers.set(":authority", host);
         }
         rewrite_host(action, &mut headers, outcome);
+        let host = before.first(":authority").unwrap_or_default();
+        let rewritten = action.host_rewrite_specifier.is_some();
+        if rewritten && headers.first("x-envoy-original-host").is_none() {
+            headers.set("x-envoy-original-host", host);
+        }
         self.rewrite_path(action, &mut headers);
         outcome.host = headers.first(":authority").unwrap_or_default().to_owned();
         outcome.path = headers.first(":path").unwrap_or_default().to_owned();
@@ -278,7 +287,7 @@ impl Selected<'_> {
             &exchange.routes.request_mirror_policies,
         ];
         let policies = levels.into_iter().find(|one| !one.is_empty());
-        let mut found = std::collections::BTreeMap::new();
+        let mut found: std::collections::BTreeMap<String, f64> = std::collections::BTreeMap::new();
         for policy in policies.into_iter().flatten() {
             let name = match policy.cluster.is_empty() {
                 false => policy.cluster.clone(),
@@ -289,7 +298,8 @@ impl Selected<'_> {
                     .to_owned(),
             };
             let percent = matcher::runtime_fraction(policy.runtime_fraction.as_ref()) * 100.0;
-            found.insert(name, percent);
+            // Two copies to one cluster are twice as many.
+            *found.entry(name).or_default() += percent;
         }
         found
     }
@@ -332,6 +342,46 @@ fn retries(policy: Option<&RetryPolicy>, outcome: &mut Outcome) {
     outcome.retry_on = used.map(|policy| policy.retry_on.clone());
     let per_try = policy.and_then(|policy| policy.per_try_timeout.as_ref());
     outcome.per_try_timeout = per_try.map(duration).filter(|time| !time.is_zero());
+}
+
+/// Of gRPC the client's limit counts, if the route has a limit of limits; the upstream is told the result.
+fn grpc_timeout(exchange: &Exchange<'_>, action: &RouteAction, outcome: &mut Outcome) {
+    let Some(most) = action.max_grpc_timeout.as_ref().map(duration) else {
+        return;
+    };
+    if !route::is_grpc(&exchange.headers) {
+        return;
+    }
+    let told = exchange.headers.first("grpc-timeout");
+    let told = told.and_then(read_grpc_timeout).unwrap_or_default();
+    let limit = match (told.is_zero(), most.is_zero()) {
+        (true, _) => most,
+        (false, true) => told,
+        (false, false) => told.min(most),
+    };
+    outcome.timeout = Some(limit);
+    let each = outcome
+        .per_try_timeout
+        .filter(|each| *each < limit || limit.is_zero());
+    let expected = each.unwrap_or(limit);
+    if !expected.is_zero() {
+        let text = format!("{}m", expected.as_millis());
+        outcome.headers.set("grpc-timeout", &text);
+    }
+}
+
+fn read_grpc_timeout(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = number.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
 }
 
 /// A duration; one below zero is none.

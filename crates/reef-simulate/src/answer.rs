@@ -133,14 +133,21 @@ pub struct EndpointShare {
 impl Outcome {
     /// The headers of the answer an application gets when the upstream answers with these.
     #[must_use]
-    pub fn response_to(&self, upstream: &Headers, request: &Headers) -> Headers {
+    pub fn response_to(&self, upstream: &Headers) -> Headers {
         let mut headers = upstream.clone();
-        if let Some(cors) = &self.cors {
-            for (name, value) in cors.iter() {
-                headers.set(name, value);
-            }
+        self.change_response(&mut headers, &self.sent());
+        for (name, value) in self.cors.iter().flat_map(Headers::iter) {
+            headers.set(name, value);
         }
-        self.change_response(&mut headers, request);
+        headers
+    }
+
+    /// The request as it is sent, pseudo headers among its headers.
+    fn sent(&self) -> Headers {
+        let mut headers = self.headers.clone();
+        headers.set(":method", &self.method);
+        headers.set(":path", &self.path);
+        headers.set(":authority", &self.host);
         headers
     }
 

@@ -40,11 +40,11 @@ pub(crate) fn check(
     let asked = exchange.headers.first("access-control-request-method");
     let preflight = exchange.headers.first(":method") == Some("OPTIONS")
         && asked.is_some_and(|method| !method.is_empty());
+    if allowed && !policy.expose_headers.is_empty() {
+        headers.add("access-control-expose-headers", &policy.expose_headers);
+    }
     if !preflight {
         if allowed {
-            if !policy.expose_headers.is_empty() {
-                headers.add("access-control-expose-headers", &policy.expose_headers);
-            }
             outcome.cors = Some(headers);
         }
         return None;
@@ -52,15 +52,17 @@ pub(crate) fn check(
     if !allowed && policy.forward_not_matching_preflights.unwrap_or(true) {
         return None;
     }
-    if allowed {
-        for (name, value) in [
-            ("access-control-allow-methods", &policy.allow_methods),
-            ("access-control-allow-headers", &policy.allow_headers),
-            ("access-control-max-age", &policy.max_age),
-        ] {
-            if !value.is_empty() {
-                headers.add(name, value);
-            }
+    // Even to an origin that is not allowed.
+    if policy.allow_credentials == Some(true) {
+        headers.set("access-control-allow-credentials", "true");
+    }
+    for (name, value) in [
+        ("access-control-allow-methods", &policy.allow_methods),
+        ("access-control-allow-headers", &policy.allow_headers),
+        ("access-control-max-age", &policy.max_age),
+    ] {
+        if !value.is_empty() {
+            headers.add(name, value);
         }
     }
     let mut answer = outcome.clone();

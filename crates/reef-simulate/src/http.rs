@@ -30,6 +30,9 @@ const ONLOOKERS: [&str; 7] = [
     "istio.alpn",
 ];
 
+/// Headers of which Envoy holds one, values joined.
+const SINGLE: [&str; 4] = ["user-agent", "content-type", "origin", "x-forwarded-for"];
+
 /// A request inside a connection manager.
 #[derive(Debug)]
 pub(crate) struct Exchange<'a> {
@@ -64,6 +67,10 @@ pub(crate) fn evaluate(
     };
     if !is_http {
         return vec![answered(base, 400, "codec_error", "")];
+    }
+    let http1 = hcm.http_protocol_options.as_ref();
+    if request.protocol == Protocol::Http10 && !http1.is_some_and(|one| one.accept_http_10) {
+        return vec![answered(base, 426, "low_version", "")];
     }
     base.method.clone_from(&request.method);
     base.host.clone_from(&request.host);
@@ -129,7 +136,17 @@ fn incoming(connection: &Connection<'_>, path: &str) -> Headers {
     headers.add(":path", path);
     headers.add(":authority", &request.host);
     for (name, value) in request.headers.iter() {
-        headers.add(name, value);
+        let before = headers.joined(name);
+        match before {
+            // Crumbs of HTTP/2 are one header.
+            Some(before) if name == "cookie" && request.protocol == Protocol::Http2 => {
+                headers.set(name, &format!("{before}; {value}"));
+            }
+            Some(before) if SINGLE.contains(&name) => {
+                headers.set(name, &format!("{before},{value}"));
+            }
+            _ => headers.add(name, value),
+        }
     }
     let own = if connection.tls { "https" } else { "http" };
     if headers.first("x-forwarded-proto").is_none() {
@@ -137,7 +154,8 @@ fn incoming(connection: &Connection<'_>, path: &str) -> Headers {
     }
     let told = headers.first("x-forwarded-proto").unwrap_or_default();
     let scheme = match told {
-        "http" | "https" => told.to_owned(),
+        // HTTP/2 says it itself.
+        "http" | "https" if request.protocol != Protocol::Http2 => told.to_owned(),
         _ => own.to_owned(),
     };
     headers.add(":scheme", &scheme);
@@ -176,6 +194,10 @@ fn filters(
 ) -> Vec<Outcome> {
     if let Some(selected) = selected {
         selected.describe(&mut outcome);
+        if selected.forwards() {
+            // Answers of filters get the headers that answers from upstream would get.
+            outcome = selected.with_response_changes(exchange, outcome);
+        }
     }
     let mut ended = Vec::new();
     for filter in &hcm.http_filters {
@@ -272,6 +294,9 @@ pub(crate) fn own_answer(
     }
     let mut headers = std::mem::take(&mut outcome.response_headers);
     outcome.change_response(&mut headers, &exchange.headers);
+    for (name, value) in outcome.cors.iter().flat_map(Headers::iter) {
+        headers.set(name, value);
+    }
     outcome.response_headers = headers;
     outcome
 }

@@ -70,35 +70,38 @@ pub(crate) fn string(matcher: &StringMatcher, text: &str) -> bool {
     }
 }
 
-/// Whether the headers match.
+/// Whether the headers match: of several values of a name one is enough.
 pub(crate) fn header(matcher: &HeaderMatcher, headers: &Headers) -> bool {
-    let found = headers.joined(&matcher.name);
-    let Some(wanted) = &matcher.header_match_specifier else {
-        return found.is_some() != matcher.invert_match;
-    };
-    if let HeaderMatchSpecifier::PresentMatch(present) = wanted {
-        let there = found.is_some() || matcher.treat_missing_header_as_empty;
-        return (there == *present) != matcher.invert_match;
+    let mut found: Vec<&str> = headers.all(&matcher.name).collect();
+    if found.is_empty() && matcher.treat_missing_header_as_empty {
+        found.push("");
     }
-    // A header that is not there matches neither way.
-    let value = match found {
-        Some(value) => value,
-        None if matcher.treat_missing_header_as_empty => String::new(),
-        None => return false,
-    };
-    let matches = match wanted {
-        HeaderMatchSpecifier::ExactMatch(wanted) => value == *wanted,
+    match &matcher.header_match_specifier {
+        None => found.is_empty() == matcher.invert_match,
+        Some(HeaderMatchSpecifier::PresentMatch(present)) => {
+            (found.is_empty() != *present) != matcher.invert_match
+        }
+        // A header that is not there matches neither way.
+        Some(_) if found.is_empty() => false,
+        Some(wanted) => {
+            found.iter().any(|value| header_value(wanted, value)) != matcher.invert_match
+        }
+    }
+}
+
+fn header_value(wanted: &HeaderMatchSpecifier, value: &str) -> bool {
+    match wanted {
+        HeaderMatchSpecifier::ExactMatch(wanted) => value == wanted,
         HeaderMatchSpecifier::PrefixMatch(wanted) => value.starts_with(wanted),
         HeaderMatchSpecifier::SuffixMatch(wanted) => value.ends_with(wanted),
         HeaderMatchSpecifier::ContainsMatch(wanted) => value.contains(wanted),
-        HeaderMatchSpecifier::SafeRegexMatch(wanted) => full_match(&wanted.regex, &value),
+        HeaderMatchSpecifier::SafeRegexMatch(wanted) => full_match(&wanted.regex, value),
         HeaderMatchSpecifier::RangeMatch(range) => value
             .parse::<i64>()
             .is_ok_and(|value| range.start <= value && value < range.end),
-        HeaderMatchSpecifier::StringMatch(wanted) => string(wanted, &value),
-        HeaderMatchSpecifier::PresentMatch(_) => false,
-    };
-    matches != matcher.invert_match
+        HeaderMatchSpecifier::StringMatch(wanted) => string(wanted, value),
+        HeaderMatchSpecifier::PresentMatch(present) => *present,
+    }
 }
 
 /// Whether the query of a path matches; of a name that is there twice the first value counts.

@@ -37,7 +37,7 @@ pub(crate) fn normalize(hcm: &HttpConnectionManager, original: &str) -> Normaliz
         _ => {}
     }
     if hcm.normalize_path.unwrap_or(false) {
-        match canonical(&path) {
+        match canonical(&without_parameters_of_dots(&path)) {
             Some(better) => path = better,
             None => return Normalized::Refused,
         }
@@ -74,13 +74,21 @@ fn merge_slashes(path: &str) -> String {
     if !path.contains("//") {
         return path.to_owned();
     }
-    let mut out = String::with_capacity(path.len());
-    for letter in path.chars() {
-        if letter != '/' || !out.ends_with('/') {
-            out.push(letter);
-        }
-    }
-    out
+    // As Envoy puts it together: of slashes alone two are left.
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let slash = |there| if there { "/" } else { "" };
+    let (first, last) = (slash(path.starts_with('/')), slash(path.ends_with('/')));
+    format!("{first}{}{last}", parts.join("/"))
+}
+
+/// Takes parameters away from segments of dots: `/..;x` is `/..`. Dots that are escaped keep theirs.
+fn without_parameters_of_dots(path: &str) -> String {
+    let segments = path.split('/').map(|segment| {
+        let dots = segment.split_once(';').map(|(dots, _)| dots);
+        dots.filter(|dots| matches!(*dots, "." | ".."))
+            .unwrap_or(segment)
+    });
+    segments.collect::<Vec<_>>().join("/")
 }
 
 /// How Chromium's canonicaliser, which Envoy uses, treats a byte of a path.
@@ -93,7 +101,7 @@ fn is_escaped(byte: u8) -> bool {
         || byte >= 0x7f
         || matches!(
             byte,
-            b'"' | b'#' | b'<' | b'>' | b'?' | b'`' | b'{' | b'}' | b'^'
+            b'"' | b'#' | b'<' | b'>' | b'?' | b'`' | b'{' | b'}' | b'^' | b'|'
         )
 }
 

@@ -32,6 +32,13 @@ fn paths_are_normalised_as_the_manager_says() {
         ("/a/..", "/"),
         ("/a/b..c/.d", "/a/b..c/.d"),
         ("/%zz", "/%zz"),
+        ("/api/..;/a", "/a"),
+        ("/a/..;b", "/"),
+        ("/a/.;/b", "/a/b"),
+        ("/a/...;/b", "/a/...;/b"),
+        ("/x/%2e%2e;/y", "/x/..;/y"),
+        ("/a'^|{}`\"<>b", "/a'%5E%7C%7B%7D%60%22%3C%3Eb"),
+        ("/%27%5e%2d%5f", "/%27%5e-_"),
     ] {
         let found = normalized(path, "KEEP_UNCHANGED", false);
         assert_eq!(found, Normalized::Path(wanted.to_owned()), "{path}");
@@ -40,6 +47,10 @@ fn paths_are_normalised_as_the_manager_says() {
     assert_eq!(
         normalized("/a//b///c", keep, true),
         Normalized::Path("/a/b/c".to_owned())
+    );
+    assert_eq!(
+        normalized("//", keep, true),
+        Normalized::Path("//".to_owned())
     );
     let unescaped = normalized("/a%2F%2fb?c=%2F", "UNESCAPE_AND_FORWARD", true);
     assert_eq!(unescaped, Normalized::Path("/a/b?c=%2F".to_owned()));

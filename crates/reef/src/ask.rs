@@ -10,6 +10,8 @@ use std::io::Write;
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
+pub(crate) use http::encode;
+
 use crate::cli::{AdminArgs, Output, StatusArgs, WhyArgs};
 
 /// Prints the state of a running Reef.
@@ -36,8 +38,8 @@ pub fn status(args: &StatusArgs, out: &mut dyn Write) -> anyhow::Result<()> {
 pub fn why(args: &WhyArgs, out: &mut dyn Write) -> anyhow::Result<bool> {
     let path = format!(
         "/debug/why?proxyID={}&service={}",
-        http::encode(&args.proxy),
-        http::encode(&args.service)
+        encode(&args.proxy),
+        encode(&args.service)
     );
     let answer = page(&args.admin, &path)?;
     match args.output.output {
@@ -56,7 +58,11 @@ pub fn print_json(value: &Value, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(out.write_all(b"\n")?)
 }
 
-fn page(admin: &AdminArgs, path: &str) -> anyhow::Result<Value> {
+/// Asks for a page of JSON.
+///
+/// # Errors
+/// If Reef does not answer, or answers with an error.
+pub(crate) fn page(admin: &AdminArgs, path: &str) -> anyhow::Result<Value> {
     let addr = admin.admin_addr;
     let (status, body) = http::get(addr, path).with_context(|| {
         format!("no answer from http://{addr}{path}; is `reef serve` running, and is --admin-addr its monitoring address?")

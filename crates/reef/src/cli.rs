@@ -67,6 +67,10 @@ pub enum Command {
     Status(StatusArgs),
     /// Say why a proxy does, or does not, see a service.
     Why(WhyArgs),
+    /// Say where a request would go, from what a proxy holds.
+    ///
+    /// Where Envoy leaves it to chance, all that can happen is told with its probability.
+    Simulate(Box<crate::simulate::SimulateArgs>),
     /// Print what a proxy would hold, offline, as its config dump would show it.
     ///
     /// Problems are printed on standard error, a line each, and end nothing.

@@ -12,6 +12,7 @@
 //! - [`cli`]: what can be typed. [`run`] carries it out and says the exit code.
 //! - [`serve`]: the running server. [`check`]: a directory validated offline.
 //! - [`render`]: what a proxy would hold, offline. [`diff`]: what a change would do to all of them.
+//! - [`simulate`]: where a request would go.
 //! - [`ask`]: `reef status` and `reef why`, clients of the admin pages.
 
 pub mod ask;
@@ -26,5 +27,6 @@ pub mod render;
 mod run;
 pub mod serve;
 pub mod sidecar;
+pub mod simulate;
 
 pub use run::run;

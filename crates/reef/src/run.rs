@@ -12,7 +12,7 @@ use crate::ask;
 use crate::check;
 use crate::cli::{Cli, Command, Output};
 use crate::diff;
-use crate::{log, render, serve, sidecar};
+use crate::{log, render, serve, sidecar, simulate};
 
 /// Exit code for a command line that cannot be understood; 1 and 2 have meanings in `reef check`.
 const USAGE: u8 = 64;
@@ -74,6 +74,9 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
                 diff::BAD_INPUT
             });
             Ok(ExitCode::from(code))
+        }
+        Command::Simulate(args) => {
+            simulate::run(&args, &mut out, &mut std::io::stderr()).map(|()| ExitCode::SUCCESS)
         }
         Command::Status(args) => ask::status(&args, &mut out).map(|()| ExitCode::SUCCESS),
         Command::Why(args) => Ok(if ask::why(&args, &mut out)? {

@@ -42,7 +42,7 @@ pub(super) fn parse(answer: &[u8]) -> std::io::Result<(u16, Vec<u8>)> {
 }
 
 /// Percent-encodes everything that is not unreserved in a query.
-pub(super) fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     use std::fmt::Write as _;
 
     let mut encoded = String::with_capacity(text.len());

@@ -16,4 +16,5 @@ mod mesh;
 mod options;
 mod pages;
 mod serving;
+mod simulate;
 mod wire;
