@@ -20,11 +20,11 @@ mod restart;
 mod security;
 #[path = "e2e/support.rs"]
 mod support;
+#[path = "e2e/traffic_destination.rs"]
+mod traffic_destination;
+#[path = "e2e/traffic_entries.rs"]
+mod traffic_entries;
 #[path = "e2e/traffic_http.rs"]
 mod traffic_http;
 #[path = "e2e/traffic_tcp.rs"]
 mod traffic_tcp;
-#[path = "e2e/traffic_entries.rs"]
-mod traffic_entries;
-#[path = "e2e/traffic_destination.rs"]
-mod traffic_destination;

@@ -5,10 +5,10 @@
 mod destination;
 #[path = "meshes/entries.rs"]
 mod entries;
-#[path = "meshes/virtual_services.rs"]
-mod virtual_services;
 #[path = "meshes/l4.rs"]
 mod l4;
+#[path = "meshes/virtual_services.rs"]
+mod virtual_services;
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};

@@ -11,8 +11,8 @@ use super::*;
 use crate::view::TYPES;
 
 mod following;
-mod rules;
 mod routes;
+mod rules;
 
 /// An index and an engine that follows it.
 struct World {
