@@ -74,7 +74,11 @@ fn limits_of_a_served_port_follow_rules_the_scope_does_not_hold() {
     let plan = world.apply(&rule("r", "one", spec));
     assert_eq!(plan.classes.len(), 1);
     assert_eq!(plan.stats.build.built, 1, "{:?}", plan.stats);
-    let plan = world.apply(&rule("q", "one", "host: s4, trafficPolicy: {}"));
+    let plan = world.apply(&rule(
+        "q",
+        "one",
+        "host: s4, trafficPolicy: {connectionPool: {tcp: {maxConnections: 3}}}",
+    ));
     assert_eq!(plan.classes.len(), 0);
 }
 
