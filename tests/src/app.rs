@@ -193,6 +193,7 @@ async fn answer(
         "peer": &*peer,
         "host": authority.or_else(|| headers.get("host").cloned()),
         "path": request.uri().path(),
+        "times": times(request.uri().path()).to_string(),
         "version": format!("{:?}", request.version()),
         "headers": headers,
     })
@@ -214,6 +215,15 @@ async fn answer(
         .headers_mut()
         .insert("content-type", HeaderValue::from_static(kind));
     Ok(response)
+}
+
+/// Counts a request for a path, and says how often the path behind `/times` was asked for.
+fn times(path: &str) -> u64 {
+    static ASKED: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
+    let mut asked = ASKED.lock();
+    *asked.entry(path.to_owned()).or_default() += 1;
+    let path = path.strip_prefix("/times").unwrap_or(path);
+    asked.get(path).copied().unwrap_or_default()
 }
 
 /// What some paths ask of the app: `/slow/500` waits so many milliseconds, `/status/503` answers so,

@@ -18,13 +18,14 @@ use crate::stage::{Stage, run};
 const ENVOY_VERSION: &str = "1.40.0";
 
 /// Programs the mesh on this machine needs, and the Debian packages that have them.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("ip", "iproute2"),
     ("iptables-restore", "iptables"),
     ("ip6tables-restore", "iptables"),
     ("unshare", "util-linux"),
     ("setpriv", "util-linux"),
     ("openssl", "openssl"),
+    ("curl", "curl"),
 ];
 
 /// Installs what is missing and returns the path of the Envoy binary.

@@ -228,27 +228,17 @@ fn waited(mesh: &Fixture) -> Result<()> {
     Ok(())
 }
 
-/// Requests of a client's Envoy to a service, so far.
-fn requests(mesh: &Fixture, service: &str) -> Result<u64> {
-    let host = format!("{service}.shop.svc.cluster.local");
-    let name = format!("cluster.outbound|8080||{host};.upstream_rq_total");
-    let pattern = name.replace('|', "\\|").replace('.', "\\.");
-    let with = mesh.mesh.envoy_stat("client", &pattern)?;
-    let without = mesh.mesh.envoy_stat("client", &pattern.replace(';', ""))?;
-    Ok(with + without)
-}
-
 fn mirrored(mesh: &Fixture) -> Result<()> {
-    let before = requests(mesh, "b")?;
     for _ in 0..20 {
         assert_eq!(curl(mesh, "client", "/copy", &[])?.app(), "a-1");
     }
-    let copied = || requests(mesh, "b").is_ok_and(|after| after == before + 20);
-    ensure!(
-        wait(Duration::from_secs(5), copied),
-        "{before} requests, now {}",
-        requests(mesh, "b")?
-    );
+    let copies = || -> Result<String> {
+        let told = curl(mesh, "client", "/times/copy", &["-H", "x-team: blue"])?;
+        ensure!(told.app() == "b-1", "{} answered", told.app());
+        Ok(told.seen("/times"))
+    };
+    let all = || copies().is_ok_and(|count| count == "20");
+    ensure!(wait(Duration::from_secs(5), all), "{} copies", copies()?);
     Ok(())
 }
 
