@@ -2,7 +2,7 @@
 //!
 //! Two directories are read with the code that serves them; every Pod of either is a proxy, and so is every node file. Of
 //! each pair of classes the resources are compared: by version, then field by field. What Envoy does about a difference
-//! is said from rules observed on Envoy 1.40 ([`effect`]). Nothing listens, nothing is sent.
+//! is said from rules observed on Envoy 1.40 (`effect.rs`). Nothing listens, nothing is sent.
 
 mod effect;
 mod fields;

@@ -4,6 +4,7 @@
 
 mod expect;
 mod golden;
+mod hostile_http;
 mod hostile_l4;
 mod keys;
 mod meshes;

@@ -54,3 +54,32 @@ fn a_changed_virtual_service_makes_only_the_routes_that_show_it() {
     let plan = world.apply(&hidden.replace("[s8]", "[s8.one.svc.cluster.local]"));
     assert_eq!((plan.stats.build.built, plan.classes.len()), (0, 0));
 }
+
+#[test]
+fn a_route_costs_those_nothing_who_cannot_match_it() {
+    let mut world = World::new(&(service("web", "one", 1, 80) + &slice("web", "one", &[1])));
+    let [a, b, c] = ["a", "b", "c"].map(|app| world.connect(app, "one", app));
+    assert_eq!(a.class, b.class);
+    let plan = world.apply(
+        "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\n\
+         metadata: {name: web, namespace: one}\nspec:\n  hosts: [web]\n  http:\n  \
+         - {match: [{sourceLabels: {app: a}, uri: {prefix: /tea}}], directResponse: {status: 418}}\n  \
+         - {route: [{destination: {host: web}}]}\n",
+    );
+    let class = |world: &World, proxy| world.engine.proxy(proxy).expect("connected").class;
+    // One route configuration with the route, and one without, for whoever cannot match it.
+    assert_eq!(plan.stats.build.built, 2, "{:?}", plan.stats);
+    assert_ne!(class(&world, a.proxy), class(&world, b.proxy));
+    assert_eq!(class(&world, b.proxy), class(&world, c.proxy));
+    let held = |proxy| world.view(proxy).resource(ResourceType::Route, "80");
+    let size = |proxy| held(proxy).map(|it| it.value().len());
+    assert!(size(a.proxy) > size(b.proxy));
+    // What does not depend on the rule is the same for all.
+    let cluster = |proxy| {
+        let name = "outbound|80||web.one.svc.cluster.local";
+        let held = world.view(proxy).resource(ResourceType::Cluster, name);
+        held.map(|it| it.value().as_ptr())
+    };
+    assert!(cluster(a.proxy).is_some());
+    assert_eq!(cluster(a.proxy), cluster(b.proxy));
+}
