@@ -45,9 +45,12 @@ struct Options {
     /// How often each scenario is run.
     #[arg(long, default_value_t = 3)]
     runs: u32,
-    /// A `repeats.csv` of a baseline, which the numbers that repeat must not exceed by more than 5%.
+    /// A `repeats.csv` of a baseline, which the numbers that repeat must not exceed by more than `--tolerance`.
     #[arg(long)]
     gate: Option<PathBuf>,
+    /// Per cent.
+    #[arg(long, default_value_t = 5)]
+    tolerance: u32,
     /// Divides the numbers of all scenarios, to try the program out.
     #[arg(long, default_value_t = 1)]
     shrink: usize,
@@ -128,7 +131,7 @@ fn main() -> Result<()> {
         }
     }
     if let (Some(repeats), Some(baseline)) = (&repeats, &options.gate) {
-        repeats.gate(baseline)?;
+        repeats.gate(baseline, options.tolerance)?;
     }
     Ok(())
 }

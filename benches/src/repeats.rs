@@ -1,7 +1,7 @@
 //! What repeats: allocations, bytes and pushes of small fixed cases, in this process and on one thread.
 //!
 //! These numbers are equal from run to run and nearly so from machine to machine, so a change of them is a change of the
-//! program: `--gate FILE` compares them with a baseline and fails on a rise. Time is told only as the ratio of two
+//! program: `--gate FILE` compares them with a baseline and fails on a rise of more than `--tolerance` per cent. Time is told only as the ratio of two
 //! things measured together.
 
 use std::collections::BTreeMap;
@@ -22,9 +22,6 @@ use crate::record::Record;
 use crate::scenario::SMALL;
 use crate::sync::number;
 use crate::tree;
-
-/// How much a number may rise before it needs a new baseline.
-const TOLERANCE: f64 = 1.05;
 
 /// How often timed things are repeated; the least counts.
 const REPEATS: usize = 20;
@@ -67,8 +64,9 @@ impl Repeats {
         text
     }
 
-    /// Fails if a number is more than five per cent above that of a baseline, or is missing.
-    pub(crate) fn gate(&self, baseline: &Path) -> Result<()> {
+    /// Fails if a number is more than so many per cent above that of a baseline, or is missing.
+    pub(crate) fn gate(&self, baseline: &Path, percent: u32) -> Result<()> {
+        let factor = 1.0 + f64::from(percent) / 100.0;
         let text = std::fs::read_to_string(baseline)
             .with_context(|| format!("reading {}", baseline.display()))?;
         let mut risen = String::new();
@@ -76,7 +74,7 @@ impl Repeats {
             let (name, allowed) = line.rsplit_once(',').context("no comma in the baseline")?;
             let allowed: f64 = allowed.parse().context("a number of the baseline")?;
             match self.0.get(name) {
-                Some(now) if *now <= allowed * TOLERANCE => {}
+                Some(now) if *now <= allowed * factor => {}
                 Some(now) => {
                     let _infallible = write!(risen, "\n  {name}: {allowed} before, {now} now");
                 }
@@ -87,7 +85,7 @@ impl Repeats {
         }
         if !risen.is_empty() {
             bail!(
-                "numbers that repeat have risen by more than 5%; mend it, or record a new baseline and say why:{risen}"
+                "numbers that repeat have risen by more than {percent}%; mend it, or record a new baseline and say why:{risen}"
             );
         }
         Ok(())

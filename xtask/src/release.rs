@@ -3,12 +3,12 @@
 //! With the musl target where rustup has it, else with this machine's C library linked in, which
 //! needs nothing but `libc6-dev`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::repo::{cargo, stdout_of, target_folder};
+use crate::repo::{cargo, root, stdout_of, target_folder};
 use crate::stage::Stage;
 
 /// Builds it, and makes sure that it is static and starts.
@@ -16,6 +16,19 @@ use crate::stage::Stage;
 /// # Errors
 /// When it does not build, or is not static, or does not start.
 pub(crate) fn build(stage: &mut Stage) -> Result<()> {
+    let binary = build_package(stage, "reef", &target()?)?;
+    if asks_for_a_loader(&std::fs::read(&binary)?) {
+        bail!("{} is not static", binary.display());
+    }
+    let version = stdout_of(Command::new(&binary).arg("--version"))?;
+    let size = std::fs::metadata(&binary)?.len();
+    println!("{} ({size} bytes): {}", binary.display(), version.trim());
+    stage.passed();
+    Ok(())
+}
+
+/// The target of the release.
+fn target() -> Result<String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let about = stdout_of(Command::new(&rustc).arg("-vV"))?;
     let host = about
@@ -28,7 +41,27 @@ pub(crate) fn build(stage: &mut Stage) -> Result<()> {
         .join("lib/rustlib")
         .join(&musl)
         .is_dir();
-    let target = if has_musl { musl.as_str() } else { host };
+    Ok(if has_musl { musl } else { host.to_owned() })
+}
+
+/// Fails if an allocation, a resource or a byte is made more often than `benches/gate.csv` allows (`benches/README.md`).
+/// The program is built as the release is, which has built most of it already.
+///
+/// # Errors
+/// When it does not build, or a number has risen.
+pub(crate) fn gate(stage: &mut Stage) -> Result<()> {
+    let binary = build_package(stage, "reef-bench", &target()?)?;
+    let mut command = Command::new(binary);
+    command.current_dir(root()).args(["repeats", "--runs", "1"]);
+    // The same program gives the same numbers; another compiler or allocator may differ a little.
+    command.args(["--tolerance", "10", "--gate", "benches/gate.csv"]);
+    stage.run(&mut command)?;
+    stage.passed();
+    Ok(())
+}
+
+/// Builds a program for the release, and returns its path.
+fn build_package(stage: &mut Stage, package: &str, target: &str) -> Result<PathBuf> {
     // Flags for a named target do not reach build scripts and macros, which cannot be static.
     stage.run(
         cargo(&[
@@ -36,21 +69,14 @@ pub(crate) fn build(stage: &mut Stage) -> Result<()> {
             "--release",
             "--locked",
             "--package",
-            "reef",
+            package,
             "--target",
             target,
         ])
         .env("RUSTFLAGS", "-C target-feature=+crt-static"),
     )?;
-    let binary = target_folder()?.join(target).join("release/reef");
-    if asks_for_a_loader(&std::fs::read(&binary)?) {
-        bail!("{} is not static", binary.display());
-    }
-    let version = stdout_of(Command::new(&binary).arg("--version"))?;
-    let size = std::fs::metadata(&binary)?.len();
-    println!("{} ({size} bytes): {}", binary.display(), version.trim());
-    stage.passed();
-    Ok(())
+    let folder = target_folder()?.join(target).join("release");
+    Ok(folder.join(package))
 }
 
 /// Whether a 64-bit little-endian ELF file has a program header of type `PT_INTERP`.

@@ -110,6 +110,7 @@ pub(crate) fn test() -> Result<()> {
         stage.tests(&mut fuzz::command(&[]))
     });
     all.stage("release", minutes(11), release::build);
+    all.stage("repeats", minutes(2), release::gate);
     all.finish()
 }
 
