@@ -4,6 +4,7 @@
 //! namespace  a network, mount and process namespace of our own; all in it ends with it
 //!   └ mesh   bridge, Reef, and per Pod of the manifests:
 //!       └ net::Pod  network namespace, iptables rules, Envoy, app
+//! cluster    a real API server with its store, for meshes that are read from Kubernetes
 //! app        what runs in a pod: HTTP, gRPC, TCP, and a socket by which tests make it call others
 //! demo       the demo, which is the same mesh shown to a person
 //! probe      what this machine makes impossible
@@ -11,6 +12,7 @@
 
 pub mod app;
 pub mod call;
+pub mod cluster;
 pub mod control;
 pub mod demo;
 pub mod dns;

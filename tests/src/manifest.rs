@@ -71,6 +71,16 @@ impl Manifests {
         Ok(Self { objects })
     }
 
+    /// Reads the documents of one text.
+    ///
+    /// # Errors
+    /// When it is not YAML.
+    pub fn parse(text: &str) -> Result<Self> {
+        let objects = serde_saphyr::from_multiple(text)
+            .map_err(|error| anyhow::anyhow!("no YAML: {error}"))?;
+        Ok(Self { objects })
+    }
+
     fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
         self.objects.iter().filter(move |o| o["kind"] == kind)
     }

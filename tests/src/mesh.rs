@@ -39,12 +39,21 @@ struct Pod {
     envoy: Option<Running>,
 }
 
+/// Where Reef reads the mesh.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// Files of a folder.
+    Folder(PathBuf),
+    /// The API server a kubeconfig names.
+    Kubeconfig(PathBuf),
+}
+
 /// The mesh. Everything ends with the value.
 #[derive(Debug)]
 pub struct Mesh {
     power: Power,
     work: PathBuf,
-    config: PathBuf,
+    source: Source,
     envoy_binary: PathBuf,
     reef_arguments: Vec<String>,
     reef: Option<Running>,
@@ -58,21 +67,29 @@ impl Mesh {
     /// # Errors
     /// When a program is missing or Reef is not ready in ten seconds.
     pub fn start(power: Power, work: &Path, config: &Path) -> Result<Self> {
+        let mut mesh = Self::prepare(power, work, Source::Folder(config.to_path_buf()))?;
+        mesh.start_reef()?;
+        Ok(mesh)
+    }
+
+    /// Makes the network, and leaves it to the caller to start Reef.
+    ///
+    /// # Errors
+    /// When a program is missing.
+    pub fn prepare(power: Power, work: &Path, source: Source) -> Result<Self> {
         make_bridge()?;
         let envoy_binary = mount_envoy()?;
         shell(&format!("chmod 755 {}", work.display()))?;
-        let mut mesh = Self {
+        Ok(Self {
             power,
             work: work.to_path_buf(),
-            config: config.to_path_buf(),
+            source,
             envoy_binary,
             reef_arguments: Vec::new(),
             reef: None,
             pods: BTreeMap::new(),
             others: Vec::new(),
-        };
-        mesh.start_reef()?;
-        Ok(mesh)
+        })
     }
 
     /// Starts Reef and waits until it is ready.
@@ -80,23 +97,49 @@ impl Mesh {
     /// # Errors
     /// When it ends or is not ready in ten seconds.
     pub fn start_reef(&mut self) -> Result<()> {
+        self.spawn_reef()?;
+        self.wait_reef(Duration::from_secs(10))
+    }
+
+    /// Starts Reef.
+    ///
+    /// # Errors
+    /// When the program is missing.
+    pub fn spawn_reef(&mut self) -> Result<()> {
         let mut command = Command::new(program("reef", "REEF_BIN")?);
+        command.args(["serve", "--insecure-xds"]);
+        match &self.source {
+            Source::Folder(folder) => command.arg("--config-dir").arg(folder),
+            Source::Kubeconfig(file) => command.arg("--kubeconfig").arg(file),
+        };
         command
-            .args(["serve", "--insecure-xds", "--config-dir"])
-            .arg(&self.config)
             .args(["--grpc-addr", &format!("{HOST}:{XDS_PORT}")])
             .args(["--http-addr", "127.0.0.1:8080"])
             .args(["--monitoring-addr", MONITORING])
             .args(&self.reef_arguments);
-        let mut reef = Running::start(&mut command, self.work.join("reef.log"))?;
-        let ready = wait(Duration::from_secs(10), || {
-            reef.ended() || call::page(MONITORING, "/ready").is_ok()
-        });
+        self.reef = Some(Running::start(&mut command, self.work.join("reef.log"))?);
+        Ok(())
+    }
+
+    /// Waits until Reef is ready.
+    ///
+    /// # Errors
+    /// When it ends or is not ready in time, with its last lines.
+    pub fn wait_reef(&mut self, limit: Duration) -> Result<()> {
+        let reef = self.reef.as_mut().context("Reef was not started")?;
+        let ready = wait(limit, || reef.ended() || reef_is_ready());
         if !ready || reef.ended() {
             bail!("Reef did not become ready:\n{}", reef.tail());
         }
-        self.reef = Some(reef);
         Ok(())
+    }
+
+    /// Everything Reef wrote since its first start.
+    ///
+    /// # Errors
+    /// When there is no log.
+    pub fn reef_log(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.work.join("reef.log"))?)
     }
 
     /// Gives Reef further arguments, from its next start on.
@@ -425,6 +468,11 @@ impl Mesh {
     pub fn command_in(&self, pod: &str, program: &str) -> Result<Command> {
         Ok(self.pod(pod)?.net.command(program))
     }
+}
+
+/// Whether Reef says that it is ready.
+pub fn reef_is_ready() -> bool {
+    call::page(MONITORING, "/ready").is_ok()
 }
 
 /// What the app of a pod listens on: what an annotation says, else its container ports, each with

