@@ -93,15 +93,35 @@ pub struct ObjectMeta {
 /// Where an object was written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin {
-    /// The file's path as the source found it.
+    /// The file's path as the source found it, or the cluster an API server told it of.
     pub path: Arc<str>,
-    /// The first line of the document, counted from 1.
+    /// The first line of the document, counted from 1; 0 where there are no lines, as in a cluster.
     pub line: u32,
+}
+
+impl Origin {
+    /// A place without lines: the objects of a cluster.
+    #[must_use]
+    pub fn cluster(cluster: &ClusterId) -> Self {
+        Self {
+            path: format!("cluster {cluster}").into(),
+            line: 0,
+        }
+    }
+
+    /// The line, if there are lines.
+    #[must_use]
+    pub fn line(&self) -> Option<u32> {
+        (self.line > 0).then_some(self.line)
+    }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.path, self.line)
+        match self.line() {
+            Some(line) => write!(f, "{}:{line}", self.path),
+            None => f.write_str(&self.path),
+        }
     }
 }
 

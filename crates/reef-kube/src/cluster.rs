@@ -1,9 +1,20 @@
 //! Finding the API server: a kubeconfig, or the files every pod has.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::client::{Body, ConfigExt as _};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+use tower::{BoxError, ServiceBuilder};
+
+/// How long a TCP connection may take; a server that is there answers within a round trip.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections without a request are closed after this, so that a restart of the server leaves none behind.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where the API server is said to be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,7 +51,9 @@ pub enum ConnectError {
 }
 
 impl Cluster {
-    /// Makes a client; the server is not asked anything.
+    /// Makes a client; the server is not asked anything, so it need not be there.
+    ///
+    /// The client tries nothing twice and has no limit on how long an answer takes: whoever asks decides.
     ///
     /// # Errors
     /// If the options lead to no server or the credentials in them cannot be used.
@@ -62,8 +75,7 @@ impl Cluster {
                     .map_err(failed)?
             }
         };
-        let client =
-            Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))?;
+        let client = client(config).map_err(|error| ConnectError::Client(Box::new(error)))?;
         Ok(Self { client })
     }
 
@@ -72,6 +84,33 @@ impl Cluster {
     pub fn client(&self) -> &Client {
         &self.client
     }
+}
+
+/// The client of a configuration. `kube`'s own stack logs every failed request as an error and tries again on its
+/// own, which would double the requests of whoever paces them.
+fn client(config: Config) -> kube::Result<Client> {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // It fails only if somebody was faster.
+        let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    }
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp.set_keepalive(Some(Duration::from_secs(20)));
+    let connector = config.rustls_https_connector_with_connector(tcp)?;
+    let http: hyper_util::client::legacy::Client<_, Body> =
+        hyper_util::client::legacy::Builder::new(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .build(connector);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(http);
+    Ok(Client::new(service, config.default_namespace))
 }
 
 impl std::fmt::Debug for Cluster {

@@ -1,7 +1,35 @@
 //! The only room that talks to a Kubernetes API server.
 //!
-//! [`Cluster`] is a connected client, cheap to clone; everything else here takes one.
+//! - [`Cluster`] is a connected client, cheap to clone; everything else here takes one.
+//! - [`KubeSource`] follows a cluster as a `reef_source::Source`: every kind Reef reads, each by a list and a watch.
+//! - [`read_once`] is the same for commands that look and leave.
+//! - [`KindStates`] say how each kind is followed, for readiness, metrics and pages.
+//!
+//! ```text
+//! API server ──lines──► event ──► decode ──► known (what differs) ──┐
+//!     ▲                                                              ├─► hub ──► ChangeBatch
+//!     └── list, watch, pace (one follower per kind) ◄── discovery    ┘
+//! ```
+//!
+//! Objects are read into the slim types of `reef-config` as they come from the wire; this room keeps a version per
+//! object and nothing else. An outage freezes what was told: only a complete list or a deletion takes anything away.
 
+mod api;
 mod cluster;
+mod decode;
+mod discovery;
+mod event;
+mod follow;
+mod known;
+mod metrics;
+mod once;
+mod pace;
+mod resource;
+mod source;
+mod states;
 
 pub use cluster::{Cluster, ClusterOptions, ConnectError};
+pub use metrics::KubeMetrics;
+pub use once::{ReadError, read_once};
+pub use source::{KubeOptions, KubeSource, Times};
+pub use states::{KindState, KindStates, KindStatus};

@@ -30,12 +30,28 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use reef_config::{Change, ChangeBatch, ClusterId, MeshConfig, Object, Problem};
+use reef_config::{Change, ChangeBatch, ClusterId, MeshConfig, Object, ObjectKey, Problem};
 use tokio::sync::mpsc;
 
 pub use file_source::{FileOptions, FileSource};
 pub use memory::{MemoryHandle, MemorySource};
 pub use metrics::SourceMetrics;
+
+/// What is to be told when the ConfigMap with the mesh configuration is this one.
+#[must_use]
+pub fn mesh_config_of(config_map: &Object) -> Vec<Change> {
+    let mut changes = Vec::new();
+    mesh::apply_object(config_map, &mut changes);
+    changes
+}
+
+/// What is to be told when that ConfigMap is gone: the defaults are back.
+#[must_use]
+pub fn mesh_config_gone(config_map: &ObjectKey) -> Vec<Change> {
+    let mut changes = Vec::new();
+    mesh::delete_object(config_map, &mut changes);
+    changes
+}
 
 /// Emits what differs, batch by batch.
 pub trait Source: Send + 'static {

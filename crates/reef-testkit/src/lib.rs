@@ -5,6 +5,8 @@
 
 #[cfg(feature = "client")]
 mod delta;
+#[cfg(feature = "fake-api")]
+pub mod fake_api;
 mod following;
 #[cfg(feature = "client")]
 mod raw;

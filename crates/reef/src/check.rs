@@ -49,7 +49,11 @@ fn check(args: &CheckArgs) -> anyhow::Result<Checked> {
         keys,
         objects: all,
         source_problems,
-    } = offline::load(&args.dirs, &args.mesh)?;
+    } = if args.from_cluster {
+        offline::load_cluster(&args.cluster.settings(), &args.mesh)?
+    } else {
+        offline::load(&args.dirs, &args.mesh)?
+    };
     let pods = keys.iter().filter(|key| key.kind == Kind::Pod);
     let mut namespaces: BTreeSet<&Namespace> = keys.iter().map(|key| &key.namespace).collect();
     let default = Namespace::from("default");

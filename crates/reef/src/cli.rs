@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reef_config::ClusterId;
+use reef_kube::ClusterOptions;
 use reef_mesh::Unenforced;
 
 use crate::mesh::MeshOptions;
+use crate::serve::ClusterSettings;
 
 /// Reef, an xDS control plane for Istio sidecars.
 #[derive(Debug, Parser)]
@@ -57,8 +59,10 @@ pub enum LogFormat {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve proxies from a directory of Kubernetes and Istio YAML.
-    Serve(ServeArgs),
+    /// Serve proxies from a directory of Kubernetes and Istio YAML, or from a cluster.
+    ///
+    /// Without `--config-dir` the cluster of the kubeconfig is followed, and without that the one this pod runs in.
+    Serve(Box<ServeArgs>),
     /// Validate a directory offline: parse, index, and generate for the default scopes.
     ///
     /// Exit code 0: all is well. 1: errors. 2: no error, but something is not applied. 64: wrong usage.
@@ -147,6 +151,45 @@ pub struct MeshArgs {
     pub unenforced_security: UnenforcedArg,
 }
 
+/// A cluster, for commands that read one.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ClusterArgs {
+    /// Kubeconfig of the cluster to read; without it, the cluster this pod runs in.
+    #[arg(long, env = "REEF_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; its current one without.
+    #[arg(
+        long,
+        env = "REEF_CONTEXT",
+        requires = "kubeconfig",
+        value_name = "NAME"
+    )]
+    pub context: Option<String>,
+    /// ConfigMap with the MeshConfig, of which key `mesh` is read.
+    #[arg(
+        long,
+        env = "REEF_MESH_CONFIG_MAP",
+        default_value = "istio-system/istio",
+        value_parser = config_map,
+        value_name = "NAMESPACE/NAME"
+    )]
+    pub mesh_config_map: (String, String),
+}
+
+impl ClusterArgs {
+    /// The same as the server wants it.
+    #[must_use]
+    pub fn settings(&self) -> ClusterSettings {
+        ClusterSettings {
+            connect: ClusterOptions {
+                kubeconfig: self.kubeconfig.clone(),
+                context: self.context.clone(),
+            },
+            mesh_config_map: self.mesh_config_map.clone(),
+        }
+    }
+}
+
 /// What becomes of traffic whose security rules cannot be enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum UnenforcedArg {
@@ -174,15 +217,18 @@ impl MeshArgs {
 /// Settings of `reef serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
-    /// Directory of YAML or JSON objects; may be given several times.
+    /// Directory of YAML or JSON objects instead of a cluster; may be given several times.
     #[arg(
         long,
         env = "REEF_CONFIG_DIR",
         value_delimiter = ',',
-        required = true,
+        conflicts_with = "kubeconfig",
         value_name = "DIR"
     )]
     pub config_dir: Vec<PathBuf>,
+    /// The cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
     /// What the mesh is.
     #[command(flatten)]
     pub mesh: MeshArgs,
@@ -232,8 +278,14 @@ pub struct ServeArgs {
 #[derive(Debug, Clone, Args)]
 pub struct CheckArgs {
     /// Directory of YAML or JSON objects; may be given several times.
-    #[arg(required = true, value_name = "DIR")]
+    #[arg(required_unless_present = "from_cluster", value_name = "DIR")]
     pub dirs: Vec<PathBuf>,
+    /// Read a cluster once instead of directories.
+    #[arg(long, conflicts_with = "dirs")]
+    pub from_cluster: bool,
+    /// The cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
     /// What the mesh is.
     #[command(flatten)]
     pub mesh: MeshArgs,
@@ -329,6 +381,22 @@ pub struct WhyArgs {
     /// Form of the answer.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// Reads a namespace and a name.
+///
+/// # Errors
+/// If it is not two names with a slash between them.
+pub fn config_map(text: &str) -> Result<(String, String), String> {
+    let name = |name: &str| domain(name).is_ok();
+    match text.split_once('/') {
+        Some((namespace, map)) if name(namespace) && name(map) => {
+            Ok((namespace.to_owned(), map.to_owned()))
+        }
+        _ => Err(format!(
+            "`{text}` is not a place such as istio-system/istio"
+        )),
+    }
 }
 
 /// Reads a DNS suffix: labels of letters, digits and dashes, in lower case, without a dot at either end.

@@ -1,14 +1,20 @@
-//! A mesh read from directories once, without serving it: what `reef check` and `reef render` look at.
+//! A mesh read once, from directories or a cluster, without serving it: what `reef check` and `reef render` look at.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::bail;
-use reef_config::{Change, ChangeBatch, Object, ObjectKey, Problem};
+use anyhow::{Context as _, bail};
+use reef_config::{Change, ChangeBatch, MeshConfig, Object, ObjectKey, Problem};
+use reef_kube::{Cluster, KubeOptions};
 use reef_mesh::{ChangeReport, MeshIndex};
 use reef_push::{PushEngine, PushOptions};
 
 use crate::cli::MeshArgs;
+use crate::serve::ClusterSettings;
+
+/// How long a cluster may take to be read.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The mesh.
 #[derive(Debug)]
@@ -35,9 +41,51 @@ pub(crate) fn load(dirs: &[PathBuf], mesh: &MeshArgs) -> anyhow::Result<Offline>
             bail!("{} is not a directory", dir.display());
         }
     }
+    Ok(offline(
+        reef_source::load(dirs, mesh.mesh_config.as_deref()),
+        mesh,
+    ))
+}
+
+/// Reads a cluster.
+///
+/// # Errors
+/// If it cannot be reached, a kind may not be read, or it takes longer than a minute.
+pub(crate) fn load_cluster(cluster: &ClusterSettings, mesh: &MeshArgs) -> anyhow::Result<Offline> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the runtime does not start")?;
+    let file = mesh.mesh_config.as_deref();
+    let options = KubeOptions {
+        cluster: mesh.options().cluster,
+        mesh_config_map: file.is_none().then(|| cluster.mesh_config_map.clone()),
+        ..KubeOptions::default()
+    };
+    let batch = runtime.block_on(async {
+        let client = Cluster::connect(&cluster.connect).await?;
+        anyhow::Ok(reef_kube::read_once(client, options, PATIENCE).await?)
+    })?;
+    let (mut objects, mut config, mut problems) = reef_source::load(&[], file);
+    for change in batch.changes {
+        match change {
+            Change::Apply(object) => objects.push(object),
+            Change::MeshConfig(told) => config = Some(told),
+            Change::Problems { problems: told, .. } => problems.extend(told),
+            // Nothing was there before.
+            Change::Delete(_) => {}
+        }
+    }
+    problems.sort();
+    Ok(offline((objects, config, problems), mesh))
+}
+
+/// Objects, mesh configuration, and what is wrong.
+type Loaded = (Vec<Arc<Object>>, Option<Arc<MeshConfig>>, Vec<Problem>);
+
+fn offline((objects, mesh_config, source_problems): Loaded, mesh: &MeshArgs) -> Offline {
     let options = mesh.options();
-    let (objects, mesh_config, source_problems) =
-        reef_source::load(dirs, mesh.mesh_config.as_deref());
     let mut keys = Vec::with_capacity(objects.len());
     let mut changes: Vec<Change> = mesh_config.map(Change::MeshConfig).into_iter().collect();
     let mut all = Vec::with_capacity(objects.len());
@@ -56,11 +104,11 @@ pub(crate) fn load(dirs: &[PathBuf], mesh: &MeshArgs) -> anyhow::Result<Offline>
     });
     let mut engine = PushEngine::new(PushOptions { idle_classes: 0 });
     engine.apply(Arc::clone(index.snapshot()), &ChangeReport::default());
-    Ok(Offline {
+    Offline {
         index,
         engine,
         keys,
         objects: all,
         source_problems,
-    })
+    }
 }

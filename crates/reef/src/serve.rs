@@ -7,6 +7,7 @@
 pub(crate) mod applied;
 pub(crate) mod dump;
 mod inspect;
+mod kube;
 mod listen;
 mod metrics;
 pub(crate) mod node;
@@ -15,6 +16,7 @@ mod registry;
 mod shared;
 mod writer;
 
+pub use kube::ClusterSettings;
 pub use listen::{Running, Settings, start};
 
 use anyhow::Context as _;

@@ -22,7 +22,9 @@ use crate::proxy_config::MeshProxyConfig;
 /// The text is not YAML or a field does not fit. The earlier configuration should then stay.
 pub fn mesh_config(text: &str, origin: &Origin) -> Result<(MeshConfig, Vec<Problem>), Problem> {
     let root = yaml::read(text).map_err(|error| {
-        let line = origin.line + error.line.unwrap_or(1) - 1;
+        let line = origin
+            .line()
+            .map_or(0, |first| first + error.line.unwrap_or(1) - 1);
         Problem::error(code::SYNTAX, error.reason).at(&Origin {
             path: Arc::clone(&origin.path),
             line,

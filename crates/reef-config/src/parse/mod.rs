@@ -21,8 +21,9 @@ mod typed;
 mod yaml;
 
 pub use mesh::{mesh_config, proxy_config};
-pub use object::{Parsed, object};
+pub use object::{Parsed, object, object_of};
 pub use split::{Document, documents};
+pub use time::seconds as timestamp;
 pub(crate) use typed::Path;
 
 /// Largest input of one file; a `kubectl get` of 10,000 objects is below 20 MiB.

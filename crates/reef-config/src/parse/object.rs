@@ -43,17 +43,35 @@ pub fn object(text: &str, origin: &Origin) -> Parsed {
     let mut parsed = Parsed::default();
     match yaml::read(text) {
         Ok(root) => add(&root, origin, &Path::Root, &mut parsed),
-        Err(error) => {
-            let line = origin.line + error.line.unwrap_or(1) - 1;
-            parsed
-                .problems
-                .push(Problem::error(code::SYNTAX, error.reason).at(&Origin {
-                    path: Arc::clone(&origin.path),
-                    line,
-                }));
-        }
+        Err(error) => parsed.problems.push(syntax(error, origin)),
     }
     parsed
+}
+
+/// Parses the text of one object whose kind is known, as an item of a list of an API server, which says it once for
+/// all items. `apiVersion` and `kind` of the object are not read.
+#[must_use]
+pub fn object_of(kind: Kind, text: &str, origin: &Origin) -> Parsed {
+    let mut parsed = Parsed::default();
+    match yaml::read(text) {
+        Ok(root) => {
+            if let Err(problem) = of_kind(kind, &root, origin, &Path::Root, &mut parsed) {
+                parsed.problems.push(problem.at(origin));
+            }
+        }
+        Err(error) => parsed.problems.push(syntax(error, origin)),
+    }
+    parsed
+}
+
+fn syntax(error: yaml::SyntaxError, origin: &Origin) -> Problem {
+    let line = origin
+        .line()
+        .map_or(0, |first| first + error.line.unwrap_or(1) - 1);
+    Problem::error(code::SYNTAX, error.reason).at(&Origin {
+        path: Arc::clone(&origin.path),
+        line,
+    })
 }
 
 fn add(root: &Node<'_>, origin: &Origin, path: &Path<'_>, parsed: &mut Parsed) {
@@ -90,8 +108,7 @@ fn one(
     let identity =
         |field: &str, reason: &str| Problem::error(code::IDENTITY, reason).field(at(field));
     if !matches!(root, Node::Map(_)) {
-        let reason = format!("{} where an object is wanted", root.description());
-        return Err(Problem::error(code::IDENTITY, reason).field(path.to_string()));
+        return Err(no_object(root, path));
     }
     let text = |field: &str| {
         root.field(field)
@@ -99,12 +116,11 @@ fn one(
             .ok_or_else(|| identity(field, "every object must name it as a string"))
     };
     let (api_version, kind_name) = (text("apiVersion")?, text("kind")?);
-    let metadata = root.field("metadata").unwrap_or(&Node::Null);
-    let name = metadata.field("name").and_then(Node::text);
-
     let Some(kind) = Kind::from_api(api_version, kind_name) else {
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         if group.ends_with("istio.io") || group == "gateway.networking.k8s.io" {
+            let metadata = root.field("metadata").unwrap_or(&Node::Null);
+            let name = metadata.field("name").and_then(Node::text);
             let name = name.unwrap_or_default();
             let reason = format!("{api_version} {kind_name} {name:?} is not read");
             parsed.problems.push(
@@ -115,7 +131,29 @@ fn one(
         }
         return Ok(());
     };
+    of_kind(kind, root, origin, path, parsed)
+}
 
+fn no_object(root: &Node<'_>, path: &Path<'_>) -> Problem {
+    let reason = format!("{} where an object is wanted", root.description());
+    Problem::error(code::IDENTITY, reason).field(path.to_string())
+}
+
+fn of_kind(
+    kind: Kind,
+    root: &Node<'_>,
+    origin: &Origin,
+    path: &Path<'_>,
+    parsed: &mut Parsed,
+) -> Result<(), Problem> {
+    if !matches!(root, Node::Map(_)) {
+        return Err(no_object(root, path));
+    }
+    let at = |field: &str| Path::Key(path, field).to_string();
+    let identity =
+        |field: &str, reason: &str| Problem::error(code::IDENTITY, reason).field(at(field));
+    let metadata = root.field("metadata").unwrap_or(&Node::Null);
+    let name = metadata.field("name").and_then(Node::text);
     let name = name.ok_or_else(|| identity("metadata.name", "every object must have a name"))?;
     let namespace = match metadata.field("namespace") {
         None | Some(Node::Null) => "default",

@@ -1,7 +1,8 @@
 //! RFC 3339 timestamps, as `metadata.creationTimestamp` has them.
 
 /// Seconds since the epoch of `2024-01-02T03:04:05Z`; fractions are cut off. `None` for anything else.
-pub(super) fn seconds(text: &str) -> Option<i64> {
+#[must_use]
+pub fn seconds(text: &str) -> Option<i64> {
     let (date, rest) = text.split_once(['T', 't', ' '])?;
     let mut parts = date.split('-');
     let (year, month, day) = (

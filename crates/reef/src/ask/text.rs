@@ -27,6 +27,20 @@ pub(super) fn status(status: &Value, proxies: &Value, problems: &Value) -> Strin
             number("classes"),
         ),
     );
+    for (kind, row) in status["kinds"].as_object().into_iter().flatten() {
+        // What is followed as it should be needs no line.
+        if matches!(row["state"].as_str(), Some("live" | "not installed")) {
+            continue;
+        }
+        let since = row["staleSeconds"]
+            .as_u64()
+            .map(|seconds| format!(", old for {seconds} s"))
+            .unwrap_or_default();
+        line(
+            &mut page,
+            &format!("  {kind}: {}{since}", text(&row["text"])),
+        );
+    }
     let none = Vec::new();
     let proxies = proxies.as_array().unwrap_or(&none);
     if !proxies.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use reef_config::{Problem, Severity};
+use reef_config::{Origin, Problem, Severity};
 use reef_mesh::Unenforced;
 use serde_json::{Map, Value, json};
 
@@ -82,7 +82,7 @@ pub(super) fn json(checked: &Checked) -> Value {
                 "code": problem.code,
                 "rule": problem.rule.map(|rule| rule.name),
                 "file": problem.origin.as_ref().map(|origin| &*origin.path),
-                "line": problem.origin.as_ref().map(|origin| origin.line),
+                "line": problem.origin.as_ref().and_then(Origin::line),
                 "object": problem.object.as_ref().map(ToString::to_string),
                 "field": problem.field,
                 "reason": problem.reason,

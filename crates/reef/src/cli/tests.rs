@@ -9,7 +9,7 @@ use super::*;
 fn serve(line: &[&str]) -> ServeArgs {
     let line = ["reef", "serve"].iter().chain(line);
     match Cli::try_parse_from(line).unwrap().command {
-        Command::Serve(args) => args,
+        Command::Serve(args) => *args,
         other => panic!("{other:?}"),
     }
 }
@@ -35,8 +35,39 @@ fn serve_listens_on_loopback_unless_told_otherwise() {
 }
 
 #[test]
-fn serve_needs_a_directory() {
-    assert!(Cli::try_parse_from(["reef", "serve"]).is_err());
+fn serve_reads_directories_or_a_cluster_and_never_both() {
+    let args = serve(&[]);
+    assert!(args.config_dir.is_empty() && args.cluster.kubeconfig.is_none());
+    let cluster = args.cluster.settings();
+    assert_eq!(
+        cluster.mesh_config_map,
+        ("istio-system".to_owned(), "istio".to_owned())
+    );
+
+    let args = serve(&[
+        "--kubeconfig",
+        "k",
+        "--context",
+        "c",
+        "--mesh-config-map",
+        "a/b",
+    ]);
+    let cluster = args.cluster.settings();
+    assert_eq!(cluster.connect.kubeconfig, Some(PathBuf::from("k")));
+    assert_eq!(cluster.connect.context.as_deref(), Some("c"));
+    assert_eq!(cluster.mesh_config_map, ("a".to_owned(), "b".to_owned()));
+
+    for wrong in [
+        &["serve", "--config-dir", "a", "--kubeconfig", "k"][..],
+        &["serve", "--context", "c"],
+        &["serve", "--mesh-config-map", "istio"],
+        &["serve", "--mesh-config-map", "A/b"],
+        &["check"],
+        &["check", "a", "--from-cluster"],
+    ] {
+        let line = ["reef"].iter().chain(wrong);
+        assert!(Cli::try_parse_from(line).is_err(), "{wrong:?}");
+    }
 }
 
 #[test]

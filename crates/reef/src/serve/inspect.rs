@@ -50,7 +50,10 @@ impl Inspect for Pages {
     fn readiness(&self) -> Readiness {
         match self.shared.serving() {
             Ok(()) => Readiness::Ready,
-            Err(reason) => Readiness::NotReady(reason.to_owned()),
+            Err(reason) => Readiness::NotReady(match self.shared.waiting() {
+                Some(waiting) => format!("{reason}: {waiting}"),
+                None => reason.to_owned(),
+            }),
         }
     }
 
@@ -144,6 +147,7 @@ impl Inspect for Pages {
         let endpoints: usize = snapshot.iter().map(|snapshot| endpoints(snapshot)).sum();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
+            "kinds": kinds(&self.shared),
             "ready": self.shared.serving().is_ok(),
             "services": snapshot.as_ref().map(|snapshot| snapshot.service_count()).unwrap_or_default(),
             "endpoints": endpoints,
@@ -434,4 +438,23 @@ fn full_host(snapshot: &MeshSnapshot, identity: &ProxyIdentity, service: &str) -
     } else {
         written
     }
+}
+
+/// How each kind of a cluster is followed; `null` where files are.
+fn kinds(shared: &Shared) -> Value {
+    let Some(states) = &shared.kinds else {
+        return Value::Null;
+    };
+    let states = Arc::clone(&states.borrow());
+    let kinds = states.kinds.iter().map(|(kind, status)| {
+        let stale = status.state.stale_since();
+        let row = json!({
+            "state": status.state.word(),
+            "text": status.state.to_string(),
+            "objects": status.objects,
+            "staleSeconds": stale.map(|since| since.elapsed().as_secs()),
+        });
+        (kind.as_str().to_owned(), row)
+    });
+    Value::Object(kinds.collect())
 }

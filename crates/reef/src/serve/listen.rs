@@ -5,19 +5,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use reef_admin::Inspect;
 use reef_identity::Authorizer;
 use reef_server::metrics::ServerMetrics;
 use reef_server::protocol::Options;
 use reef_server::service::DiscoveryServer;
-use reef_source::{FileOptions, FileSource, Source as _};
+use reef_source::Source as _;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{error, warn};
 
 use super::inspect::Pages;
+use super::kube::{ClusterSettings, Feed};
 use super::metrics::Metrics;
 use super::provider::Provider;
 use super::shared::Shared;
@@ -43,6 +44,8 @@ const BACKLOG: u32 = 4096;
 pub struct Settings {
     /// Directories of objects.
     pub config_dirs: Vec<PathBuf>,
+    /// A cluster to follow instead.
+    pub cluster: Option<ClusterSettings>,
     /// File with the MeshConfig.
     pub mesh_config: Option<PathBuf>,
     /// Domain, cluster and the like.
@@ -67,7 +70,9 @@ pub struct Settings {
 
 impl From<ServeArgs> for Settings {
     fn from(args: ServeArgs) -> Self {
+        let cluster = args.config_dir.is_empty().then(|| args.cluster.settings());
         Self {
+            cluster,
             config_dirs: args.config_dir,
             mesh: args.mesh.options(),
             mesh_config: args.mesh.mesh_config,
@@ -155,27 +160,12 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let (http_listener, http) = bind("--http-addr", settings.http_addr)?;
     let (monitoring_listener, monitoring) = bind("--monitoring-addr", settings.monitoring_addr)?;
 
-    for dir in &settings.config_dirs {
-        if !dir.is_dir() {
-            bail!("--config-dir {} is not a directory", dir.display());
-        }
-    }
-    let source = FileSource::new(
-        settings.config_dirs,
-        settings.mesh_config,
-        FileOptions {
-            cluster: settings.mesh.cluster.clone(),
-            compare_every: settings.compare_every,
-            ..FileOptions::default()
-        },
-    );
+    let (source, _cluster) = Feed::open(&settings).await?;
     let server_metrics = ServerMetrics::new();
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(Shared::following(source.states()));
     let metrics = Arc::new(Metrics::new(|registry| {
         server_metrics.register(registry);
-        source
-            .metrics()
-            .register(registry.sub_registry_with_prefix("reef"));
+        source.register(registry.sub_registry_with_prefix("reef"));
     }));
     let (stop, stopped) = watch::channel(false);
     let (connects, connect_inputs) = mpsc::channel(WAITING_CONNECTS);

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use reef_config::{Kind, Problem};
+use reef_kube::KindStates;
 use reef_mesh::MeshSnapshot;
 use reef_push::Sizes;
+use tokio::sync::watch;
 
 use super::registry::Registry;
 
@@ -20,6 +22,8 @@ pub(super) struct Shared {
     pub(super) facts: ArcSwap<Facts>,
     /// Connected streams.
     pub(super) registry: Arc<Registry>,
+    /// How each kind of a cluster is followed; `None` where files are.
+    pub(super) kinds: Option<watch::Receiver<Arc<KindStates>>>,
     draining: AtomicBool,
 }
 
@@ -37,6 +41,19 @@ pub(super) struct Facts {
 }
 
 impl Shared {
+    /// Nothing yet, of a source whose kinds fare like this.
+    pub(super) fn following(kinds: Option<watch::Receiver<Arc<KindStates>>>) -> Self {
+        Self {
+            kinds,
+            ..Self::default()
+        }
+    }
+
+    /// What the initial list waits for, if somebody knows.
+    pub(super) fn waiting(&self) -> Option<String> {
+        self.kinds.as_ref()?.borrow().waiting()
+    }
+
     /// Whether the initial list is complete and the process does not end.
     pub(super) fn serving(&self) -> Result<(), &'static str> {
         if self.draining.load(Ordering::Acquire) {

@@ -81,6 +81,7 @@ pub(crate) fn settings(dir: &Path) -> Settings {
     let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
     Settings {
         config_dirs: vec![dir.to_path_buf()],
+        cluster: None,
         mesh_config: None,
         mesh: MeshOptions::default(),
         grpc_addr: free,

@@ -1,0 +1,125 @@
+//! A list in pages, for servers that do not stream it, and the question whether history went back.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{BATCH, End, Follower, LIST_TIMEOUT, or_end};
+use crate::api::ApiError;
+use crate::decode::ResourceVersion;
+
+/// Objects of a page; of pods some 2.5 MiB.
+const PAGE: usize = 500;
+
+/// Largest page: as many of the largest objects as anyone has.
+const PAGE_BYTES: usize = 256 << 20;
+
+/// Largest answer to a question for one object.
+const ONE_BYTES: usize = 16 << 20;
+
+#[derive(Deserialize)]
+struct Page<'p> {
+    metadata: PageMetadata,
+    #[serde(borrow)]
+    items: Option<Vec<&'p RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageMetadata {
+    resource_version: ResourceVersion,
+    #[serde(default, rename = "continue")]
+    next: Option<String>,
+}
+
+impl Follower {
+    /// Lists everything.
+    pub(super) async fn pages(&mut self, api: &str) -> End {
+        self.known.begin();
+        let mut next = String::new();
+        loop {
+            let mut query = format!("limit={PAGE}");
+            if !next.is_empty() {
+                query.push_str("&continue=");
+                query.push_str(&encoded(&next));
+            }
+            let url = self.resource.url(api, &query);
+            let body = match self
+                .common
+                .cluster
+                .get(&url, PAGE_BYTES, LIST_TIMEOUT)
+                .await
+            {
+                Ok(body) => body,
+                Err(error) => return refused(error),
+            };
+            self.heard();
+            let page: Page<'_> = match serde_json::from_slice(&body) {
+                Ok(page) => page,
+                Err(error) => {
+                    let error = ApiError::Unreadable(error.to_string());
+                    return End::Failed(error, "list");
+                }
+            };
+            for item in page.items.iter().flatten() {
+                if let Err(reason) = self.known.apply(item.get().as_bytes(), &mut self.changes) {
+                    return End::Failed(ApiError::Unreadable(reason), "list");
+                }
+                if self.changes.len() >= BATCH {
+                    or_end!(self.flush().await);
+                }
+            }
+            match page.metadata.next.filter(|next| !next.is_empty()) {
+                Some(further) => next = further,
+                None => {
+                    or_end!(self.complete(page.metadata.resource_version.0).await);
+                    return End::Good;
+                }
+            }
+        }
+    }
+
+    /// Whether the server's newest version is older than what was told: its store was wiped or restored. A watch
+    /// would then wait for a version that may never come.
+    pub(super) async fn went_back(&mut self, api: &str) -> Result<bool, ApiError> {
+        let url = self.resource.url(api, &"limit=1");
+        let body = self
+            .common
+            .cluster
+            .get(&url, ONE_BYTES, LIST_TIMEOUT)
+            .await?;
+        #[derive(Deserialize)]
+        struct List {
+            metadata: PageMetadata,
+        }
+        let list: List = serde_json::from_slice(&body)
+            .map_err(|error| ApiError::Unreadable(error.to_string()))?;
+        let newest = list.metadata.resource_version.0;
+        Ok(self
+            .version
+            .is_some_and(|version| newest != 0 && newest < version))
+    }
+}
+
+/// How a list ends that was refused. A token of a page that is too old is no reason to wait long.
+fn refused(error: ApiError) -> End {
+    match error.code() {
+        Some(404) => End::NotServed,
+        Some(410) => End::Gone,
+        _ => End::Failed(error, "list"),
+    }
+}
+
+/// A query value: tokens of pages are base64 with signs of their own.
+fn encoded(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a string does not fail.
+            let _written = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
