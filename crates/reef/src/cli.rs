@@ -62,7 +62,7 @@ pub enum Command {
     /// Serve proxies from a directory of Kubernetes and Istio YAML, or from a cluster.
     ///
     /// Without `--config-dir` the cluster of the kubeconfig is followed, and without that the one this pod runs in.
-    Serve(Box<ServeArgs>),
+    Serve(ServeArgs),
     /// Validate a directory offline: parse, index, and generate for the default scopes.
     ///
     /// Exit code 0: all is well. 1: errors. 2: no error, but something is not applied. 64: wrong usage.
