@@ -77,7 +77,8 @@ fn check_says_2_for_a_kind_that_is_not_applied() {
 #[test]
 fn wrong_usage_is_64_and_a_missing_directory_1() {
     assert_eq!(reef(&["check"]).status.code(), Some(64));
-    assert_eq!(reef(&["serve"]).status.code(), Some(64));
+    // No directory, no kubeconfig, and this is no pod.
+    assert_eq!(reef(&["serve"]).status.code(), Some(1));
     assert_eq!(reef(&["check", "/nowhere/at/all"]).status.code(), Some(1));
     let open = reef(&["serve", "--config-dir", "/", "--grpc-addr", "0.0.0.0:0"]);
     assert_eq!(open.status.code(), Some(1));
