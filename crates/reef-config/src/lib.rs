@@ -41,6 +41,6 @@ pub use kind::Kind;
 pub use labels::Labels;
 pub use mesh_config::MeshConfig;
 pub use names::{ClusterId, Hostname, Namespace};
-pub use object::{Age, Object, ObjectKey, ObjectMeta, Origin, Spec};
+pub use object::{Age, Object, ObjectKey, ObjectMeta, Origin, Spec, Uid};
 pub use problem::{Problem, Severity};
 pub use scalar::{ApiDuration, IntOrString};

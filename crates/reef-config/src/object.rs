@@ -88,6 +88,44 @@ pub struct ObjectMeta {
     pub created: Option<i64>,
     /// `generation`, as the API server counts it.
     pub generation: Option<i64>,
+    /// `uid`, of Pods only: a token is made for one pod, not for whichever has its name later.
+    pub uid: Option<Uid>,
+}
+
+/// The `uid` of an object: which of the objects that have had its name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uid([u8; 16]);
+
+impl Uid {
+    /// Reads a UUID; `None` if the text is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut digits = text.bytes().filter(|byte| *byte != b'-');
+        let mut digit = || u8::try_from(char::from(digits.next()?).to_digit(16)?).ok();
+        let mut uid = [0; 16];
+        for byte in &mut uid {
+            *byte = digit()? << 4 | digit()?;
+        }
+        digits.next().is_none().then_some(Self(uid))
+    }
+}
+
+impl fmt::Display for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, byte) in self.0.iter().enumerate() {
+            if matches!(at, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// Where an object was written.

@@ -264,7 +264,8 @@ impl MeshSnapshot {
     }
 
     /// The `WorkloadEntry` object of a namespace with this address; of several the first by name.
-    pub(crate) fn workload_entry_at(
+    #[must_use]
+    pub fn workload_entry_at(
         &self,
         ip: IpAddr,
         namespace: &Namespace,

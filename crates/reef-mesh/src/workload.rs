@@ -7,7 +7,7 @@ use reef_config::ObjectKey;
 use reef_config::names::Namespace;
 use reef_config::proxy_config::MeshProxyConfig;
 
-use reef_config::Labels;
+use reef_config::{Labels, Uid};
 
 use crate::{Address, Interception, Locality, TlsMode, Workload};
 
@@ -20,6 +20,8 @@ pub struct Pod {
     pub namespace: Namespace,
     /// Name.
     pub name: Arc<str>,
+    /// Which of the pods that have had this name.
+    pub uid: Option<Uid>,
     /// Addresses, primary first; empty until it has some.
     pub ips: Box<[IpAddr]>,
     /// Labels.

@@ -11,7 +11,7 @@ use super::{code, name, time, yaml};
 use crate::kind::Kind;
 use crate::labels::Labels;
 use crate::names::Namespace;
-use crate::object::{Object, ObjectKey, ObjectMeta, Origin, Spec};
+use crate::object::{Object, ObjectKey, ObjectMeta, Origin, Spec, Uid};
 use crate::problem::{Problem, Severity};
 
 /// What one document holds.
@@ -177,7 +177,7 @@ fn of_kind(
         unknown: &unknown,
     };
     let result = content
-        .meta(metadata)
+        .meta(kind, metadata)
         .and_then(|meta| Ok((meta, content.spec(kind)?)));
     let (meta, spec) = result.map_err(|problem| problem.of(&key))?;
 
@@ -223,6 +223,7 @@ struct Metadata {
     annotations: Labels,
     creation_timestamp: Option<String>,
     generation: Option<i64>,
+    uid: Option<String>,
 }
 
 #[derive(Clone, Copy)]
@@ -233,7 +234,7 @@ struct Content<'a> {
 }
 
 impl<'a> Content<'a> {
-    fn meta(&self, metadata: &'a Node<'a>) -> Result<ObjectMeta, Problem> {
+    fn meta(&self, kind: Kind, metadata: &'a Node<'a>) -> Result<ObjectMeta, Problem> {
         let path = Path::Key(self.path, "metadata");
         // The API server adds fields here that nobody reads, so unknown ones are not reported.
         let ignored = RefCell::new(Vec::new());
@@ -250,6 +251,10 @@ impl<'a> Content<'a> {
             annotations: read.annotations,
             created,
             generation: read.generation,
+            uid: read
+                .uid
+                .filter(|_| kind == Kind::Pod)
+                .and_then(|uid| Uid::parse(&uid)),
         })
     }
 

@@ -367,3 +367,27 @@ fn pod_and_slice_keep_what_is_needed() {
     assert!(slice.endpoints[0].conditions.is_ready());
     assert_eq!(slice.ports[0].protocol, k8s::Protocol::Tcp);
 }
+
+#[test]
+fn the_uid_of_a_pod_is_read_and_of_nothing_else() {
+    let text = |kind: &str| {
+        format!(
+            "apiVersion: v1\nkind: {kind}\nmetadata: {{name: a, namespace: b, uid: 0F0e2f4a-1111-4222-8333-444455556666}}\n"
+        )
+    };
+    let uid = |kind: &str| object(&text(kind), &origin()).objects[0].meta.uid;
+    let wanted = "0f0e2f4a-1111-4222-8333-444455556666";
+    assert_eq!(
+        uid("Pod").map(|uid| uid.to_string()).as_deref(),
+        Some(wanted)
+    );
+    assert_eq!(uid("Service"), None);
+    for bad in [
+        "",
+        "0f0e2f4a",
+        "0f0e2f4a-1111-4222-8333-4444555566667",
+        "zz",
+    ] {
+        assert_eq!(crate::Uid::parse(bad), None, "{bad}");
+    }
+}

@@ -286,6 +286,7 @@ pub(super) fn pod(
         object: object.key.clone(),
         namespace: namespace.clone(),
         name: object.key.name.clone(),
+        uid: object.meta.uid,
         ips: ips.into(),
         labels: labels.clone(),
         node: pod.spec.node_name.clone(),
