@@ -5,17 +5,33 @@
 //! and needed three fixes.
 //!
 //! ```text
-//!   stream opened ──┐
-//!   unary fetch  ───┼──► Authorizer::decide(Request { peer, door, node }) ──► Decision::Allow | Deny(reason)
+//!   token ──► Tokens: known already? ─► local::verify ─► Reviewer (the API server) ──► Credential ──┐
+//!                                                                                                  │
+//!   stream opened ──┐                                                                              ▼
+//!   unary fetch  ───┼──► Authorizer::decide(Request { peer, door, node, credential, pod, tls }) ──► Decision
 //!   debug page   ───┘
 //! ```
 //!
-//! This room has no sockets and no clock. Today there is one credential, the address of the peer: plaintext is for
-//! loopback, another address needs `--insecure-xds`. Certificates and tokens will be further inputs of the same
-//! function.
+//! This room has no sockets and no clock: times are parameters. Without an API server there is one credential, the
+//! address of the peer: plaintext is for loopback, another address needs `--insecure-xds`. With one ([`ClusterRules`]) a
+//! stream over TLS needs a token, and the workload it names must be the one the token was made for.
+//!
+//! [`certs`] makes the certificates Reef serves with, where nobody brings any.
 
 mod authorizer;
+pub mod certs;
+mod credential;
+pub mod local;
+mod reviews;
 #[cfg(test)]
 mod tests;
 
-pub use authorizer::{Authorizer, BindError, Decision, Denial, Door, Request};
+pub use authorizer::{
+    Authorizer, BindError, ClusterRules, Decision, Denial, Door, NodeClaim, Request,
+};
+pub use credential::{BoundPod, Credential, PodRecord, VerifiedToken, service_account};
+pub use local::TokenError;
+pub use reviews::{
+    Answer, FAILURE_TTL, REVIEW_TIMEOUT, Review, ReviewFuture, Reviewer, Reviews, SUCCESS_TTL,
+    Tokens, Unreachable, Verdict, Vouched,
+};

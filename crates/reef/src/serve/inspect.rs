@@ -15,7 +15,7 @@ use reef_admin::{
     BuildInfo, Inspect, InspectError, MeshPage, ProblemReport, ProxySummary, Readiness, TypeSync,
 };
 use reef_config::{ClusterId, Hostname, Object};
-use reef_identity::{Authorizer, Decision, Door, Request};
+use reef_identity::{Authorizer, Decision, Denial, Door, Request};
 use reef_mesh::{MeshSnapshot, ProxyIdentity, ServiceKey, identify};
 use reef_scope::{OutboundPolicy, Scope, Why, WhyNot};
 use reef_server::service::DiscoveryServer;
@@ -65,13 +65,12 @@ impl Inspect for Pages {
     }
 
     fn authorize_debug(&self, peer: Option<SocketAddr>) -> Result<(), String> {
-        match self.authorizer.decide(&Request {
-            peer,
-            door: Door::Debug,
-            node: "",
-        }) {
+        let request = Request::anonymous(peer, Door::Debug);
+        match self.authorizer.decide(&request) {
             Decision::Allow => Ok(()),
-            Decision::Deny(denial) => Err(denial.to_string()),
+            // A page here shows all namespaces or nothing.
+            Decision::AllowNamespace(_) => Err(Denial::DebugWithoutToken.told().to_owned()),
+            Decision::Deny(denial) => Err(denial.told().to_owned()),
         }
     }
 

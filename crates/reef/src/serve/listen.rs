@@ -193,7 +193,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let provider = Provider {
         connects,
         shared: Arc::clone(&shared),
-        authorizer,
+        authorizer: authorizer.clone(),
         metrics: Arc::clone(&metrics),
     };
     let identifier = format!("reef-{}", env!("CARGO_PKG_VERSION"));

@@ -84,9 +84,8 @@ impl ResourceProvider for Provider {
                 Door::StateOfTheWorld
             };
             let request = Request {
-                peer: peer.address,
-                door,
                 node: &node.id,
+                ..Request::anonymous(peer.address, door)
             };
             if let Decision::Deny(denial) = self.authorizer.decide(&request) {
                 warn!(node = %node.id, peer = ?peer.address, %denial, "stream refused");

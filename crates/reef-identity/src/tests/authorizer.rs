@@ -1,21 +1,24 @@
-//! Every door against every kind of peer.
+//! Every door against every kind of peer, without an API server.
 
 use std::net::SocketAddr;
 
 use crate::{Authorizer, BindError, Decision, Denial, Door, Request};
 
 const STREAMS: [Door; 3] = [Door::StateOfTheWorld, Door::Delta, Door::Unary];
+const ALL: [Door; 5] = [
+    Door::StateOfTheWorld,
+    Door::Delta,
+    Door::Unary,
+    Door::Debug,
+    Door::Syncz,
+];
 
 fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
 fn decide(insecure: bool, peer: Option<&str>, door: Door) -> Decision {
-    Authorizer::new(insecure).decide(&Request {
-        peer: peer.map(addr),
-        door,
-        node: "",
-    })
+    Authorizer::new(insecure).decide(&Request::anonymous(peer.map(addr), door))
 }
 
 #[test]
@@ -26,7 +29,7 @@ fn loopback_may_use_every_door() {
         "[::1]:1",
         "[::ffff:127.0.0.1]:1",
     ] {
-        for door in [Door::StateOfTheWorld, Door::Delta, Door::Unary, Door::Debug] {
+        for door in ALL {
             assert_eq!(
                 decide(false, Some(peer), door),
                 Decision::Allow,
@@ -57,16 +60,18 @@ fn another_machine_needs_insecure_xds_for_every_kind_of_stream() {
 #[test]
 fn debug_data_never_leaves_the_machine() {
     for insecure in [false, true] {
-        assert_eq!(
-            decide(insecure, Some("10.0.0.1:1"), Door::Debug),
-            Decision::Deny(Denial::DebugFromAfar)
-        );
+        for door in [Door::Debug, Door::Syncz] {
+            assert_eq!(
+                decide(insecure, Some("10.0.0.1:1"), door),
+                Decision::Deny(Denial::DebugFromAfar)
+            );
+        }
     }
 }
 
 #[test]
 fn a_peer_without_address_is_refused() {
-    for door in [Door::StateOfTheWorld, Door::Delta, Door::Unary, Door::Debug] {
+    for door in ALL {
         assert_eq!(
             decide(true, None, door),
             Decision::Deny(Denial::UnknownPeer)
@@ -92,4 +97,16 @@ fn binding_beyond_loopback_needs_the_flag() {
         .unwrap_err()
         .to_string();
     assert!(text.contains("--insecure-xds") && text.contains("0.0.0.0:15010"));
+}
+
+#[test]
+fn encryption_alone_is_no_identity() {
+    let request = Request {
+        tls: true,
+        ..Request::anonymous(Some(addr("10.0.0.1:1")), Door::Delta)
+    };
+    assert_eq!(
+        Authorizer::new(false).decide(&request),
+        Decision::Deny(Denial::NoCredential)
+    );
 }
