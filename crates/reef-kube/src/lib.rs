@@ -33,3 +33,7 @@ pub use metrics::KubeMetrics;
 pub use once::{ReadError, read_once};
 pub use source::{KubeOptions, KubeSource, Times};
 pub use states::{KindState, KindStates, KindStatus};
+
+pub mod lease;
+pub mod secret;
+pub mod token_review;
