@@ -5,6 +5,7 @@
 
 mod fixed;
 mod node;
+mod secure;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,6 +13,8 @@ use std::str::FromStr;
 
 use serde::Serialize;
 use serde_json::{Value, json};
+
+pub use secure::{Authority, SecureChannel, TOKEN_FILE};
 
 /// Name of the static cluster through which Envoy reaches Reef.
 pub const XDS_CLUSTER: &str = "reef-xds";
@@ -27,6 +30,8 @@ pub struct BootstrapOptions {
     pub ips: Vec<IpAddr>,
     /// Where Reef listens.
     pub discovery: DiscoveryAddress,
+    /// How the proxy and Reef know each other; `None` is plaintext.
+    pub secure: Option<SecureChannel>,
     /// Suffix of Service names; default `cluster.local`.
     pub cluster_domain: String,
     /// Which cluster's objects describe this proxy; default `Kubernetes`.
@@ -72,6 +77,7 @@ impl BootstrapOptions {
             namespace: namespace.to_owned(),
             ips: vec![ip],
             discovery,
+            secure: None,
             cluster_domain: "cluster.local".to_owned(),
             cluster_id: "Kubernetes".to_owned(),
             mesh_id: "cluster.local".to_owned(),
@@ -220,6 +226,11 @@ pub enum BootstrapError {
         /// Its value.
         value: String,
     },
+    /// Reef is reached by an address, and nobody says which name its certificate has.
+    #[error(
+        "{0} is an address: the name in the certificate of the control plane must be given (--server-name)"
+    )]
+    ServerName(String),
     /// The pod has no address.
     #[error("the pod has no address")]
     NoAddress,
@@ -245,7 +256,7 @@ pub fn build(options: &BootstrapOptions) -> Result<Value, BootstrapError> {
     let mut bootstrap = json!({
         "node": node::node(options, ip),
         "admin": fixed::admin(options.admin_port),
-        "dynamic_resources": fixed::dynamic_resources(),
+        "dynamic_resources": fixed::dynamic_resources(options),
         "static_resources": {
             "clusters": fixed::clusters(options),
             "listeners": fixed::listeners(options, ip),

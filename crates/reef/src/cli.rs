@@ -86,7 +86,7 @@ pub enum Command {
     /// be read, or not in whole. 64: wrong usage. What the change makes wrong, or mends, is printed on standard error.
     Diff(DiffArgs),
     /// Write the bootstrap of a sidecar's Envoy.
-    Bootstrap(crate::sidecar::BootstrapArgs),
+    Bootstrap(Box<crate::sidecar::BootstrapArgs>),
     /// Install or remove the iptables rules of a sidecar.
     Intercept(crate::sidecar::InterceptArgs),
     /// Print the completion script of a shell.

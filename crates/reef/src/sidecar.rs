@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use reef_config::proxy_config::{self, MeshProxyConfig};
 use reef_proxy::bootstrap::{
-    BootstrapOptions, DiscoveryAddress, InterceptionMode, Locality, PodPort, WorkloadCert, build,
+    Authority, BootstrapOptions, DiscoveryAddress, InterceptionMode, Locality, PodPort,
+    SecureChannel, WorkloadCert, build,
 };
 use reef_proxy::intercept::{
     Family, InterceptMode, InterceptOptions, ProxySockets, install, install_input, remove,
@@ -36,6 +37,22 @@ pub struct BootstrapArgs {
         value_name = "HOST:PORT"
     )]
     pub discovery: DiscoveryAddress,
+    /// File with the pod's token: the channel to Reef is encrypted then, and every stream carries the token the file
+    /// holds at that time. Two more files are written, `token.json` and `ca.json`, which tell Envoy where things are.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// File with the certificate of the authority that Reef's certificate comes from.
+    #[arg(long, requires = "token_file", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// That certificate itself, in PEM, where there is no file; it is written into `ca.json`.
+    #[arg(long, env = "REEF_CA_CERT", hide_env_values = true, value_name = "PEM")]
+    pub ca_cert: Option<String>,
+    /// Name in Reef's certificate, if it is another than the host of `--discovery`.
+    #[arg(long, requires = "token_file", value_name = "NAME")]
+    pub server_name: Option<String>,
+    /// Where the two files of `--token-file` go; else beside the bootstrap.
+    #[arg(long, requires = "token_file", value_name = "DIR")]
+    pub sds_dir: Option<PathBuf>,
     /// Suffix of Service names.
     #[arg(long, default_value = "cluster.local")]
     pub cluster_domain: String,
@@ -164,6 +181,7 @@ pub fn bootstrap(args: &BootstrapArgs, out: &mut dyn Write) -> anyhow::Result<()
         namespace: args.namespace.clone(),
         ips: args.ip.clone(),
         discovery: args.discovery.clone(),
+        secure: secure(args)?,
         cluster_domain: args.cluster_domain.clone(),
         cluster_id: args.cluster_id.clone(),
         mesh_id: args.cluster_domain.clone(),
@@ -191,11 +209,48 @@ pub fn bootstrap(args: &BootstrapArgs, out: &mut dyn Write) -> anyhow::Result<()
         socket_mark: args.socket_mark,
     };
     let document = serde_json::to_string_pretty(&build(&options)?)? + "\n";
+    if let Some(channel) = &options.secure {
+        for (name, content) in channel.files() {
+            let path = channel.dir.join(name);
+            std::fs::write(&path, serde_json::to_string_pretty(&content)? + "\n")
+                .with_context(|| format!("{} cannot be written", path.display()))?;
+        }
+    }
     match &args.file {
         None => Ok(out.write_all(document.as_bytes())?),
         Some(path) => std::fs::write(path, document)
             .with_context(|| format!("{} cannot be written", path.display())),
     }
+}
+
+/// How Reef is reached where there is a token for it.
+fn secure(args: &BootstrapArgs) -> anyhow::Result<Option<SecureChannel>> {
+    let Some(token) = &args.token_file else {
+        return Ok(None);
+    };
+    let authority = match (&args.ca_file, &args.ca_cert) {
+        (Some(path), _) => Authority::File(std::path::absolute(path)?),
+        (None, Some(pem)) => Authority::Inline(pem.clone()),
+        (None, None) => anyhow::bail!(
+            "--token-file needs --ca-file or --ca-cert: a token is shown to nobody but Reef"
+        ),
+    };
+    let beside = args.file.as_deref().and_then(Path::parent);
+    let dir = args.sds_dir.as_deref().or(beside).context(
+        "--token-file needs a place for two more files: --file, or --sds-dir where the bootstrap goes to standard output",
+    )?;
+    let channel = SecureChannel::new(
+        &args.discovery,
+        args.server_name.as_deref(),
+        std::path::absolute(token)?,
+        authority,
+        std::path::absolute(if dir.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            dir
+        })?,
+    )?;
+    Ok(Some(channel))
 }
 
 /// The settings in the annotation for them; none are all defaults.

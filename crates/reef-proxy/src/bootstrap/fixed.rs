@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::{BootstrapOptions, DiscoveryAddress, WorkloadCert, XDS_CLUSTER};
+use super::{BootstrapOptions, WorkloadCert, XDS_CLUSTER};
 
 /// Static cluster of Envoy's own admin interface, under Istio's name.
 const ADMIN_CLUSTER: &str = "prometheus_stats";
@@ -16,17 +16,22 @@ pub(super) fn admin(port: u16) -> Value {
     json!({ "address": socket_address("127.0.0.1", port) })
 }
 
-pub(super) fn dynamic_resources() -> Value {
+pub(super) fn dynamic_resources(options: &BootstrapOptions) -> Value {
     // No timeout: a proxy without its first configuration is not ready, rather than half ready.
     let source = json!({
         "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s",
     });
+    let mut service = json!({ "cluster_name": XDS_CLUSTER });
+    if options.secure.is_some() {
+        // They say nothing the token does not say better.
+        service["skip_envoy_headers"] = json!(true);
+    }
     json!({
         "ads_config": {
             "api_type": "DELTA_GRPC",
             "transport_api_version": "V3",
             "set_node_on_first_message_only": true,
-            "grpc_services": [{ "envoy_grpc": { "cluster_name": XDS_CLUSTER } }],
+            "grpc_services": [{ "envoy_grpc": service }],
         },
         "cds_config": source,
         "lds_config": source,
@@ -44,7 +49,7 @@ pub(super) fn clusters(options: &BootstrapOptions) -> Value {
                 &socket_address("127.0.0.1", options.admin_port),
             ),
         }),
-        xds_cluster(&options.discovery),
+        xds_cluster(options),
     ];
     if let WorkloadCert::SdsGrpc { socket } = &options.workload_cert {
         clusters.push(json!({
@@ -58,7 +63,8 @@ pub(super) fn clusters(options: &BootstrapOptions) -> Value {
     Value::Array(clusters)
 }
 
-fn xds_cluster(discovery: &DiscoveryAddress) -> Value {
+fn xds_cluster(options: &BootstrapOptions) -> Value {
+    let discovery = &options.discovery;
     let is_address = discovery.host.parse::<IpAddr>().is_ok();
     let breaker = |priority: &str| {
         json!({
@@ -68,7 +74,7 @@ fn xds_cluster(discovery: &DiscoveryAddress) -> Value {
             "max_requests": UNLIMITED,
         })
     };
-    json!({
+    let mut cluster = json!({
         "name": XDS_CLUSTER,
         "type": if is_address { "STATIC" } else { "STRICT_DNS" },
         "connect_timeout": "1s",
@@ -79,7 +85,11 @@ fn xds_cluster(discovery: &DiscoveryAddress) -> Value {
         "typed_extension_protocol_options": http2(),
         "circuit_breakers": { "thresholds": [breaker("DEFAULT"), breaker("HIGH")] },
         "upstream_connection_options": { "tcp_keepalive": { "keepalive_time": 300 } },
-    })
+    });
+    if let Some(secure) = &options.secure {
+        secure.add_to(&mut cluster);
+    }
+    cluster
 }
 
 /// HTTP/2 with pings: a control plane that vanished without a FIN is noticed in 40 seconds.

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::{
-    BootstrapError, BootstrapOptions, DiscoveryAddress, Locality, PodPort, WorkloadCert, build,
+    Authority, BootstrapError, BootstrapOptions, DiscoveryAddress, Locality, PodPort,
+    SecureChannel, WorkloadCert, build,
 };
 
 fn options() -> BootstrapOptions {
@@ -167,4 +168,96 @@ fn discovery_addresses_are_read_strictly() {
         );
     }
     assert!("a/b/c/d".parse::<Locality>().is_err());
+}
+
+fn secure(
+    discovery: &str,
+    name: Option<&str>,
+    authority: Authority,
+) -> Result<SecureChannel, BootstrapError> {
+    let token = "/var/run/secrets/tokens/istio-token".into();
+    SecureChannel::new(
+        &discovery.parse().unwrap(),
+        name,
+        token,
+        authority,
+        "/etc/reef".into(),
+    )
+}
+
+#[test]
+fn an_encrypted_channel_sends_the_token_and_checks_the_name() {
+    let host = "reef.reef-system.svc:15012";
+    let authority = Authority::File("/var/run/secrets/istio/root-cert.pem".into());
+    let channel = secure(host, None, authority).unwrap();
+    let mut options = options();
+    options.discovery = host.parse().unwrap();
+    options.secure = Some(channel.clone());
+    let bootstrap = build(&options).unwrap();
+    let service = &bootstrap["dynamic_resources"]["ads_config"]["grpc_services"][0]["envoy_grpc"];
+    assert_eq!(service["skip_envoy_headers"], true);
+    let cluster = &bootstrap["static_resources"]["clusters"][1];
+    let tls = &cluster["transport_socket"]["typed_config"];
+    assert_eq!(tls["sni"], "reef.reef-system.svc");
+    let common = &tls["common_tls_context"];
+    assert_eq!(
+        common["tls_params"]["tls_maximum_protocol_version"],
+        "TLSv1_3"
+    );
+    assert_eq!(
+        common["validation_context_sds_secret_config"]["sds_config"]["path_config_source"]["path"],
+        "/etc/reef/ca.json"
+    );
+    let http = &cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
+    assert!(http["explicit_http_config"].is_object());
+    let injector = &http["http_filters"][0]["typed_config"];
+    // A request without its token must not leave.
+    assert!(injector.get("allow_request_without_credential").is_none());
+    assert_eq!(
+        injector["credential"]["typed_config"]["credential"]["sds_config"]["path_config_source"]["path"],
+        "/etc/reef/token.json"
+    );
+    assert_eq!(
+        http["http_filters"][1]["name"],
+        "envoy.filters.http.upstream_codec"
+    );
+
+    let [(token_name, token), (ca_name, ca)] = channel.files();
+    assert_eq!((token_name, ca_name), ("token.json", "ca.json"));
+    assert_eq!(
+        token["resources"][0]["generic_secret"]["secret"]["filename"],
+        "/var/run/secrets/tokens/istio-token"
+    );
+    let context = &ca["resources"][0]["validation_context"];
+    assert_eq!(
+        context["trusted_ca"]["filename"],
+        "/var/run/secrets/istio/root-cert.pem"
+    );
+    assert_eq!(
+        context["match_typed_subject_alt_names"][0]["matcher"]["exact"],
+        "reef.reef-system.svc"
+    );
+}
+
+#[test]
+fn who_is_reached_by_an_address_needs_a_name_to_check() {
+    let inline = Authority::Inline("-----BEGIN CERTIFICATE-----".to_owned());
+    let address = "10.0.0.1:15012";
+    assert_eq!(
+        secure(address, None, inline.clone()).unwrap_err(),
+        BootstrapError::ServerName("10.0.0.1".to_owned())
+    );
+    let channel = secure(address, Some("reef.reef-system.svc"), inline).unwrap();
+    assert_eq!(channel.server_name, "reef.reef-system.svc");
+    let [_, (_, ca)] = channel.files();
+    let trusted = &ca["resources"][0]["validation_context"]["trusted_ca"];
+    assert_eq!(trusted["inline_string"], "-----BEGIN CERTIFICATE-----");
+}
+
+#[test]
+fn plaintext_has_neither_token_nor_certificate() {
+    let bootstrap = build(&options()).unwrap().to_string();
+    assert!(
+        !bootstrap.contains("credential_injector") && !bootstrap.contains("UpstreamTlsContext")
+    );
 }
