@@ -8,6 +8,7 @@
 //! - [`parse`]: text → split documents → [`Object`]s, one document at a time, under a budget.
 //! - [`Change`] and [`ChangeBatch`]: the vocabulary every source speaks.
 //! - [`validate`]: the rules an object must keep, as istiod's webhook has them.
+//! - [`schema`]: the CustomResourceDefinitions of the Istio kinds, made of these types and their documentation.
 //! - [`Problem`]: what is wrong with an object, where (file:line, field) and why.
 //!
 //! ```text
@@ -34,6 +35,7 @@ pub mod parse;
 pub mod problem;
 pub mod proxy_config;
 pub mod scalar;
+pub mod schema;
 pub mod validate;
 
 pub use change::{Change, ChangeBatch};

@@ -3,15 +3,28 @@
 //! They add nothing to what is written inside them: a struct stays a struct with public documented fields.
 
 /// Declares structs of an API: all fields optional in JSON, camel case, `null` as absent.
+///
+/// Their documentation is also their schema's ([`crate::schema`]).
 macro_rules! api_structs {
-    ($($(#[$meta:meta])* pub struct $name:ident {
-        $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)*
+    ($($(#[doc = $doc:literal])* pub struct $name:ident {
+        $($(#[doc = $field_doc:literal])* $(#[serde $serde:tt])? pub $field:ident: $type:ty,)*
     })*) => {$(
-        $(#[$meta])*
+        $(#[doc = $doc])*
         #[derive(Debug, Clone, PartialEq, Default, serde::Deserialize, serde::Serialize)]
         #[serde(default, rename_all = "camelCase")]
         pub struct $name {
-            $($(#[$field_meta])* pub $field: $type,)*
+            $($(#[doc = $field_doc])* $(#[serde $serde])? pub $field: $type,)*
+        }
+
+        impl crate::schema::Described for $name {
+            fn schema() -> crate::schema::Schema {
+                crate::schema::Schema::object(&[$($doc),*])
+                    $(.field::<$type>(
+                        stringify!($field),
+                        concat!("", $(stringify!($serde))?),
+                        &[$($field_doc),*],
+                    ))*
+            }
         }
     )*};
 }
@@ -22,12 +35,12 @@ macro_rules! api_structs {
 /// variant after `else`, which then stands for every other spelling.
 macro_rules! api_enum {
     ($(#[$meta:meta])* pub enum $name:ident {
-        $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)*
+        $($(#[doc = $variant_doc:literal])* $variant:ident = $text:literal,)*
     } default $default:ident $(else $(#[$other_meta:meta])* $other:ident)?) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name {
-            $($(#[$variant_meta])* $variant,)*
+            $($(#[doc = $variant_doc])* $variant,)*
             $($(#[$other_meta])* $other,)?
         }
 
@@ -48,6 +61,16 @@ macro_rules! api_enum {
                     $(Self::$variant => $text,)*
                     $(Self::$other => "(other)",)?
                 }
+            }
+        }
+
+        impl crate::schema::Described for $name {
+            fn schema() -> crate::schema::Schema {
+                let closed = true $(&& stringify!($other).is_empty())?;
+                crate::schema::Schema::spellings(
+                    &[$(($text, &[$($variant_doc),*])),*],
+                    closed,
+                )
             }
         }
 
