@@ -2,6 +2,8 @@
 
 #[path = "e2e/capture.rs"]
 mod capture;
+#[path = "e2e/dashboard.rs"]
+mod dashboard;
 #[path = "e2e/demo_mesh.rs"]
 mod demo_mesh;
 #[path = "e2e/interception.rs"]

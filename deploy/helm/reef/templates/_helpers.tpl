@@ -8,10 +8,9 @@
 
 {{- define "reef.validatorName" -}}reef-validator-{{ .Release.Namespace }}{{- end -}}
 
-{{/* Labels that select the pods; they never change. */}}
+{{/* Labels that select the pods; they never change, so the revision is not among them. One Reef a namespace. */}}
 {{- define "reef.selectorLabels" -}}
 app: reef
-istio.io/rev: {{ .Values.revision | quote }}
 {{- end -}}
 
 {{- define "reef.labels" -}}
