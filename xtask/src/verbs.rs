@@ -64,10 +64,16 @@ pub(crate) fn release() -> Result<()> {
     run.finish()
 }
 
-/// `cargo xtask images`.
-pub(crate) fn images() -> Result<()> {
+/// `cargo xtask images [BINARY]`: around a binary that is there, or one built for it.
+pub(crate) fn images(args: &[String]) -> Result<()> {
     let mut run = Run::start();
-    release_and_images(&mut run);
+    match args {
+        [] => release_and_images(&mut run),
+        [binary] => drop(run.stage("images", minutes(5), |stage| {
+            images::build(stage, Path::new(binary))
+        })),
+        _ => bail!("usage: cargo xtask images [BINARY]"),
+    }
     run.finish()
 }
 
