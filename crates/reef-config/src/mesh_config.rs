@@ -55,6 +55,7 @@ pub const APPLIED: &[&str] = &[
     "defaultTrafficPolicy",
     "tlsDefaults",
     "serviceSettings",
+    "serviceEntryVisibility",
     "extensionProviders",
     "defaultProviders",
 ];
@@ -126,6 +127,8 @@ pub struct MeshConfig {
     pub h2_upgrade_policy: H2UpgradePolicy,
     /// Settings by host.
     pub service_settings: Vec<ServiceSettings>,
+    /// How far service entries may be seen, whatever they export; by default as far as they say.
+    pub service_entry_visibility: Option<ServiceEntryVisibility>,
     /// Settings of proxies that bring none.
     pub default_config: MeshProxyConfig,
     /// Retries of routes that do not say; two, as Istio.
@@ -199,6 +202,7 @@ impl Default for MeshConfig {
             default_traffic_policy: None,
             h2_upgrade_policy: H2UpgradePolicy::DoNotUpgrade,
             service_settings: Vec::new(),
+            service_entry_visibility: None,
             default_config: MeshProxyConfig::default(),
             default_http_retry_policy: None,
             default_inbound_http_retry_policy: None,
@@ -246,6 +250,30 @@ api_structs! {
         pub cluster_local: bool,
     }
 
+    /// `MeshConfig.ServiceEntryVisibility`.
+    pub struct ServiceEntryVisibility {
+        /// Of entries no policy is about.
+        pub default_visibility: EntryVisibility,
+        /// By namespace of the entry; the first that matches decides.
+        pub policies: Vec<EntryVisibilityPolicy>,
+        /// Whether any of this holds for proxies beside workloads.
+        pub apply_to_sidecars: bool,
+    }
+
+    /// `MeshConfig.ServiceEntryVisibility.Policy`.
+    pub struct EntryVisibilityPolicy {
+        /// The visibility.
+        pub visibility: EntryVisibility,
+        /// All have to match; none matches every entry.
+        pub matching_rules: Vec<EntryVisibilityRule>,
+    }
+
+    /// `MeshConfig.ServiceEntryVisibility.MatchRule`.
+    pub struct EntryVisibilityRule {
+        /// Labels of the entry's namespace; a rule without matches nothing.
+        pub namespace_selector: Option<LabelSelector>,
+    }
+
     /// `MeshConfig.ProxyPathNormalization`.
     pub struct PathNormalization {
         /// Kind.
@@ -281,6 +309,20 @@ api_enum! {
         /// To the application on localhost.
         Localhost = "LOCALHOST",
     } default Passthrough
+}
+
+api_enum! {
+    /// `MeshConfig.ServiceEntryVisibility.Visibility`.
+    pub enum EntryVisibility {
+        /// As `PUBLIC`.
+        Unspecified = "UNSPECIFIED",
+        /// As far as the entry itself says.
+        Public = "PUBLIC",
+        /// In the namespace of the entry.
+        Namespace = "NAMESPACE",
+        /// Nowhere.
+        None = "NONE",
+    } default Unspecified
 }
 
 api_enum! {

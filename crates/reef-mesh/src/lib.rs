@@ -56,7 +56,7 @@ pub use service::{
 pub use settings::{
     AccessLog, AccessLogFormat, CertDetails, ClusterLocal, Discovery, Distribution, HeaderPolicy,
     Keepalive, LocalityPreference, LogProviders, MeshDefaults, MeshSettings, PathNormalization,
-    ProxySettings, ServerName, TagSource, TlsLimits, Unenforced,
+    ProxySettings, ServerName, TagSource, TlsLimits, Unenforced, VisibilityLimit,
 };
 pub use snapshot::{MeshSnapshot, NamespaceInfo};
 pub use targets::ServiceTarget;

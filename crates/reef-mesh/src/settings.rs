@@ -6,6 +6,7 @@
 mod discovery;
 mod logs;
 mod proxy;
+mod visibility;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use reef_config::names::{ClusterId, Hostname, Namespace};
 pub use discovery::Discovery;
 pub use logs::LogProviders;
 pub use proxy::{CertDetails, HeaderPolicy, ProxySettings, ServerName, TagSource};
+pub use visibility::VisibilityLimit;
 
 /// What happens to workloads under a security rule that can't be enforced.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +59,8 @@ pub struct MeshSettings {
     pub trust_domains: Arc<[Arc<str>]>,
     /// Namespaces that are read.
     pub discovery: Discovery,
+    /// How far service entries may be seen.
+    pub entry_visibility: VisibilityLimit,
     /// What generators read.
     pub proxies: MeshDefaults,
     /// Settings of proxies that bring none, before anything is laid over them.
@@ -246,6 +250,7 @@ impl MeshSettings {
             trust_domain,
             trust_domains: trust_domains.into(),
             discovery: Discovery::new(&config.discovery_selectors),
+            entry_visibility: VisibilityLimit::new(&config),
             proxies: MeshDefaults::new(&config),
             cluster_local: ClusterLocal::new(&config, domain, &proxy.discovery_address),
             proxy,

@@ -68,6 +68,17 @@ pub(super) fn check(config: &MeshConfig, problems: &mut Vec<Problem>) {
     for (index, selector) in config.discovery_selectors.iter().enumerate() {
         label_selector(&format!("discoverySelectors[{index}]"), selector, problems);
     }
+    let visibility = config.service_entry_visibility.iter();
+    for (index, policy) in visibility.flat_map(|it| &it.policies).enumerate() {
+        for (at, rule) in policy.matching_rules.iter().enumerate() {
+            if let Some(selector) = &rule.namespace_selector {
+                let field = format!(
+                    "serviceEntryVisibility.policies[{index}].matchingRules[{at}].namespaceSelector"
+                );
+                label_selector(&field, selector, problems);
+            }
+        }
+    }
     for (index, settings) in config.service_settings.iter().enumerate() {
         for (at, host) in settings.hosts.iter().enumerate() {
             let host = Hostname::from(host.as_str());

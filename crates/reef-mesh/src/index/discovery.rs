@@ -1,13 +1,14 @@
-//! `discoverySelectors`: objects of namespaces that are not read are kept aside.
+//! Namespaces: what their labels decide, and `discoverySelectors`: objects of those that are not read
+//! are kept aside.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use reef_config::names::Namespace;
-use reef_config::{Kind, Object, ObjectKey, Problem, Severity, parse};
+use reef_config::{Kind, Labels, Object, ObjectKey, Problem, Severity, parse};
 
-use super::{Marks, MeshIndex};
-use crate::{Discovery, MeshSnapshot};
+use super::{Marks, MeshIndex, convert};
+use crate::{ChangeReport, Discovery, MeshSnapshot, NamespaceInfo};
 
 /// The last word of a batch on each object: itself, or that it is gone.
 pub(super) type Latest = BTreeMap<ObjectKey, Option<Arc<Object>>>;
@@ -82,6 +83,55 @@ impl MeshIndex {
         let objects = self.objects.of_kind(Kind::Namespace, namespace);
         let labels = objects.first().map(|object| object.meta.labels.clone());
         discovery.reads(namespace, &labels.unwrap_or_default())
+    }
+
+    /// Publishes what differs of namespaces, and marks the services it matters to.
+    pub(super) fn link_namespaces(
+        &self,
+        next: &mut MeshSnapshot,
+        marks: &mut Marks,
+        report: &mut ChangeReport,
+    ) {
+        for namespace in &marks.namespaces {
+            let object = Kind::Namespace;
+            let found = self.objects.of_kind(object, namespace);
+            let info = found
+                .into_iter()
+                .find(|o| *o.key.name == **namespace)
+                .map(|object| {
+                    Arc::new(NamespaceInfo {
+                        labels: object.meta.labels.clone(),
+                        annotations: object.meta.annotations.clone(),
+                    })
+                });
+            if info.as_ref() == next.namespaces.get(namespace) {
+                continue;
+            }
+            report.namespaces.insert(namespace.clone());
+            let distribution = |info: Option<&Arc<NamespaceInfo>>| {
+                info.and_then(|info| convert::traffic_distribution(&info.annotations))
+            };
+            let none = Labels::default();
+            let labels = |info: Option<&Arc<NamespaceInfo>>| {
+                info.map_or_else(|| none.clone(), |info| info.labels.clone())
+            };
+            let old = next.namespaces.get(namespace);
+            let limit = &next.settings.entry_visibility;
+            if distribution(info.as_ref()) != distribution(old)
+                || !limit.is_same(namespace, &labels(info.as_ref()), &labels(old))
+            {
+                let services = next.services_of_namespace(namespace);
+                marks
+                    .services
+                    .extend(services.map(|service| service.key.clone()));
+            }
+            match info {
+                Some(info) => next.namespaces.insert_mut(namespace.clone(), info),
+                None => {
+                    next.namespaces.remove_mut(namespace);
+                }
+            }
+        }
     }
 
     /// One problem per namespace that is not read although it has objects.

@@ -7,6 +7,7 @@
 mod allocate;
 mod convert;
 mod discovery;
+mod labelled;
 mod link;
 mod objects;
 mod rules;
@@ -27,7 +28,7 @@ use self::link::Shared;
 use self::objects::{Objects, PodId};
 use self::rules::RuleStore;
 use self::selecting::Selecting;
-use crate::{ChangeReport, MeshSettings, MeshSnapshot, NamespaceInfo, ServiceKey, Unenforced};
+use crate::{ChangeReport, MeshSettings, MeshSnapshot, ServiceKey, Unenforced};
 
 /// Holds all objects and turns changes into snapshots.
 #[derive(Debug)]
@@ -335,46 +336,6 @@ impl MeshIndex {
             .extend(self.objects.keys_of_kind(Kind::WorkloadEntry));
         for kind in Kind::ALL.iter().filter(|kind| rules::is_rule(**kind)) {
             marks.rules.extend(self.objects.keys_of_kind(*kind));
-        }
-    }
-
-    fn link_namespaces(
-        &self,
-        next: &mut MeshSnapshot,
-        marks: &mut Marks,
-        report: &mut ChangeReport,
-    ) {
-        for namespace in &marks.namespaces {
-            let object = Kind::Namespace;
-            let found = self.objects.of_kind(object, namespace);
-            let info = found
-                .into_iter()
-                .find(|o| *o.key.name == **namespace)
-                .map(|object| {
-                    Arc::new(NamespaceInfo {
-                        labels: object.meta.labels.clone(),
-                        annotations: object.meta.annotations.clone(),
-                    })
-                });
-            if info.as_ref() == next.namespaces.get(namespace) {
-                continue;
-            }
-            report.namespaces.insert(namespace.clone());
-            let distribution = |info: Option<&Arc<NamespaceInfo>>| {
-                info.and_then(|info| convert::traffic_distribution(&info.annotations))
-            };
-            if distribution(info.as_ref()) != distribution(next.namespaces.get(namespace)) {
-                let services = next.services_of_namespace(namespace);
-                marks
-                    .services
-                    .extend(services.map(|service| service.key.clone()));
-            }
-            match info {
-                Some(info) => next.namespaces.insert_mut(namespace.clone(), info),
-                None => {
-                    next.namespaces.remove_mut(namespace);
-                }
-            }
         }
     }
 

@@ -7,8 +7,7 @@ use foldhash::fast::FixedState;
 use reef_config::names::{ClusterId, Hostname, Namespace};
 use reef_config::{Age, Kind, Labels, Object, ObjectKey, Spec, k8s};
 
-use super::services::place_of;
-use crate::snapshot::SelectorPlace;
+use super::labelled::Labelled;
 use crate::{MeshSettings, Pod, Service, ServiceKey, WorkloadInstance};
 
 /// Namespace and name of a pod.
@@ -31,7 +30,11 @@ pub(super) struct Objects {
     pods: BTreeMap<PodId, Arc<Pod>>,
     entries: BTreeMap<(Namespace, ObjectKey), Arc<WorkloadInstance>>,
     /// Workload entries by each of their labels.
-    labelled: HashMap<SelectorPlace, BTreeSet<ObjectKey>, FixedState>,
+    labelled: Labelled<ObjectKey>,
+    /// Pods by each of their labels, of the namespaces where service entries select workloads.
+    labelled_pods: Labelled<PodId>,
+    /// Those namespaces.
+    selecting: BTreeSet<Namespace>,
     /// Services whose endpoints refer to a pod, and the reverse.
     pod_services: HashMap<PodId, BTreeSet<ServiceKey>, FixedState>,
     service_pods: HashMap<ServiceKey, BTreeSet<PodId>, FixedState>,
@@ -203,6 +206,14 @@ impl Objects {
         if let Some(node) = pod.as_ref().and_then(|pod| pod.node.clone()) {
             self.node_pods.entry(node).or_default().insert(id.clone());
         }
+        if self.selecting.contains(&id.0) {
+            if let Some(old) = self.pods.get(id) {
+                self.labelled_pods.remove(&id.0, &old.labels, id);
+            }
+            if let Some(new) = &pod {
+                self.labelled_pods.add(&id.0, &new.labels, id);
+            }
+        }
         match pod {
             Some(pod) => {
                 self.awaited.remove(id);
@@ -231,14 +242,38 @@ impl Objects {
             .collect()
     }
 
-    /// Pods of a namespace that a service entry's selector selects and that can serve.
+    /// Prepares for selectors of service entries of a namespace. The first of them costs a walk over
+    /// its pods, others nothing.
+    pub(super) fn expect_selectors(&mut self, namespace: &Namespace) {
+        if !self.selecting.insert(namespace.clone()) {
+            return;
+        }
+        let pods = self.pods.range((namespace.clone(), Arc::default())..);
+        for (id, pod) in pods.take_while(|((of, _), _)| of == namespace) {
+            self.labelled_pods.add(namespace, &pod.labels, id);
+        }
+    }
+
+    /// Pods of a namespace that a service entry's selector selects and that can serve, by name;
+    /// [`Objects::expect_selectors`] comes before.
     pub(super) fn pods_selected(&self, namespace: &Namespace, selector: &Labels) -> Vec<&Arc<Pod>> {
+        let serves = |pod: &&Arc<Pod>| {
+            !pod.finished
+                && !pod.host_network
+                && selector.selects(&pod.labels)
+                && !pod.labels.contains_key("istio.io/draining")
+        };
+        if let Some(ids) = self.labelled_pods.candidates(namespace, selector) {
+            return ids
+                .filter_map(|id| self.pods.get(id))
+                .filter(serves)
+                .collect();
+        }
         self.pods
             .range((namespace.clone(), Arc::default())..)
             .take_while(|((of, _), _)| of == namespace)
             .map(|(_, pod)| pod)
-            .filter(|pod| !pod.finished && !pod.host_network && selector.selects(&pod.labels))
-            .filter(|pod| !pod.labels.contains_key("istio.io/draining"))
+            .filter(serves)
             .collect()
     }
 
@@ -249,24 +284,11 @@ impl Objects {
         entry: Option<Arc<WorkloadInstance>>,
     ) -> Option<Arc<WorkloadInstance>> {
         let place = (key.namespace.clone(), key.clone());
-        let labels_of = |entry: &WorkloadInstance| -> Vec<SelectorPlace> {
-            let labels = entry.labels.iter();
-            labels
-                .map(|(label, value)| (key.namespace.clone(), label.clone(), value.clone()))
-                .collect()
-        };
         if let Some(old) = self.entries.get(&place) {
-            for at in labels_of(old) {
-                if let Some(keys) = self.labelled.get_mut(&at) {
-                    keys.remove(key);
-                    if keys.is_empty() {
-                        self.labelled.remove(&at);
-                    }
-                }
-            }
+            self.labelled.remove(&key.namespace, &old.labels, key);
         }
-        for at in entry.as_deref().map(labels_of).unwrap_or_default() {
-            self.labelled.entry(at).or_default().insert(key.clone());
+        if let Some(new) = &entry {
+            self.labelled.add(&key.namespace, &new.labels, key);
         }
         match entry {
             Some(entry) => self.entries.insert(place, entry),
@@ -284,8 +306,7 @@ impl Objects {
         namespace: &Namespace,
         selector: &Labels,
     ) -> Vec<&Arc<WorkloadInstance>> {
-        if let Some(place) = place_of(namespace, selector) {
-            let keys = self.labelled.get(&place).into_iter().flatten();
+        if let Some(keys) = self.labelled.candidates(namespace, selector) {
             return keys
                 .filter_map(|key| self.entry(key))
                 .filter(|entry| selector.selects(&entry.labels))

@@ -159,6 +159,9 @@ impl MeshIndex {
             }
             return;
         };
+        if matches!(&object.spec, Spec::ServiceEntry(entry) if entry.workload_selector.is_some()) {
+            self.objects.expect_selectors(&key.namespace);
+        }
         let linked = link::endpoints(
             &service,
             &object,
@@ -265,8 +268,15 @@ fn declared_as(object: &Object, key: &ServiceKey, settings: &MeshSettings) -> Op
     }
 }
 
-/// Adds what the namespace says where the service says nothing.
+/// Adds what the namespace says where the service says nothing, and limits it as the mesh says.
 fn with_namespace(mut service: Service, next: &MeshSnapshot) -> Service {
+    if service.registry == Registry::ServiceEntry {
+        let namespace = &service.key.namespace;
+        let labels = next.namespaces.get(namespace).map(|info| &info.labels);
+        let none = Labels::default();
+        let limit = &next.settings.entry_visibility;
+        service.export_to = limit.narrow(service.export_to, namespace, labels.unwrap_or(&none));
+    }
     service.traffic_distribution = service.traffic_distribution.or_else(|| {
         let namespace = next.namespaces.get(&service.key.namespace)?;
         convert::traffic_distribution(&namespace.annotations)

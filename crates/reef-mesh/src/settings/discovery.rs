@@ -39,7 +39,8 @@ impl Discovery {
     }
 }
 
-fn selects(selector: &LabelSelector, namespace: &Namespace, labels: &Labels) -> bool {
+/// True if the selector selects a namespace with these labels; one nobody declared has its name.
+pub(super) fn selects(selector: &LabelSelector, namespace: &Namespace, labels: &Labels) -> bool {
     let value = |key: &str| match labels.get(key) {
         None if key == NAME_LABEL => Some(&**namespace),
         found => found.map(|value| &**value),

@@ -2,7 +2,7 @@
 
 use reef_mesh::{MeshIndex, TlsMode};
 
-use crate::support::{apply, key};
+use crate::support::{apply, delete, key};
 
 /// Endpoints of a host of namespace `a`: address, port and whether it speaks mesh TLS.
 fn endpoints(index: &MeshIndex, host: &str) -> Vec<String> {
@@ -155,6 +155,17 @@ fn entries_with_a_selector_take_pods_that_run() {
         endpoints(&index, "x.com"),
         ["10.0.0.1:8080", "10.0.0.2:8080"]
     );
+    apply(&mut index, &pod("p1", "10.0.0.1", "app: other"));
+    apply(&mut index, &pod("p5", "10.0.0.5", "app: web, tier: low"));
+    assert_eq!(
+        endpoints(&index, "x.com"),
+        ["10.0.0.2:8080", "10.0.0.5:8080"]
+    );
+    let both = "resolution: STATIC, workloadSelector: {labels: {tier: low, app: web}}";
+    apply(&mut index, &entry(both));
+    assert_eq!(endpoints(&index, "x.com"), ["10.0.0.5:8080"]);
+    delete(&mut index, &pod("p5", "10.0.0.5", "app: web, tier: low"));
+    assert!(endpoints(&index, "x.com").is_empty());
 }
 
 #[test]

@@ -300,6 +300,46 @@ fn mesh_settings_change_the_default_visibility_of_services() {
 }
 
 #[test]
+fn labels_of_a_namespace_say_who_sees_its_entries() {
+    let mut index = MeshIndex::default();
+    let entry = "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: se, namespace: a}
+spec: {hosts: [x.com], ports: [{number: 80, name: http, protocol: HTTP}], resolution: NONE}
+";
+    let namespace = |labels: &str| {
+        format!("\napiVersion: v1\nkind: Namespace\nmetadata: {{name: a, labels: {{{labels}}}}}\n")
+    };
+    apply(&mut index, &[WEB, entry, &namespace("")].join("\n---"));
+    let seen = |index: &MeshIndex| {
+        let service = index.snapshot().service(&key("x.com", "a")).unwrap();
+        ["a", "b"].map(|from| service.export_to.includes(&from.into()))
+    };
+    let text = "{applyToSidecars: true, defaultVisibility: NAMESPACE, policies: [\
+                {visibility: PUBLIC, matchingRules: [{namespaceSelector: {matchLabels: {open: 'yes'}}}]}, \
+                {visibility: NONE, matchingRules: [{namespaceSelector: {matchLabels: {open: 'no'}}}]}]}";
+    let origin = reef_config::Origin {
+        path: std::sync::Arc::from("mesh.yaml"),
+        line: 1,
+    };
+    let text = format!("serviceEntryVisibility: {text}");
+    let (config, problems) = reef_config::parse::mesh_config(&text, &origin).unwrap();
+    assert!(problems.is_empty(), "{problems:?}");
+    assert_eq!(seen(&index), [true, true]);
+    let (_, report) = index.apply(mesh_config(|it| *it = config)).unwrap();
+    assert_eq!(report.services, [key("x.com", "a")].into());
+    assert_eq!(seen(&index), [true, false]);
+    let report = apply(&mut index, &namespace("open: 'yes'")).unwrap();
+    assert_eq!(report.services, [key("x.com", "a")].into());
+    assert_eq!(seen(&index), [true, true]);
+    apply(&mut index, &namespace("open: 'no'")).unwrap();
+    assert_eq!(seen(&index), [false, false]);
+    delete(&mut index, &namespace("")).unwrap();
+    assert_eq!(seen(&index), [true, false]);
+}
+
+#[test]
 fn choice_for_unenforced_rules_outlives_mesh_settings() {
     let mut index = MeshIndex::new("cluster.local");
     assert_eq!(index.snapshot().settings().unenforced, Unenforced::Deny);

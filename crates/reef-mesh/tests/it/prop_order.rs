@@ -315,7 +315,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// Mesh configurations a mesh may change between; the first is the default.
-const CONFIGS: [&str; 7] = [
+const CONFIGS: [&str; 8] = [
     "",
     "defaultServiceExportTo: ['.']",
     "discoverySelectors: [{matchLabels: {mesh: 'yes'}}]",
@@ -323,6 +323,8 @@ const CONFIGS: [&str; 7] = [
     "rootNamespace: a",
     "trustDomain: other, defaultConfig: {concurrency: 9, interceptionMode: NONE}",
     "rootNamespace: a, discoverySelectors: [{matchLabels: {mesh: 'yes'}}]",
+    "serviceEntryVisibility: {applyToSidecars: true, defaultVisibility: NAMESPACE, \
+     policies: [{visibility: PUBLIC, matchingRules: [{namespaceSelector: {matchLabels: {mesh: 'yes'}}}]}]}",
 ];
 
 fn config(at: usize) -> Change {
