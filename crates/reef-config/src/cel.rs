@@ -1,12 +1,12 @@
 //! Whether Envoy takes an expression in CEL.
 //!
-//! A filter Envoy refuses takes the whole listener with it, so what is not certain to be taken is
+//! A filter or a log format Envoy refuses takes the whole listener with it, so what is not certain to be taken is
 //! not sent. This knows the grammar, and the functions Envoy has when nothing else is configured:
 //! no conversion to text, no loops (`all`, `exists`, `map`, `filter`).
 
 mod token;
 
-use reef_config::validate;
+use crate::validate;
 use token::Token;
 
 /// Envoy's parser gives up at 32 levels, not all of which are visible here.
@@ -69,8 +69,11 @@ const RESERVED: [&str; 18] = [
     "while",
 ];
 
-/// Says why Envoy would refuse an expression, or may.
-pub(crate) fn check(text: &str) -> Result<(), String> {
+/// Checks an expression, in time linear in its length.
+///
+/// # Errors
+/// Why Envoy would refuse it, or may.
+pub fn check(text: &str) -> Result<(), String> {
     if text.len() > LONGEST {
         return Err(format!("the expression has more than {LONGEST} bytes"));
     }

@@ -21,6 +21,7 @@
 mod macros;
 
 pub mod access_log;
+pub mod cel;
 pub mod change;
 pub mod istio;
 pub mod json;

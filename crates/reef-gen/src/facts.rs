@@ -126,6 +126,8 @@ pub struct ClustersKey {
     pub targets: Arc<[TargetKey]>,
     /// As [`ProxyFacts::dns_proxy`].
     pub dns_proxy: Option<SocketAddr>,
+    /// HTTP/1 headers keep their case; from [`ProxyFacts::headers`].
+    pub preserve_case: bool,
 }
 
 /// What the load assignments of a proxy depend on.
@@ -423,6 +425,7 @@ fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> Prox
             ingress_ips: facts.ingress_ips.clone(),
             targets: targets.clone(),
             dns_proxy: facts.dns_proxy,
+            preserve_case: facts.headers.preserve_case,
         },
         endpoints,
         listeners: ListenersKey {

@@ -162,6 +162,7 @@ impl ClassInput {
             keepalive: mesh.keepalive,
             dns_refresh: mesh.dns_refresh,
             h2_upgrade: mesh.h2_upgrade,
+            preserve_case: self.proxy.headers.preserve_case,
         }
     }
 

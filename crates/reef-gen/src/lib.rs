@@ -16,7 +16,6 @@
 //! No caches, no clock, no IO. Configuration never fails generation: what can't be sent is among
 //! [`problems`]. Which kinds have an effect: [`applied_kinds`].
 
-mod cel;
 mod cluster;
 mod destination;
 mod endpoint;

@@ -1,8 +1,9 @@
-//! What tests of several rooms share: meshes whose objects come and go and, with the feature `client`, a client of the
+//! What tests of several rooms share: cases of validation, meshes whose objects come and go and, with the feature `client`, a client of the
 //! delta protocol that behaves as Envoy does and one that does not.
 //!
 //! Never in `[dependencies]` of anything that is shipped.
 
+mod cases;
 #[cfg(feature = "client")]
 mod delta;
 #[cfg(feature = "fake-api")]
@@ -11,6 +12,7 @@ mod following;
 #[cfg(feature = "client")]
 mod raw;
 
+pub use cases::{RuleCase, assert_rules, assert_table, told as told_by};
 #[cfg(feature = "client")]
 pub use delta::{Answer, DeltaClient};
 pub use following::{Followed, Step, Steps, told};

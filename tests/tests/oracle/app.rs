@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::mesh::PORTS;
@@ -50,9 +50,13 @@ pub(crate) const HELLO: &[u8] = b"ORACLE\n";
 /// Listens on all ports.
 pub(crate) async fn start(log: &Log, servers: &mut JoinSet<()>) -> Result<()> {
     for port in PORTS {
-        let listener = TcpListener::bind(("0.0.0.0", port))
-            .await
+        // The proxy's own socket may be at the same port of loopback.
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseport(true)?;
+        socket
+            .bind((Ipv4Addr::UNSPECIFIED, port).into())
             .with_context(|| format!("port {port}"))?;
+        let listener = socket.listen(1024)?;
         let log = Arc::clone(log);
         servers.spawn(async move {
             let mut open = JoinSet::new();

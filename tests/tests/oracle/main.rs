@@ -17,6 +17,7 @@ mod mesh;
 mod proxy;
 mod questions;
 mod rules;
+mod sidecar;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -28,13 +29,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use reef_e2e::mesh::{now, program, wait};
 use reef_e2e::namespace::isolated;
-use reef_simulate::{Config, Request, simulate};
+use reef_simulate::{Config, Direction, Outcome, Request, simulate};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::app::Log;
 use crate::ask::{Client, Told};
 use crate::dice::Dice;
+use crate::mesh::SOCKET;
 use crate::questions::ID;
 
 /// How many requests a mesh gets.
@@ -43,7 +45,7 @@ const EACH: usize = 250;
 const CLIENTS: usize = 12;
 
 /// What must occur, one time of a hundred requests each.
-const KINDS: [&str; 55] = [
+const KINDS: [&str; 60] = [
     "uri_exact",
     "uri_prefix",
     "uri_regex",
@@ -99,6 +101,11 @@ const KINDS: [&str; 55] = [
     "vs_longest_wildcard",
     "vs_unregistered_host",
     "rule_of_tcp_or_tls",
+    "inbound",
+    "inbound_of_sidecar",
+    "own_socket",
+    "near_first",
+    "by_locality",
 ];
 
 /// Where the counts are left; what a namespace prints is lost when all is well.
@@ -268,6 +275,30 @@ impl Case {
         })
     }
 
+    /// Which of what is no rule's doing took part.
+    fn of_place(&self, request: &Request, outcome: &Outcome) -> Vec<&'static str> {
+        let mut tags = Vec::new();
+        if request.direction == Direction::Inbound {
+            tags.push("inbound");
+            let name = outcome.cluster.as_deref().unwrap_or_default();
+            let cluster = self.config.clusters.get(name);
+            let own = cluster.is_some_and(|it| it.load_assignment.is_some());
+            tags.extend(own.then_some("inbound_of_sidecar"));
+        } else if request.port == SOCKET && request.to.is_some_and(|ip| ip.is_loopback()) {
+            tags.push("own_socket");
+        }
+        let name = outcome.cluster.as_deref().unwrap_or_default();
+        let all = self.config.endpoints.get(name);
+        let mut all = all.iter().flat_map(|it| &it.endpoints);
+        if all.clone().any(|one| one.priority > 0) {
+            tags.push("near_first");
+        }
+        if all.any(|one| one.load_balancing_weight.is_some_and(|weight| weight >= 20)) {
+            tags.push("by_locality");
+        }
+        tags
+    }
+
     fn judge(
         &self,
         requests: &[Request],
@@ -296,6 +327,7 @@ impl Case {
                     if outcome.route.is_none() && outcome.objects.iter().any(rule) {
                         tags.push("rule_of_tcp_or_tls");
                     }
+                    tags.extend(self.of_place(request, outcome));
                     tags.sort_unstable();
                     tags.dedup();
                     for tag in tags {

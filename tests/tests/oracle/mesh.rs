@@ -6,11 +6,16 @@ use serde_json::{Value, json};
 
 use crate::dice::Dice;
 use crate::rules::{self, Recipe};
+use crate::sidecar;
 
 /// Address of the proxy's pod.
 pub(crate) const PROXY: &str = "10.244.0.1";
 /// Ports of apps: every port some endpoint or destination has.
-pub(crate) const PORTS: [u16; 9] = [80, 443, 5432, 7070, 8080, 8081, 9000, 9100, 9443];
+pub(crate) const PORTS: [u16; 10] = [80, 443, 5432, SOCKET, 7070, 8080, 8081, 9000, 9100, 9443];
+/// Port of the proxy's own socket for calls, if the mesh has one.
+pub(crate) const SOCKET: u16 = 6060;
+/// Where the proxy is.
+pub(crate) const PLACE: (&str, &str) = ("eu", "a");
 
 /// A mesh, and what is worth asking it.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +30,10 @@ pub(crate) struct Mesh {
     pub(crate) recipes: Vec<Recipe>,
     /// Connections worth making: protocol, address, port, server name.
     pub(crate) connections: Vec<(&'static str, String, u16, Option<String>)>,
+    /// Connections to the proxy's pod worth making: protocol, port.
+    pub(crate) inbound: Vec<(&'static str, u16)>,
+    /// Whether the proxy has a socket of its own for calls.
+    pub(crate) socket: bool,
 }
 
 /// A host that HTTP is sent to.
@@ -75,6 +84,7 @@ pub(crate) fn draw(dice: &mut Dice) -> Mesh {
     wildcard_entry(&mut mesh);
     by_address(&mut mesh);
     by_server_name(dice, &mut mesh);
+    sidecar::own(dice, &mut mesh);
     rules::draw(dice, &mut mesh);
     mesh
 }
@@ -123,10 +133,12 @@ fn service(dice: &mut Dice, mesh: &mut Mesh, number: usize) {
     let mut ports = vec![
         json!({"name": "http", "port": 80, "targetPort": 8080}),
         json!({"name": "http-b", "port": 8081, "targetPort": 8081}),
+        json!({"name": "http-e", "port": SOCKET, "targetPort": 8080}),
     ];
     let mut here = vec![
         json!({"name": "http", "port": 8080}),
         json!({"name": "http-b", "port": 8081}),
+        json!({"name": "http-e", "port": 8080}),
     ];
     let mut more = |name: &str, port: u16| {
         ports.push(json!({"name": name, "port": port, "targetPort": port}));
@@ -148,14 +160,19 @@ fn service(dice: &mut Dice, mesh: &mut Mesh, number: usize) {
     for (index, version) in ["v1", "v1", "v2"].iter().enumerate() {
         let ip = format!("10.244.{number}.{}", index + 1);
         let pod = format!("{name}-{}", index + 1);
+        let place = *dice.pick(&["eu.a", "eu.b", "us.c"]);
+        // Another of the same version is ready.
+        let ready = index != 1 || dice.percent(70);
         mesh.objects.push(json!({
             "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": pod, "namespace": namespace, "labels": {"app": name, "version": version}},
+            "metadata": {"name": pod, "namespace": namespace, "labels": {
+                "app": name, "version": version, "istio-locality": place,
+            }},
             "spec": {"containers": [{"name": "c"}]},
             "status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]},
         }));
         endpoints.push(json!({
-            "addresses": [ip], "conditions": {"ready": true},
+            "addresses": [ip], "conditions": {"ready": ready, "terminating": false},
             "targetRef": {"kind": "Pod", "name": pod, "namespace": namespace},
         }));
     }
@@ -173,7 +190,7 @@ fn service(dice: &mut Dice, mesh: &mut Mesh, number: usize) {
         name: host,
         namespace: namespace.to_owned(),
         vip,
-        ports: vec![80, 8081],
+        ports: vec![80, 8081, SOCKET],
         subsets,
         service: true,
     });
@@ -193,6 +210,9 @@ fn destination_rule(
         2 => policy["connectionPool"] = json!({"http": {"http2MaxRequests": 100}}),
         _ => {}
     }
+    if dice.percent(50) {
+        near(dice, &mut policy);
+    }
     let spec = json!({
         "host": host,
         "trafficPolicy": policy,
@@ -205,6 +225,17 @@ fn destination_rule(
     object(api, "DestinationRule", namespace, name, number, spec)
 }
 
+/// Prefers near endpoints. Apps fail on demand, which must not eject them.
+fn near(dice: &mut Dice, policy: &mut Value) {
+    policy["outlierDetection"] = json!({"consecutive5xxErrors": 0});
+    policy["loadBalancer"]["localityLbSetting"] = match dice.below(4) {
+        0 => json!({"distribute": [{"from": "eu/*", "to": {"eu/a": 30, "eu/b": 20, "us/c": 50}}]}),
+        1 => json!({"failover": [{"from": "eu", "to": "us"}]}),
+        2 => json!({"failoverPriority": ["topology.kubernetes.io/region"]}),
+        _ => json!({}),
+    };
+}
+
 fn entry(dice: &mut Dice, mesh: &mut Mesh, number: usize) {
     let host = format!("e{number}.example.com");
     let vip = format!("10.97.0.{number}");
@@ -213,6 +244,7 @@ fn entry(dice: &mut Dice, mesh: &mut Mesh, number: usize) {
         endpoints.push(json!({
             "address": format!("10.30.{number}.{}", index + 1),
             "labels": {"version": version},
+            "locality": dice.pick(&["eu/a", "us/c"]),
             "weight": dice.below(3) + 1,
         }));
     }

@@ -11,7 +11,7 @@ use reef_e2e::mesh::wait;
 use reef_e2e::namespace::shell;
 use serde_json::{Value, json};
 
-use crate::mesh::{Mesh, PROXY};
+use crate::mesh::{Mesh, PLACE, PROXY};
 
 /// Mark of Envoy's own connections, which are not redirected.
 const MARK: u32 = 1339;
@@ -45,7 +45,7 @@ pub(crate) fn render(reef: &Path, folder: &Path, mesh: &Mesh) -> Result<(Value, 
     let text = json!({"id": id, "metadata": {
         "NAMESPACE": "default", "INSTANCE_IPS": PROXY, "CLUSTER_ID": "Kubernetes",
         "WORKLOAD_CERT": "none", "LABELS": {"app": "client"},
-    }});
+    }, "locality": {"region": PLACE.0, "zone": PLACE.1}});
     std::fs::write(&node, text.to_string())?;
     let output = Command::new(reef)
         .args(["render", "-o", "json", "--mesh-config"])
@@ -98,12 +98,7 @@ fn bootstrap(dump: &Value) -> Value {
                 .map(|one| one.remove("eds_cluster_config"));
         }
     }
-    let mut routes = resources(dump, ".v3.RouteConfiguration");
-    for route in &mut routes {
-        route["response_headers_to_add"] = json!([{
-            "header": {"key": TAKEN, "value": "%UPSTREAM_CLUSTER_RAW%;%ROUTE_NAME%"},
-        }]);
-    }
+    let routes = resources(dump, ".v3.RouteConfiguration");
     let mut listeners = resources(dump, "listener.v3.Listener");
     listeners.iter_mut().for_each(|one| inline(one, &routes));
     json!({
@@ -117,7 +112,7 @@ fn bootstrap(dump: &Value) -> Value {
     })
 }
 
-/// Replaces names of route configurations by what has the name.
+/// Replaces names of route configurations by what has the name, and lets each tell what was taken.
 fn inline(value: &mut Value, routes: &[Value]) {
     match value {
         Value::Object(fields) => {
@@ -126,6 +121,11 @@ fn inline(value: &mut Value, routes: &[Value]) {
                 let found = routes.iter().find(|one| one["name"] == *name);
                 let route = found.cloned().unwrap_or_else(|| json!({"name": name}));
                 fields.insert("route_config".to_owned(), route);
+            }
+            if let Some(route) = fields.get_mut("route_config") {
+                route["response_headers_to_add"] = json!([{
+                    "header": {"key": TAKEN, "value": "%UPSTREAM_CLUSTER_RAW%;%ROUTE_NAME%"},
+                }]);
             }
             fields.values_mut().for_each(|one| inline(one, routes));
         }

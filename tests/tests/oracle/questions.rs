@@ -1,9 +1,11 @@
 //! Random requests to a random mesh, most of them made for one of its rules and then changed a little.
 
-use reef_simulate::{Headers, Protocol, Request};
+use std::net::Ipv4Addr;
+
+use reef_simulate::{Direction, Headers, Protocol, Request};
 
 use crate::dice::Dice;
-use crate::mesh::Mesh;
+use crate::mesh::{Mesh, PROXY, SOCKET};
 use crate::rules::Recipe;
 
 /// Header that tells requests apart at the apps.
@@ -18,9 +20,15 @@ pub(crate) fn draw(dice: &mut Dice, mesh: &Mesh, id: usize) -> Request {
     let mut request = match dice.below(100) {
         0..=14 => connection(dice, mesh),
         15..=19 => unknown(dice, mesh),
-        _ => {
+        20..=29 => inbound(dice, mesh),
+        number => {
             let recipe = dice.pick(&mesh.recipes).clone();
-            of_recipe(dice, recipe)
+            let mut request = of_recipe(dice, recipe);
+            if mesh.socket && number < 42 {
+                request.to = Some(Ipv4Addr::LOCALHOST.into());
+                request.port = SOCKET;
+            }
+            request
         }
     };
     if matches!(request.protocol, Protocol::Tcp | Protocol::Tls) {
@@ -85,6 +93,24 @@ fn connection(dice: &mut Dice, mesh: &Mesh) -> Request {
         _ => request.host = name.unwrap_or_default(),
     }
     request
+}
+
+/// A call of the application beside the proxy.
+fn inbound(dice: &mut Dice, mesh: &Mesh) -> Request {
+    let (protocol, port) = *dice.pick(&mesh.inbound);
+    Request {
+        direction: Direction::Inbound,
+        protocol: if protocol == "tcp" {
+            Protocol::Tcp
+        } else {
+            Protocol::Http
+        },
+        to: PROXY.parse().ok(),
+        port,
+        host: (*dice.pick(&["own.default", "own", "10.244.0.1:8080", "any.test"])).to_owned(),
+        path: (*dice.pick(&["/", "/a?b=c", "/x//y/../z", "/%41/%2e%2e/q"])).to_owned(),
+        ..Request::default()
+    }
 }
 
 /// A host, or a port, that nobody declared.

@@ -4,7 +4,6 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use std::sync::Arc;
 use reef_config::validate::Rule;
 use reef_config::{Change, ChangeBatch, Object, Origin, Problem, Severity, parse};
 use reef_mesh::MeshIndex;
+use reef_testkit::{RuleCase, assert_rules, assert_table, told_by};
 
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/validation.md");
 const BEGIN: &str =
@@ -49,20 +49,9 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases")
 }
 
-fn wrong(rule: &'static Rule) -> Option<String> {
-    let Ok(text) = fs::read_to_string(folder().join(format!("{}.yaml", rule.name))) else {
-        return Some("there is no such file".to_owned());
-    };
-    let (breaks, passes) = text
-        .strip_prefix("--- # breaks\n")
-        .and_then(|rest| rest.split_once("--- # passes\n"))?;
-    let told = |problems: &[Problem]| {
-        let lines = problems
-            .iter()
-            .map(|p| format!("  {p} [{:?}]", p.rule.map(|rule| rule.name)));
-        lines.collect::<Vec<_>>().join("\n")
-    };
-    let found = analyzed(&objects(breaks));
+fn check(rule: &'static Rule) -> Result<(), String> {
+    let case = RuleCase::read(&folder().join(format!("{}.yaml", rule.name)))?;
+    let found = analyzed(&objects(&case.breaks));
     let only = found.iter().all(|problem| {
         problem.rule == Some(rule)
             && problem.severity != Severity::Error
@@ -73,23 +62,19 @@ fn wrong(rule: &'static Rule) -> Option<String> {
             && problem.origin.is_some()
     });
     if found.is_empty() || !only {
-        return Some(format!("what breaks told\n{}", told(&found)));
+        return told_by("breaks", &found);
     }
-    let found = analyzed(&objects(passes));
-    (!found.is_empty()).then(|| format!("what passes told\n{}", told(&found)))
+    let found = analyzed(&objects(&case.passes));
+    if found.is_empty() {
+        Ok(())
+    } else {
+        told_by("passes", &found)
+    }
 }
 
 #[test]
 fn each_rule_finds_what_breaks_it_and_nothing_in_what_passes() {
-    let wrong: Vec<String> = reef_analyze::rules()
-        .filter_map(|rule| Some(format!("{}: {}", rule.name, wrong(rule)?)))
-        .collect();
-    assert!(
-        wrong.is_empty(),
-        "{} rules:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert_rules(reef_analyze::rules(), check);
 }
 
 #[test]
@@ -108,30 +93,5 @@ fn every_case_is_of_a_rule_and_names_are_unique() {
 
 #[test]
 fn the_table_lists_every_rule() {
-    let mut table = format!("{} rules.\n\n", reef_analyze::rules().count());
-    table.push_str("| Rule | Code | Kind | Severity | What must hold |\n|---|---|---|---|---|\n");
-    for rule in reef_analyze::rules() {
-        let kinds: Vec<&str> = rule.kinds.iter().map(|kind| kind.as_str()).collect();
-        writeln!(
-            table,
-            "| `{}` | {} | {} | {} | {} |",
-            rule.name,
-            rule.istio.unwrap_or("–"),
-            kinds.join(", "),
-            rule.severity,
-            rule.summary
-        )
-        .unwrap();
-    }
-    let page = fs::read_to_string(DOCS).unwrap();
-    let (before, rest) = page.split_once(BEGIN).unwrap();
-    let (now, after) = rest.split_once(END).unwrap();
-    if std::env::var_os("REEF_WRITE_DOCS").is_some() {
-        fs::write(DOCS, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
-    } else {
-        assert!(
-            now == table,
-            "docs/validation.md is old: REEF_WRITE_DOCS=1 cargo test -p reef-analyze --test it"
-        );
-    }
+    assert_table(Path::new(DOCS), (BEGIN, END), reef_analyze::rules());
 }

@@ -2,7 +2,9 @@
 //!
 //! Envoy rejects a whole listener for one operator it does not know, so a format is checked before it is sent. The lists
 //! are those of Envoy 1.40, found by asking it (`reef-gen/tests/envoy` asks it again). What cannot be judged here, such as
-//! a long CEL expression, counts as wrong: a default format is better than a listener that is missing.
+//! some CEL expressions, counts as wrong: a default format is better than a listener that is missing.
+
+use crate::cel;
 
 /// Operators that take neither parameters nor a length; sorted.
 const PLAIN: [&str; 126] = [
@@ -179,31 +181,6 @@ const METADATA: [&str; 7] = [
 /// Parts of the client certificate header, in lower case.
 const XFCC: [&str; 7] = ["by", "hash", "cert", "chain", "subject", "uri", "dns"];
 
-/// Words a CEL expression cannot use as names.
-const CEL_RESERVED: [&str; 21] = [
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "false",
-    "for",
-    "function",
-    "if",
-    "import",
-    "in",
-    "let",
-    "loop",
-    "namespace",
-    "null",
-    "package",
-    "return",
-    "true",
-    "var",
-    "void",
-    "while",
-];
-
 /// One operator as written: name, parameters, length.
 struct Operator<'a> {
     name: &'a str,
@@ -302,7 +279,7 @@ fn judge(operator: &Operator<'_>) -> Result<(), String> {
         "PATH" => path(text),
         "QUERY_PARAMS" => matches!(text, "" | "ORIG" | "DECODED"),
         "GRPC_STATUS" => matches!(text, "" | "CAMEL_STRING" | "SNAKE_STRING" | "NUMBER"),
-        "CEL" => cel(text),
+        "CEL" => cel::check(text).is_ok(),
         "COALESCE" => return refuse("cannot be checked by Reef, so it is not sent"),
         _ => return refuse("is not an operator of Envoy"),
     };
@@ -350,36 +327,4 @@ fn path(text: &str) -> bool {
     let (query, which) = text.split_once(':').unwrap_or((text, ""));
     let known = matches!(query, "WQ" | "NQ");
     text.is_empty() || (known && matches!(which, "" | "ORIG" | "PATH" | "ORIG_OR_PATH"))
-}
-
-/// A name, its fields, and what they hold by a quoted key; no other expression.
-fn cel(text: &str) -> bool {
-    let mut rest = text;
-    loop {
-        let name_end = rest
-            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-            .unwrap_or(rest.len());
-        let (name, behind) = rest.split_at(name_end);
-        let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-        if !starts_well || CEL_RESERVED.contains(&name) {
-            return false;
-        }
-        rest = behind;
-        while let Some(inner) = rest.strip_prefix('[') {
-            let quote = if inner.starts_with('\'') { '\'' } else { '"' };
-            let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/".contains(c);
-            let key = inner
-                .strip_prefix(quote)
-                .and_then(|text| text.split_once(quote))
-                .filter(|(key, _)| key.chars().all(plain));
-            let Some(after) = key.and_then(|(_, after)| after.strip_prefix(']')) else {
-                return false;
-            };
-            rest = after;
-        }
-        match rest.strip_prefix('.') {
-            Some(more) => rest = more,
-            None => return rest.is_empty(),
-        }
-    }
 }

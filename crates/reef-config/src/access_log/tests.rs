@@ -18,6 +18,7 @@ fn formats_envoy_takes_are_taken() {
         "%FILTER_STATE(k:FIELD:x)% %UPSTREAM_FILTER_STATE(k)%",
         "%COMMON_DURATION(DS_RX_BEG:DS_RX_END:ms)%",
         "%CEL(request.headers['x-y'].z)%",
+        "%CEL(response.code >= 400 ? 'bad' : 'good'):3%",
         "%PATH(NQ:ORIG)% %QUERY_PARAMS(DECODED):4% %GRPC_STATUS(NUMBER)%",
         "%XFCC_VALUE(URI):4%",
     ] {
@@ -52,6 +53,8 @@ fn formats_envoy_rejects_are_refused_by_name() {
         ("%CEL(a b)%", "(a b)"),
         ("%CEL(a.in)%", "(a.in)"),
         ("%CEL(a[])%", "(a[])"),
+        ("%CEL()%", "CEL"),
+        ("%CEL(string(a))%", "(string(a))"),
         ("%COALESCE(x)%", "COALESCE"),
         ("%PATH(X)%", "PATH"),
     ] {

@@ -61,5 +61,6 @@ pub use traffic_policy::{
     TcpKeepalive, TrafficPolicy, TunnelSettings, WarmupConfiguration, ZoneAwareLoadBalancerSetting,
 };
 pub use virtual_service::{
-    L4MatchAttributes, RouteDestination, TcpRoute, TlsMatchAttributes, TlsRoute, VirtualService,
+    L4Conditions, L4MatchAttributes, RouteDestination, TcpRoute, TlsMatchAttributes, TlsRoute,
+    VirtualService,
 };

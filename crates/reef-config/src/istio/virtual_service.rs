@@ -80,3 +80,39 @@ api_structs! {
         pub weight: Option<i32>,
     }
 }
+
+/// What conditions of TLS and TCP routes have in common.
+#[derive(Debug, Clone, Copy)]
+pub struct L4Conditions<'m> {
+    /// Destination addresses or prefixes.
+    pub subnets: &'m [String],
+    /// Destination port.
+    pub port: Option<u32>,
+    /// Labels of the client.
+    pub labels: &'m Labels,
+    /// Gateways; override those of the `VirtualService`.
+    pub gateways: &'m [String],
+    /// Namespace of the client.
+    pub namespace: Option<&'m str>,
+}
+
+/// Reads the fields both kinds of conditions have.
+macro_rules! conditions {
+    ($($kind:ident)*) => {$(
+        impl $kind {
+            /// The conditions that have nothing to do with server names or the client's address.
+            #[must_use]
+            pub fn conditions(&self) -> L4Conditions<'_> {
+                L4Conditions {
+                    subnets: &self.destination_subnets,
+                    port: self.port,
+                    labels: &self.source_labels,
+                    gateways: &self.gateways,
+                    namespace: self.source_namespace.as_deref(),
+                }
+            }
+        }
+    )*};
+}
+
+conditions!(TlsMatchAttributes L4MatchAttributes);

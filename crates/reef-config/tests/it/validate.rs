@@ -7,7 +7,6 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use std::sync::Arc;
 use reef_config::parse::{self, Parsed};
 use reef_config::validate::{self, Rule};
 use reef_config::{Origin, Severity};
+use reef_testkit::{RuleCase, assert_rules, assert_table, told_by};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/validation.md");
@@ -50,25 +50,9 @@ fn parsed(text: &str) -> Parsed {
     parse::object(&expand(text), &origin)
 }
 
-fn told(parsed: &Parsed) -> String {
-    let lines = parsed
-        .problems
-        .iter()
-        .map(|problem| format!("  {problem} [{:?}]", problem.rule.map(|rule| rule.name)));
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-fn wrong(rule: &'static Rule) -> Option<String> {
-    let Ok(text) = fs::read_to_string(file_of(rule)) else {
-        return Some("there is no such file".to_owned());
-    };
-    let parts: Option<(&str, &str)> = text
-        .strip_prefix("--- # breaks\n")
-        .and_then(|rest| rest.split_once("--- # passes\n"));
-    let Some((breaks, passes)) = parts else {
-        return Some("it must have the parts `--- # breaks` and `--- # passes`".to_owned());
-    };
-    let broken = parsed(breaks);
+fn check(rule: &'static Rule) -> Result<(), String> {
+    let case = RuleCase::read(&file_of(rule))?;
+    let broken = parsed(&case.breaks);
     let only = broken.problems.iter().all(|problem| {
         problem.rule == Some(rule)
             && problem.code == rule.code()
@@ -81,26 +65,18 @@ fn wrong(rule: &'static Rule) -> Option<String> {
     });
     let kept = usize::from(rule.severity != Severity::Error);
     if broken.problems.is_empty() || !only || broken.objects.len() != kept {
-        return Some(format!("what breaks told\n{}", told(&broken)));
+        return told_by("breaks", &broken.problems);
     }
-    let good = parsed(passes);
+    let good = parsed(&case.passes);
     if !good.problems.is_empty() || good.objects.len() != 1 {
-        return Some(format!("what passes told\n{}", told(&good)));
+        return told_by("passes", &good.problems);
     }
-    None
+    Ok(())
 }
 
 #[test]
 fn each_rule_is_broken_by_one_document_and_kept_by_another() {
-    let wrong: Vec<String> = validate::rules()
-        .filter_map(|rule| Some(format!("{}: {}", file_of(rule).display(), wrong(rule)?)))
-        .collect();
-    assert!(
-        wrong.is_empty(),
-        "{} rules:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert_rules(validate::rules(), check);
 }
 
 #[test]
@@ -128,32 +104,7 @@ fn names_of_rules_are_unique_and_summaries_are_one_sentence() {
 
 #[test]
 fn the_table_lists_every_rule() {
-    let mut table = format!("{} rules.\n\n", validate::rules().count());
-    table.push_str("| Rule | Code | Kind | Severity | What must hold |\n|---|---|---|---|---|\n");
-    for rule in validate::rules() {
-        let kinds: Vec<&str> = rule.kinds.iter().map(|kind| kind.as_str()).collect();
-        writeln!(
-            table,
-            "| `{}` | {} | {} | {} | {} |",
-            rule.name,
-            rule.istio.unwrap_or("–"),
-            kinds.join(", "),
-            rule.severity,
-            rule.summary
-        )
-        .unwrap();
-    }
-    let page = fs::read_to_string(DOCS).unwrap();
-    let (before, rest) = page.split_once(BEGIN).unwrap();
-    let (now, after) = rest.split_once(END).unwrap();
-    if std::env::var_os("REEF_WRITE_DOCS").is_some() {
-        fs::write(DOCS, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
-    } else {
-        assert!(
-            now == table,
-            "docs/validation.md is old: REEF_WRITE_DOCS=1 cargo test -p reef-config --test it validate"
-        );
-    }
+    assert_table(Path::new(DOCS), (BEGIN, END), validate::rules());
 }
 
 /// Files below a folder.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use reef_mesh::Protocol;
 use xds_api::envoy::config::cluster::v3::{self as cds, cluster::DiscoveryType, cluster::LbPolicy};
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::config::endpoint::v3 as eds;
@@ -27,8 +28,12 @@ pub(crate) fn build(key: &InboundCluster) -> cds::Cluster {
     } else {
         Version::of(key.protocol, &Pool::default(), false)
     };
+    let extras = Extras {
+        preserve_case: key.defaults.preserve_case && key.protocol == Protocol::Http,
+        ..Extras::of(&limits)
+    };
     let mut cluster = cds::Cluster {
-        typed_extension_protocol_options: options(version, Extras::of(&limits)),
+        typed_extension_protocol_options: options(version, extras),
         metadata: Some(metadata(key)),
         ..base(&key.name, key.stat_name.as_ref(), &key.defaults, pool, None)
     };

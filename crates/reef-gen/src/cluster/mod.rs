@@ -62,6 +62,8 @@ pub(crate) struct ClusterDefaults {
     pub dns_refresh: Duration,
     /// Ports declared HTTP are spoken to in HTTP/2.
     pub h2_upgrade: bool,
+    /// Ports declared HTTP get headers in the case they were received in.
+    pub preserve_case: bool,
 }
 
 /// Key of the cluster of a service port.

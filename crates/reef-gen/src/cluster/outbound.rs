@@ -177,6 +177,7 @@ fn http_options(key: &OutboundCluster, protocol: Protocol, version: Version) -> 
     let extras = Extras {
         auto_sni: key.tls.auto_sni(),
         error_codes: codes,
+        preserve_case: key.defaults.preserve_case && protocol == Protocol::Http,
         ..Extras::of(&limits)
     };
     options(version, extras)

@@ -39,6 +39,8 @@ pub(crate) struct Extras<'a> {
     pub auto_sni: Option<AutoSni>,
     /// Status codes that count as errors of a host; none means those Envoy takes for errors.
     pub error_codes: &'a [u32],
+    /// HTTP/1 headers keep the case they were received in.
+    pub preserve_case: bool,
 }
 
 /// TLS names follow the request.
@@ -82,7 +84,9 @@ pub(crate) fn options(version: Version, extras: Extras<'_>) -> Options {
         LazyLock::new(|| pack(Version::Downstream, Extras::default()));
     let plain = extras.limits.is_none_or(HttpLimits::says_nothing)
         && extras.auto_sni.is_none()
-        && extras.error_codes.is_empty();
+        && extras.error_codes.is_empty()
+        // HTTP/2 has lower case only.
+        && (!extras.preserve_case || version == Version::Http2);
     match version {
         _ if !plain => named(&pack(version, extras)),
         Version::Http2 => named(&HTTP2),
@@ -129,9 +133,13 @@ fn pack(version: Version, extras: Extras<'_>) -> Any {
         })
     };
     let limits = extras.limits.cloned().unwrap_or_default();
+    let http1 = || core::Http1ProtocolOptions {
+        header_key_format: extras.preserve_case.then(xds::case_as_received),
+        ..Default::default()
+    };
     let protocol = match version {
         Version::Unsaid => explicit(explicit_http_config::ProtocolConfig::HttpProtocolOptions(
-            core::Http1ProtocolOptions::default(),
+            http1(),
         )),
         Version::Http2 => explicit(explicit_http_config::ProtocolConfig::Http2ProtocolOptions(
             core::Http2ProtocolOptions {
@@ -148,7 +156,7 @@ fn pack(version: Version, extras: Extras<'_>) -> Any {
         )),
         Version::Downstream => {
             UpstreamProtocolOptions::UseDownstreamProtocolConfig(UseDownstreamHttpConfig {
-                http_protocol_options: Some(core::Http1ProtocolOptions::default()),
+                http_protocol_options: Some(http1()),
                 http2_protocol_options: Some(core::Http2ProtocolOptions::default()),
                 ..Default::default()
             })

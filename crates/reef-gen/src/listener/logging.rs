@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use reef_config::Problem;
+use reef_config::cel;
 use reef_config::log_provider::{BUILT_IN, LogFormat, LogProvider, LogService};
 use reef_config::names::{Hostname, Namespace};
 use reef_mesh::{AccessLogFormat, AccessLogRule, MeshSnapshot};
 
-use crate::cel;
 use crate::input::{ClassInput, has_cluster, is_unresolvable};
 use crate::names;
 use crate::xds::log::{LogTarget, Logger, Logs, Sink};

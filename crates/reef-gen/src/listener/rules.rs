@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use reef_config::Problem;
+use reef_config::istio::L4Conditions;
 use reef_config::names::Hostname;
-use reef_config::{Labels, Problem};
 use reef_mesh::{Address, Cidr, Protocol, VirtualServiceRule};
 
 use super::Forward;
@@ -117,23 +118,14 @@ impl Rules {
     }
 }
 
-/// What of a match is decided before the proxy sees a connection.
-struct Conditions<'a> {
-    port: Option<u32>,
-    labels: &'a Labels,
-    gateways: &'a [String],
-    namespace: Option<&'a str>,
-}
-
-impl Conditions<'_> {
-    fn hold(&self, input: &ClassInput, number: u16) -> bool {
-        let port = self.port.unwrap_or(0);
-        let namespace = self.namespace.unwrap_or_default();
-        (port == 0 || port == u32::from(number))
-            && (self.gateways.is_empty() || self.gateways.iter().any(|gateway| gateway == "mesh"))
-            && (namespace.is_empty() || input.scope.id.namespace == namespace)
-            && input.has_client_labels(self.labels)
-    }
+/// Decides what of a match is known before the proxy sees a connection.
+fn hold(asked: L4Conditions<'_>, input: &ClassInput, number: u16) -> bool {
+    let port = asked.port.unwrap_or(0);
+    let namespace = asked.namespace.unwrap_or_default();
+    (port == 0 || port == u32::from(number))
+        && (asked.gateways.is_empty() || asked.gateways.iter().any(|gateway| gateway == "mesh"))
+        && (namespace.is_empty() || input.scope.id.namespace == namespace)
+        && input.has_client_labels(asked.labels)
 }
 
 fn tls_routes(
@@ -147,13 +139,7 @@ fn tls_routes(
         let place = format!("spec.tls[{at}]");
         let mut forward: Option<Arc<Forward>> = None;
         for (nth, asked) in tls.matches.iter().enumerate() {
-            let conditions = Conditions {
-                port: asked.port,
-                labels: &asked.source_labels,
-                gateways: &asked.gateways,
-                namespace: asked.source_namespace.as_deref(),
-            };
-            if !conditions.hold(input, number) {
+            if !hold(asked.conditions(), input, number) {
                 continue;
             }
             let field = format!("{place}.match[{nth}]");
@@ -190,13 +176,7 @@ fn tcp_routes(
         let mut only: Vec<Cidr> = Vec::new();
         let mut all = tcp.matches.is_empty();
         for (nth, asked) in tcp.matches.iter().enumerate() {
-            let conditions = Conditions {
-                port: asked.port,
-                labels: &asked.source_labels,
-                gateways: &asked.gateways,
-                namespace: asked.source_namespace.as_deref(),
-            };
-            if !conditions.hold(input, number) {
+            if !hold(asked.conditions(), input, number) {
                 continue;
             }
             let field = format!("{place}.match[{nth}]");

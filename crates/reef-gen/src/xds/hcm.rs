@@ -13,7 +13,6 @@ use xds_api::envoy::config::listener::v3::{Filter, filter};
 use xds_api::envoy::config::route::v3::RouteConfiguration;
 use xds_api::envoy::extensions::filters::http;
 use xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
-use xds_api::envoy::extensions::http::header_formatters::preserve_case::v3::PreserveCaseFormatterConfig;
 use xds_api::envoy::extensions::request_id::uuid::v3::UuidRequestIdConfig;
 
 use hcm::http_connection_manager::{
@@ -22,7 +21,7 @@ use hcm::http_connection_manager::{
 };
 
 use super::dynamic_dns::DnsCache;
-use super::{ZERO, ads, duration, trace};
+use super::{ZERO, ads, case_as_received, duration, trace};
 use crate::listener::ListenerDefaults;
 
 /// Which side of a connection a manager is on, with what only that side has.
@@ -86,7 +85,7 @@ pub(crate) fn filter(manager: Manager<'_>) -> Filter {
         core::Http1ProtocolOptions {
             accept_http_10: defaults.http10,
             allow_absolute_url: absolute_url.then_some(true),
-            header_key_format: headers.preserve_case.then(as_received),
+            header_key_format: headers.preserve_case.then(case_as_received),
             ..Default::default()
         }
     });
@@ -246,19 +245,6 @@ fn http_filter(name: &str, config: Any) -> hcm::HttpFilter {
         name: name.to_owned(),
         config_type: Some(hcm::http_filter::ConfigType::TypedConfig(config)),
         ..Default::default()
-    }
-}
-
-/// Headers keep the case they were received in.
-fn as_received() -> core::http1_protocol_options::HeaderKeyFormat {
-    use core::http1_protocol_options::{HeaderKeyFormat, header_key_format::HeaderFormat};
-    HeaderKeyFormat {
-        header_format: Some(HeaderFormat::StatefulFormatter(
-            core::TypedExtensionConfig {
-                name: "preserve_case".to_owned(),
-                typed_config: Some(Any::pack(&PreserveCaseFormatterConfig::default())),
-            },
-        )),
     }
 }
 

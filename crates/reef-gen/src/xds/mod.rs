@@ -14,7 +14,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use reef_config::{Kind, ObjectKey};
+use xds_api::Any;
 use xds_api::envoy::config::core::v3 as core;
+use xds_api::envoy::extensions::http::header_formatters::preserve_case::v3::PreserveCaseFormatterConfig;
 use xds_api::well_known;
 use xds_api::well_known::value::Kind as ValueKind;
 
@@ -69,6 +71,19 @@ pub(crate) fn ads() -> core::ConfigSource {
             core::AggregatedConfigSource {},
         )),
         ..Default::default()
+    }
+}
+
+/// HTTP/1 headers keep the case they were received in.
+pub(crate) fn case_as_received() -> core::http1_protocol_options::HeaderKeyFormat {
+    use core::http1_protocol_options::{HeaderKeyFormat, header_key_format::HeaderFormat};
+    HeaderKeyFormat {
+        header_format: Some(HeaderFormat::StatefulFormatter(
+            core::TypedExtensionConfig {
+                name: "preserve_case".to_owned(),
+                typed_config: Some(Any::pack(&PreserveCaseFormatterConfig::default())),
+            },
+        )),
     }
 }
 

@@ -116,6 +116,7 @@ fn access_log_formats_are_judged_as_envoy_judges_them() {
         "(URI)",
         "(request.headers['a-b'])",
         "(SNAKE_STRING)",
+        "(response.code >= 400 ? 'bad' : 'good')",
         "(%Y)%9f)",
     ];
     let formats = names.iter().flat_map(|name| {

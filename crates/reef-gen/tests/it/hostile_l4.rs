@@ -2,33 +2,21 @@
 
 use std::time::Duration;
 
-use reef_gen::{build_listener, listener_keys, problems};
-use reef_mesh::identify;
+use reef_gen::{build_listener, listener_keys};
 
-use crate::world::{class, node, snapshot};
-
-const PROXY: &str = "id: sidecar~10.2.0.1~x.ns0~ns0.svc.cluster.local\n\
-                     metadata: {NAMESPACE: ns0, INSTANCE_IPS: 10.2.0.1, WORKLOAD_CERT: none}\n";
+use crate::hostile::{class_of, hosts, rule, timed, told};
 
 /// The chains of all listeners, and what is told, with the time it took.
 fn outcome(documents: &[String]) -> (usize, Vec<String>, Duration) {
-    let texts: Vec<&str> = documents.iter().map(String::as_str).collect();
-    let snapshot = snapshot(&texts, None);
-    let proxy = identify(&snapshot, &node(PROXY));
-    let class = class(&snapshot, &proxy);
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "what is asserted is how long it takes"
-    )]
-    let begin = std::time::Instant::now();
-    let keys = listener_keys(&class);
-    let chains = keys
-        .iter()
-        .map(|key| build_listener(key).0.filter_chains.len())
-        .sum();
-    let taken = begin.elapsed();
-    let told = problems(&class).iter().map(ToString::to_string).collect();
-    (chains, told, taken)
+    let class = class_of(documents);
+    let (chains, taken) = timed(|| {
+        let keys = listener_keys(&class);
+        let chains = keys
+            .iter()
+            .map(|key| build_listener(key).0.filter_chains.len());
+        chains.sum()
+    });
+    (chains, told(&class), taken)
 }
 
 fn entry(name: &str, hosts: &[String], more: &str) -> String {
@@ -39,19 +27,6 @@ fn entry(name: &str, hosts: &[String], more: &str) -> String {
     )
 }
 
-fn rule(name: &str, hosts: &[String], tls: &[String]) -> String {
-    format!(
-        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: {name}, namespace: ns0}}\n\
-         spec: {{hosts: [{}], tls: [{}]}}\n",
-        hosts.join(", "),
-        tls.join(", ")
-    )
-}
-
-fn hosts(count: usize) -> Vec<String> {
-    (0..count).map(|at| format!("h{at}.test")).collect()
-}
-
 fn route(sni: &str, to: &str) -> String {
     format!("{{match: [{{sniHosts: [{sni}]}}], route: [{{destination: {{host: {to}}}}}]}}")
 }
@@ -60,7 +35,7 @@ fn route(sni: &str, to: &str) -> String {
 fn many(count: usize) -> Vec<String> {
     let hosts = hosts(count);
     let tls: Vec<String> = hosts.iter().map(|host| route(host, "h0.test")).collect();
-    vec![entry("all", &hosts, ""), rule("all", &hosts, &tls)]
+    vec![entry("all", &hosts, ""), rule("all", &hosts, "tls", &tls)]
 }
 
 #[test]
@@ -98,12 +73,15 @@ fn the_oldest_of_many_rules_for_a_host_wins_in_any_order() {
     let mut documents = vec![entry("e", &host, "")];
     documents.extend((0..40).map(|at| {
         let name = format!("r{at:02}");
-        rule(&name, &host, &[route("h0.test", &format!("to{at}.test"))])
+        rule(
+            &name,
+            &host,
+            "tls",
+            &[route("h0.test", &format!("to{at}.test"))],
+        )
     }));
     let chain = |documents: &[String]| {
-        let texts: Vec<&str> = documents.iter().map(String::as_str).collect();
-        let snapshot = snapshot(&texts, None);
-        let class = class(&snapshot, &identify(&snapshot, &node(PROXY)));
+        let class = class_of(documents);
         let keys = listener_keys(&class);
         let listeners = keys.iter().map(|key| build_listener(key).0);
         let found = listeners.into_iter().find(|it| it.name == "0.0.0.0_443");
@@ -130,7 +108,10 @@ fn names_times_ranges_are_counted_before_they_are_made() {
         ranges.join(", ")
     );
     let hosts = ["h0.test".to_owned(), "'*.h0.test'".to_owned()];
-    let documents = [entry("e", &hosts[..1], ""), rule("huge", &hosts, &[tls])];
+    let documents = [
+        entry("e", &hosts[..1], ""),
+        rule("huge", &hosts, "tls", &[tls]),
+    ];
     let (_, told, taken) = outcome(&documents);
     assert!(
         told.iter().any(|it| it.contains("make more than")),

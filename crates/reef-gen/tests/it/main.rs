@@ -4,6 +4,8 @@
 
 mod expect;
 mod golden;
+mod hostile;
+mod hostile_cost;
 mod hostile_http;
 mod hostile_l4;
 mod keys;

@@ -66,6 +66,9 @@ pub(crate) fn meshes() -> impl Strategy<Value = Mesh> {
         1 => Just("tcpKeepalive: {probes: 3}\nconnectTimeout: 1s\ndnsRefreshRate: 2s\nprotocolDetectionTimeout: 1s"),
         1 => Just("proxyHttpPort: 15080\naccessLogFile: /dev/stdout\naccessLogEncoding: JSON"),
         1 => Just("defaultHttpRetryPolicy: {attempts: 3, retryOn: \"5xx,503\"}\nh2UpgradePolicy: UPGRADE"),
+        1 => Just("defaultServiceExportTo: ['.']\ndefaultVirtualServiceExportTo: ['.']\ndefaultDestinationRuleExportTo: ['.']"),
+        1 => Just("serviceEntryVisibility: {applyToSidecars: true, defaultVisibility: NAMESPACE}\ndefaultConfig: {proxyHeaders: {preserveHttp1HeaderCase: true}}"),
+        1 => Just("defaultTrafficPolicy: {outlierDetection: {minHealthPercent: 10}, connectionPool: {http: {idleTimeout: 7s}}}\nzoneAwareLbSetting: {enabled: true}"),
         1 => Just("defaultConfig: {tracing: {zipkin: {address: z:9411}}}\npathNormalization: {normalization: DECODE_AND_MERGE_SLASHES}"),
     ];
     let addresses = prop_oneof![

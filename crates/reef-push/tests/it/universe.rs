@@ -44,6 +44,8 @@ pub(crate) fn objects() -> Vec<Arc<Object>> {
     services(&mut texts);
     workloads(&mut texts);
     rules(&mut texts);
+    routes(&mut texts);
+    destinations(&mut texts);
     let parsed = texts.iter().map(|text| {
         let parsed = parse::object(text, &origin());
         assert!(!parsed.has_errors(), "{text}\n{:?}", parsed.problems);
@@ -170,6 +172,11 @@ fn rules(texts: &mut Vec<String>) {
             "egress: [{hosts: ['~/*']}], outboundTrafficPolicy: {mode: REGISTRY_ONLY}",
         ),
         (
+            "a/s",
+            "egress: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['./web.a.svc.cluster.local', 'b/*']}, {hosts: ['*/x.com']}], \
+             outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: web.a.svc.cluster.local, subset: v1, port: {number: 80}}}",
+        ),
+        (
             "a/t",
             "workloadSelector: {labels: {app: web}}, ingress: [{port: {number: 9000, name: http, protocol: HTTP}, defaultEndpoint: '127.0.0.1:8080'}], egress: [{hosts: ['*/*']}]",
         ),
@@ -208,8 +215,102 @@ fn rules(texts: &mut Vec<String>) {
     }
 }
 
+fn routes(texts: &mut Vec<String>) {
+    let to = |host: &str| format!("route: [{{destination: {{host: {host}}}}}]");
+    let (web, api) = (to("web.a.svc.cluster.local"), to("api.b.svc.cluster.local"));
+    let raw = "destination: {host: api.b.svc.cluster.local, port: {number: 91}}";
+    for (at, spec) in [
+        ("a/vs", format!("hosts: [web], http: [{{{api}, timeout: 1s}}]")),
+        (
+            "a/vs",
+            "hosts: [web, x.com], http: [{match: [{sourceLabels: {app: web}, uri: {prefix: /a}}], redirect: {uri: /b}}, \
+             {route: [{destination: {host: web, subset: v1}, weight: 90}, {destination: {host: x.com}, weight: 10}]}]"
+                .to_owned(),
+        ),
+        (
+            "a/vs",
+            "hosts: ['*.com'], exportTo: ['.'], http: [{delegate: {name: part}}]".to_owned(),
+        ),
+        ("a/part", format!("http: [{{name: one, {web}}}]")),
+        ("a/part", format!("exportTo: [b], http: [{{name: two, {api}}}]")),
+        (
+            "b/vs",
+            format!("hosts: [api.b.svc.cluster.local, web.a.svc.cluster.local], exportTo: [a, b], http: [{{match: [{{port: 80}}], {web}}}]"),
+        ),
+        (
+            "b/vs",
+            format!("hosts: [api.b.svc.cluster.local], tcp: [{{match: [{{sourceLabels: {{app: web}}, port: 90}}], route: [{{{raw}}}]}}]"),
+        ),
+        (
+            "istio-system/vs",
+            format!("hosts: ['*.x.com'], tls: [{{match: [{{sniHosts: [a.x.com], sourceNamespace: a}}], route: [{{{raw}}}]}}]"),
+        ),
+        (
+            "istio-system/vs",
+            "hosts: [web.a.svc.cluster.local], gateways: [edge], http: [{directResponse: {status: 418}}]".to_owned(),
+        ),
+    ] {
+        texts.push(istio("VirtualService", at, &spec));
+    }
+    let telemetry = |at: &str, spec: &str| {
+        let body = format!("}}\nspec: {{{spec}}}");
+        object("telemetry.istio.io/v1", "Telemetry", at, &body)
+    };
+    for (at, spec) in [
+        ("a/log", "accessLogging: [{providers: [{name: envoy}]}]"),
+        (
+            "a/log",
+            "selector: {matchLabels: {app: web}}, accessLogging: [{match: {mode: SERVER}, disabled: true}]",
+        ),
+        (
+            "istio-system/log",
+            "accessLogging: [{filter: {expression: response.code >= 500}, providers: [{name: envoy}]}]",
+        ),
+    ] {
+        texts.push(telemetry(at, spec));
+    }
+}
+
+fn destinations(texts: &mut Vec<String>) {
+    let subsets = "subsets: [{name: v1, labels: {app: web}}]";
+    for (at, spec) in [
+        ("a/dr", format!("host: web, {subsets}")),
+        (
+            "a/dr",
+            format!("host: web, workloadSelector: {{matchLabels: {{app: web}}}}, trafficPolicy: {{connectionPool: {{tcp: {{maxConnections: 3}}}}}}, {subsets}"),
+        ),
+        (
+            "a/dr2",
+            "host: web, trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x}}, \
+             portLevelSettings: [{port: {number: 80}, tls: {mode: SIMPLE, sni: s}}]}"
+                .to_owned(),
+        ),
+        ("a/dr2", "host: '*.com', trafficPolicy: {loadBalancer: {simple: PASSTHROUGH}}".to_owned()),
+        (
+            "b/dr",
+            "host: api, exportTo: ['.'], trafficPolicy: {outlierDetection: {minHealthPercent: 50}}".to_owned(),
+        ),
+        (
+            "b/dr",
+            "host: web.a.svc.cluster.local, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}".to_owned(),
+        ),
+        (
+            "istio-system/dr",
+            "host: '*.svc.cluster.local', trafficPolicy: {outlierDetection: {}, \
+             loadBalancer: {localityLbSetting: {failoverPriority: [app]}}}"
+                .to_owned(),
+        ),
+        (
+            "istio-system/dr",
+            "host: x.com, trafficPolicy: {connectionPool: {tcp: {idleTimeout: 5s}, http: {useClientProtocol: true}}}".to_owned(),
+        ),
+    ] {
+        texts.push(istio("DestinationRule", at, &spec));
+    }
+}
+
 /// Mesh configurations a mesh may change between; the first is the default.
-pub(crate) const CONFIGS: [&str; 9] = [
+pub(crate) const CONFIGS: [&str; 12] = [
     "",
     "enableAutoMtls: false, trustDomain: other, trustDomainAliases: [old]",
     "discoverySelectors: [{matchLabels: {mesh: 'yes'}}]",
@@ -219,6 +320,11 @@ pub(crate) const CONFIGS: [&str; 9] = [
     "defaultConfig: {interceptionMode: TPROXY, proxyHeaders: {requestId: {disabled: true}}}",
     "localityLbSetting: {distribute: [{from: r/*, to: {r/z1/*: 100}}]}, h2UpgradePolicy: UPGRADE",
     "serviceSettings: [{settings: {clusterLocal: true}, hosts: ['*.a.svc.cluster.local']}]",
+    "defaultVirtualServiceExportTo: ['.'], defaultDestinationRuleExportTo: ['.']",
+    "serviceEntryVisibility: {applyToSidecars: true, policies: [{visibility: NAMESPACE, \
+     matchingRules: [{namespaceSelector: {matchLabels: {mesh: 'yes'}}}]}]}",
+    "defaultConfig: {proxyHeaders: {preserveHttp1HeaderCase: true}}, \
+     outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}, defaultTrafficPolicy: {connectionPool: {tcp: {maxConnections: 9}}}",
 ];
 
 pub(crate) fn config(at: usize) -> Change {

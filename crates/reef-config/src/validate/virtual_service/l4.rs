@@ -3,9 +3,8 @@
 use super::super::check::{Check, Shown};
 use super::super::text;
 use super::{gateways, hosts, http, only_gateways, weighted};
-use crate::istio::VirtualService;
+use crate::istio::{L4Conditions, VirtualService};
 use crate::kind::Kind;
-use crate::labels::Labels;
 use crate::names::Hostname;
 use crate::parse::Path;
 
@@ -21,14 +20,6 @@ crate::validation_rules! {
     Error L4_SUBNET "vs-l4-subnet" "destinationSubnets are addresses or prefixes";
     Error L4_PORT "vs-l4-port" "The port in a match of a tls or tcp route is 1 to 65535";
     Error (own) L4_SOURCE "vs-l4-source" "sourceSubnet is an address or a prefix";
-}
-
-/// What both kinds of conditions have.
-struct Shared<'m> {
-    subnets: &'m [String],
-    port: Option<u32>,
-    labels: &'m Labels,
-    gateways: &'m [String],
 }
 
 /// Checks the routes.
@@ -51,13 +42,7 @@ pub(super) fn check(service: &VirtualService, check: &mut Check<'_>, spec: &Path
             for (which, host) in condition.sni_hosts.iter().enumerate() {
                 sni(check, &names.index(which), host, service);
             }
-            let both = Shared {
-                subnets: &condition.destination_subnets,
-                port: condition.port,
-                labels: &condition.source_labels,
-                gateways: &condition.gateways,
-            };
-            shared(check, &at, &both);
+            shared(check, &at, &condition.conditions());
         }
         let field = at.key("route");
         check.tell_if(
@@ -75,13 +60,7 @@ pub(super) fn check(service: &VirtualService, check: &mut Check<'_>, spec: &Path
         let field = at.key("match");
         for (number, condition) in route.matches.iter().enumerate() {
             let at = field.index(number);
-            let both = Shared {
-                subnets: &condition.destination_subnets,
-                port: condition.port,
-                labels: &condition.source_labels,
-                gateways: &condition.gateways,
-            };
-            shared(check, &at, &both);
+            shared(check, &at, &condition.conditions());
             if let Some(subnet) = condition.source_subnet.as_deref()
                 && !subnet.is_empty()
                 && !text::is_address_or_prefix(subnet)
@@ -102,7 +81,7 @@ pub(super) fn check(service: &VirtualService, check: &mut Check<'_>, spec: &Path
     }
 }
 
-fn shared(check: &mut Check<'_>, at: &Path<'_>, condition: &Shared<'_>) {
+fn shared(check: &mut Check<'_>, at: &Path<'_>, condition: &L4Conditions<'_>) {
     for (index, subnet) in condition.subnets.iter().enumerate() {
         if !text::is_address_or_prefix(subnet) {
             let field = at.key("destinationSubnets");
