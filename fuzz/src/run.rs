@@ -175,6 +175,10 @@ fn corpus(target: Target) -> Vec<Vec<u8>> {
     }
     let mut files = Vec::new();
     list(&here().join("corpus").join(target.name()), "", &mut files);
+    if target == Target::MeshConfig {
+        let golden = here().join("../crates/reef-gen/tests/golden");
+        list(&golden, "mesh.yaml", &mut files);
+    }
     if target == Target::Objects {
         list(&here().join("../deploy/examples"), "yaml", &mut files);
         list(

@@ -28,5 +28,7 @@ mod traffic_destination;
 mod traffic_entries;
 #[path = "e2e/traffic_http.rs"]
 mod traffic_http;
+#[path = "e2e/traffic_logs.rs"]
+mod traffic_logs;
 #[path = "e2e/traffic_tcp.rs"]
 mod traffic_tcp;

@@ -203,3 +203,43 @@ fn an_egress_proxy_gets_what_nobody_declared() {
     )
     .unwrap();
 }
+
+#[test]
+fn an_egress_proxy_may_be_a_subset() {
+    isolated(
+        "traffic_tcp::an_egress_proxy_may_be_a_subset",
+        |power| -> Result<()> {
+            let port = "{name: tcp, port: 3128}";
+            let (old, new) = ("10.244.1.12", "10.244.1.13");
+            let manifests = [
+                client(),
+                pod("old-1", old, "--tcp 3128"),
+                pod("new-1", new, "--tcp 3128"),
+                service("out", "old", port, "clusterIP: 10.96.1.12"),
+                slice("out", port, &[("old-1", old, READY), ("new-1", new, READY)]),
+                "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\n\
+                 metadata: {name: out, namespace: shop}\nspec: {host: out, subsets: [\
+                 {name: v1, labels: {app: old}}, {name: v2, labels: {app: new}}]}\n"
+                    .to_owned(),
+                sidecar(
+                    "egress: [{hosts: [\"./out.shop.svc.cluster.local\"]}], outboundTrafficPolicy: \
+                     {mode: ALLOW_ANY, egressProxy: {host: out, subset: v2, port: {number: 3128}}}",
+                ),
+            ];
+            let mesh = Fixture::of(power, &manifests.concat())?;
+            let unknown = format!("{NOBODY}:9999");
+            for _ in 0..20 {
+                assert_eq!(who(&mesh, &unknown), "new-1");
+            }
+            mesh.edit("subset: v2, port", "subset: v1, port")?;
+            let moved = wait(Duration::from_secs(5), || who(&mesh, &unknown) == "old-1");
+            assert!(moved, "{}", who(&mesh, &unknown));
+            // A subset nobody defines has no cluster: nothing is let out past the proxy.
+            mesh.edit("subset: v1, port", "subset: v3, port")?;
+            let closed = wait(Duration::from_secs(5), || who(&mesh, &unknown) != "old-1");
+            assert!(closed && who(&mesh, &unknown) != "new-1");
+            Ok(())
+        },
+    )
+    .unwrap();
+}
