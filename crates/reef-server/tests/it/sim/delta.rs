@@ -3,7 +3,6 @@
 //! routes as clusters and listeners come.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
 
 use reef_server::protocol::{Rejection, Request, Response};
 use reef_xds::{ResourceType, Version};
@@ -49,10 +48,6 @@ pub(super) struct Sim {
 }
 
 impl Sim {
-    pub(super) fn hand(&mut self) -> &mut Hand {
-        self.hand.as_mut().unwrap()
-    }
-
     fn held(&mut self, ty: ResourceType) -> &mut Held {
         self.held.get_mut(&ty).unwrap()
     }
@@ -120,7 +115,72 @@ impl Sim {
         }
     }
 
-    /// The client takes one response.
+    fn warmed(&mut self) {
+        if self.warming.is_empty() {
+            if self.clusters_waiting {
+                self.clusters_waiting = false;
+                self.start(Cluster);
+            }
+            self.up.extend(self.withheld.drain(..));
+        }
+    }
+}
+
+impl Simulation for Sim {
+    const TYPES: &'static [ResourceType] = &TYPES;
+
+    fn new(seed: u64) -> Self {
+        let mut world = World::of(
+            &[Cluster, Endpoint, Listener, Route, SECRET, EXTENSION],
+            &["a", "b"],
+        );
+        world
+            .set_on_demand(Cluster, "x", "1")
+            .set(Endpoint, "x", "1");
+        let mut sim = Self {
+            random: Random(seed),
+            hand: Some(Hand::delta(world)),
+            down: VecDeque::new(),
+            up: VecDeque::new(),
+            held: TYPES.into_iter().map(|ty| (ty, Held::default())).collect(),
+            warming: BTreeSet::new(),
+            withheld: Vec::new(),
+            clusters_waiting: false,
+            judge: Judge::default(),
+            trace: Vec::new(),
+        };
+        for ty in [Cluster, Listener] {
+            sim.held(ty).wildcard = true;
+            sim.start(ty);
+        }
+        sim
+    }
+
+    fn parts(&mut self) -> (&mut Random, &mut World, &mut Vec<String>) {
+        let hand = self.hand.as_mut().unwrap();
+        (&mut self.random, &mut hand.world, &mut self.trace)
+    }
+
+    fn hand(&mut self) -> &mut Hand {
+        self.hand.as_mut().unwrap()
+    }
+
+    fn has_said(&self) -> bool {
+        !self.up.is_empty()
+    }
+
+    fn is_told(&self) -> bool {
+        !self.down.is_empty()
+    }
+
+    fn pull(&mut self) -> bool {
+        self.judge_response()
+    }
+
+    fn deliver(&mut self) {
+        self.judge_request();
+    }
+
     fn receive(&mut self) {
         let Some(response) = self.down.pop_front() else {
             return;
@@ -207,17 +267,6 @@ impl Sim {
         self.warmed();
     }
 
-    fn warmed(&mut self) {
-        if self.warming.is_empty() {
-            if self.clusters_waiting {
-                self.clusters_waiting = false;
-                self.start(Cluster);
-            }
-            self.up.extend(self.withheld.drain(..));
-        }
-    }
-
-    /// Whatever was on its way is lost, also rejections the server never hears of.
     fn reconnect(&mut self) {
         self.trace.push("reconnect".into());
         self.down.clear();
@@ -272,8 +321,6 @@ impl Sim {
         }
     }
 
-    /// The client's `initial_fetch_timeout`, for clusters whose load assignment it rejects: the only ones that may
-    /// need it.
     fn fetch_timer(&mut self) -> bool {
         let view = self.hand().state_view();
         let before = self.warming.len();
@@ -285,75 +332,6 @@ impl Sim {
         let ended = self.warming.len() < before;
         self.warmed();
         ended
-    }
-}
-
-impl Simulation for Sim {
-    fn new(seed: u64) -> Self {
-        let mut world = World::of(
-            &[Cluster, Endpoint, Listener, Route, SECRET, EXTENSION],
-            &["a", "b"],
-        );
-        world
-            .set_on_demand(Cluster, "x", "1")
-            .set(Endpoint, "x", "1");
-        let mut sim = Self {
-            random: Random(seed),
-            hand: Some(Hand::delta(world)),
-            down: VecDeque::new(),
-            up: VecDeque::new(),
-            held: TYPES.into_iter().map(|ty| (ty, Held::default())).collect(),
-            warming: BTreeSet::new(),
-            withheld: Vec::new(),
-            clusters_waiting: false,
-            judge: Judge::default(),
-            trace: Vec::new(),
-        };
-        for ty in [Cluster, Listener] {
-            sim.held(ty).wildcard = true;
-            sim.start(ty);
-        }
-        sim
-    }
-
-    fn step(&mut self) {
-        match self.random.below(100) {
-            0..15 => {
-                let world = &mut self.hand.as_mut().unwrap().world;
-                super::change(&mut self.random, world, &TYPES, &mut self.trace);
-            }
-            15..30 => self.hand().publish(),
-            30..36 => self.free_subscription(),
-            36..57 => {
-                self.pull();
-            }
-            57..77 => self.receive(),
-            77..97 => self.deliver(),
-            97..99 => self.hand().wait(Duration::from_millis(700)),
-            _ => self.reconnect(),
-        }
-    }
-
-    /// Everything is delivered; time passes only where the server waits for it.
-    fn settle(&mut self) {
-        self.hand().publish();
-        for _ in 0..10_000 {
-            let moved = !self.up.is_empty() || !self.down.is_empty();
-            self.deliver();
-            self.receive();
-            if self.pull() || moved || !self.up.is_empty() {
-                continue;
-            }
-            if self.fetch_timer() {
-                continue;
-            }
-            let now = self.hand().now;
-            match self.hand().state.next_deadline(now) {
-                Some(at) => self.hand().now = at,
-                None => return,
-            }
-        }
-        panic!("never quiet");
     }
 
     fn check(&mut self) {
@@ -387,14 +365,5 @@ impl Simulation for Sim {
                 .collect();
             assert_eq!(has, wanted, "{ty}");
         }
-    }
-
-    fn check_quiet(&mut self) {
-        self.hand().publish();
-        assert!(!self.pull(), "said without cause");
-    }
-
-    fn trace(&self) -> &[String] {
-        &self.trace
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reef_xds::{ResourceType, Version};
 
+use super::Simulation;
 use super::delta::Sim;
 use crate::kit::*;
 
@@ -32,7 +33,7 @@ pub(super) struct Judge {
 
 impl Sim {
     /// The server takes one request.
-    pub(super) fn deliver(&mut self) {
+    pub(super) fn judge_request(&mut self) {
         let Some(request) = self.up.pop_front() else {
             return;
         };
@@ -108,7 +109,7 @@ impl Sim {
     }
 
     /// The server says one thing, if it has something to say.
-    pub(super) fn pull(&mut self) -> bool {
+    pub(super) fn judge_response(&mut self) -> bool {
         let Some(response) = self.hand().next() else {
             assert!(
                 self.judge.follow.is_empty(),

@@ -6,6 +6,7 @@ mod judge;
 mod sotw;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use reef_xds::{EncodedResource, ResourceType};
 
@@ -70,22 +71,85 @@ fn change(random: &mut Random, world: &mut World, types: &[ResourceType], trace:
 }
 
 /// A simulated client and its server.
-trait Simulation {
+trait Simulation: Sized {
+    /// What changes.
+    const TYPES: &'static [ResourceType];
+
     fn new(seed: u64) -> Self;
 
-    /// One event.
-    fn step(&mut self);
+    /// What chooses, what changes, and what is remembered of both.
+    fn parts(&mut self) -> (&mut Random, &mut World, &mut Vec<String>);
 
-    /// Everything is delivered; time passes only where the server waits for it.
-    fn settle(&mut self);
+    fn hand(&mut self) -> &mut Hand;
+
+    /// Whether the client has said something that is not delivered.
+    fn has_said(&self) -> bool;
+
+    /// Whether something is on its way to the client.
+    fn is_told(&self) -> bool;
+
+    /// The server says one thing, if it has something to say.
+    fn pull(&mut self) -> bool;
+
+    /// The client takes one response.
+    fn receive(&mut self);
+
+    /// The server takes one request.
+    fn deliver(&mut self);
+
+    /// The client's `initial_fetch_timeout`; whether that changed anything.
+    fn fetch_timer(&mut self) -> bool;
+
+    /// The client asks for a name more or less.
+    fn free_subscription(&mut self);
+
+    /// Whatever was on its way is lost.
+    fn reconnect(&mut self);
 
     /// The client holds what it should.
     fn check(&mut self);
 
-    /// Nothing is said when nothing happens.
-    fn check_quiet(&mut self);
+    /// One event.
+    fn step(&mut self) {
+        let (random, world, trace) = self.parts();
+        match random.below(100) {
+            0..15 => change(random, world, Self::TYPES, trace),
+            15..30 => self.hand().publish(),
+            30..36 => self.free_subscription(),
+            36..57 => {
+                self.pull();
+            }
+            57..77 => self.receive(),
+            77..97 => self.deliver(),
+            97..99 => self.hand().wait(Duration::from_millis(700)),
+            _ => self.reconnect(),
+        }
+    }
 
-    fn trace(&self) -> &[String];
+    /// Everything is delivered; time passes only where the server waits for it.
+    fn settle(&mut self) {
+        self.hand().publish();
+        for _ in 0..10_000 {
+            let moved = self.has_said() || self.is_told();
+            self.deliver();
+            self.receive();
+            if self.pull() || moved || self.has_said() || self.fetch_timer() {
+                continue;
+            }
+            let now = self.hand().now;
+            match self.hand().state.next_deadline(now) {
+                Some(at) => self.hand().now = at,
+                None => return,
+            }
+        }
+        panic!("never quiet");
+    }
+
+    /// Nothing is said when nothing happens.
+    fn check_quiet(&mut self) {
+        self.hand().publish();
+        assert!(!self.pull(), "said without cause");
+    }
 }
 
 fn any_interleaving<S: Simulation>() {
@@ -105,11 +169,12 @@ fn any_interleaving<S: Simulation>() {
                 sim.check_quiet();
             }
         }));
-        let tail = sim.trace().len().saturating_sub(60);
+        let (_, _, trace) = sim.parts();
+        let tail = trace.len().saturating_sub(60);
         assert!(
             outcome.is_ok(),
             "seed {seed}, last events:\n{}",
-            sim.trace()[tail..].join("\n")
+            trace[tail..].join("\n")
         );
     }
 }

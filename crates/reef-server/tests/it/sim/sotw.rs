@@ -3,7 +3,6 @@
 //! gRPC (everything by name). Both half-apply what they reject.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
 
 use reef_server::protocol::{Rejection, Request, Response};
 use reef_xds::{ResourceType, Version};
@@ -58,10 +57,6 @@ fn full(ty: ResourceType) -> bool {
 }
 
 impl Sim {
-    fn hand(&mut self) -> &mut Hand {
-        self.hand.as_mut().unwrap()
-    }
-
     fn held(&mut self, ty: ResourceType) -> &mut Held {
         self.held.get_mut(&ty).unwrap()
     }
@@ -86,43 +81,6 @@ impl Sim {
         } else {
             self.up.push_back(request);
         }
-    }
-
-    /// The client takes one response.
-    fn receive(&mut self) {
-        let Some(response) = self.down.pop_front() else {
-            return;
-        };
-        let ty = response.ty;
-        let is_bad = |one: &&reef_xds::EncodedResource| content_of(one).starts_with("bad");
-        let rejects = response.resources().iter().any(|one| is_bad(&one));
-        let nothing = rejects && self.random.chance(50);
-        let before = self.held(ty).content.clone();
-        self.trace
-            .push(format!("= {ty} {} nothing={nothing}", response.nonce));
-        if !nothing {
-            let held = self.held(ty);
-            let named: BTreeSet<&str> = response.resources().iter().map(|r| &**r.name()).collect();
-            if full(ty) {
-                held.content.retain(|name, _| named.contains(&**name));
-            }
-            for one in response.resources().iter().filter(|one| !is_bad(one)) {
-                if held.wildcard || held.names.contains(&**one.name()) {
-                    held.content.insert(one.name().to_string(), content_of(one));
-                }
-            }
-            if ty == Endpoint {
-                self.warming.retain(|name| !named.contains(&**name));
-            }
-        }
-        let held = self.held(ty);
-        held.nonce = response.nonce.to_string();
-        if !rejects {
-            held.version = response.version.to_string();
-        }
-        self.ask(ty, rejects.then(|| Rejection::new(13, "bad".into())));
-        self.children(ty, &before);
-        self.warmed();
     }
 
     /// Load assignments and routes of what came, changed and went.
@@ -164,7 +122,100 @@ impl Sim {
         }
     }
 
-    /// The server takes one request.
+    /// Whether the client may hold anything: it came back with a state the server does not know, and the server knows
+    /// no smaller set to fall back to than the one that is rejected.
+    fn unknown_base(&self, ty: ResourceType) -> bool {
+        let held = &self.held[&ty];
+        full(ty) && held.acked.is_none() && !held.version.is_empty()
+    }
+}
+
+impl Simulation for Sim {
+    const TYPES: &'static [ResourceType] = &TYPES;
+
+    fn new(seed: u64) -> Self {
+        let mut world = World::of(&TYPES, &["a", "b"]);
+        world
+            .set_on_demand(Cluster, "x", "1")
+            .set(Endpoint, "x", "1");
+        let mut sim = Self {
+            random: Random(seed),
+            envoy: seed.is_multiple_of(2),
+            hand: Some(Hand::sotw(world)),
+            down: VecDeque::new(),
+            up: VecDeque::new(),
+            held: TYPES.into_iter().map(|ty| (ty, Held::default())).collect(),
+            warming: BTreeSet::new(),
+            withheld: Vec::new(),
+            waiting: BTreeMap::new(),
+            bad: BTreeMap::new(),
+            trace: Vec::new(),
+        };
+        for ty in [Cluster, Listener] {
+            let wildcard = sim.envoy;
+            let held = sim.held(ty);
+            held.wildcard = wildcard;
+            if !wildcard {
+                held.names.insert("a".into());
+            }
+            sim.ask(ty, None);
+        }
+        sim
+    }
+
+    fn parts(&mut self) -> (&mut Random, &mut World, &mut Vec<String>) {
+        let hand = self.hand.as_mut().unwrap();
+        (&mut self.random, &mut hand.world, &mut self.trace)
+    }
+
+    fn hand(&mut self) -> &mut Hand {
+        self.hand.as_mut().unwrap()
+    }
+
+    fn has_said(&self) -> bool {
+        !self.up.is_empty()
+    }
+
+    fn is_told(&self) -> bool {
+        !self.down.is_empty()
+    }
+
+    fn receive(&mut self) {
+        let Some(response) = self.down.pop_front() else {
+            return;
+        };
+        let ty = response.ty;
+        let is_bad = |one: &&reef_xds::EncodedResource| content_of(one).starts_with("bad");
+        let rejects = response.resources().iter().any(|one| is_bad(&one));
+        let nothing = rejects && self.random.chance(50);
+        let before = self.held(ty).content.clone();
+        self.trace
+            .push(format!("= {ty} {} nothing={nothing}", response.nonce));
+        if !nothing {
+            let held = self.held(ty);
+            let named: BTreeSet<&str> = response.resources().iter().map(|r| &**r.name()).collect();
+            if full(ty) {
+                held.content.retain(|name, _| named.contains(&**name));
+            }
+            for one in response.resources().iter().filter(|one| !is_bad(one)) {
+                if held.wildcard || held.names.contains(&**one.name()) {
+                    held.content.insert(one.name().to_string(), content_of(one));
+                }
+            }
+            if ty == Endpoint {
+                self.warming.retain(|name| !named.contains(&**name));
+            }
+        }
+        let held = self.held(ty);
+        held.nonce = response.nonce.to_string();
+        if !rejects {
+            held.version = response.version.to_string();
+        }
+        self.ask(ty, rejects.then(|| Rejection::new(13, "bad".into())));
+        self.children(ty, &before);
+        self.warmed();
+    }
+
     fn deliver(&mut self) {
         let Some(request) = self.up.pop_front() else {
             return;
@@ -209,7 +260,6 @@ impl Sim {
         self.hand().request(&request).unwrap();
     }
 
-    /// The server says one thing, if it has something to say.
     fn pull(&mut self) -> bool {
         let Some(response) = self.hand().next() else {
             return false;
@@ -263,7 +313,6 @@ impl Sim {
         true
     }
 
-    /// Whatever was on its way is lost.
     fn reconnect(&mut self) {
         self.trace.push("reconnect".into());
         self.down.clear();
@@ -305,90 +354,16 @@ impl Sim {
         self.children(ty, &before);
     }
 
-    /// Whether the client may hold anything: it came back with a state the server does not know, and the server knows
-    /// no smaller set to fall back to than the one that is rejected.
-    fn unknown_base(&self, ty: ResourceType) -> bool {
-        let held = &self.held[&ty];
-        full(ty) && held.acked.is_none() && !held.version.is_empty()
-    }
-}
-
-impl Simulation for Sim {
-    fn new(seed: u64) -> Self {
-        let mut world = World::of(&TYPES, &["a", "b"]);
-        world
-            .set_on_demand(Cluster, "x", "1")
-            .set(Endpoint, "x", "1");
-        let mut sim = Self {
-            random: Random(seed),
-            envoy: seed.is_multiple_of(2),
-            hand: Some(Hand::sotw(world)),
-            down: VecDeque::new(),
-            up: VecDeque::new(),
-            held: TYPES.into_iter().map(|ty| (ty, Held::default())).collect(),
-            warming: BTreeSet::new(),
-            withheld: Vec::new(),
-            waiting: BTreeMap::new(),
-            bad: BTreeMap::new(),
-            trace: Vec::new(),
-        };
-        for ty in [Cluster, Listener] {
-            let wildcard = sim.envoy;
-            let held = sim.held(ty);
-            held.wildcard = wildcard;
-            if !wildcard {
-                held.names.insert("a".into());
-            }
-            sim.ask(ty, None);
-        }
-        sim
-    }
-
-    fn step(&mut self) {
-        match self.random.below(100) {
-            0..15 => {
-                let world = &mut self.hand.as_mut().unwrap().world;
-                super::change(&mut self.random, world, &TYPES, &mut self.trace);
-            }
-            15..30 => self.hand().publish(),
-            30..36 => self.free_subscription(),
-            36..57 => {
-                self.pull();
-            }
-            57..77 => self.receive(),
-            77..97 => self.deliver(),
-            97..99 => self.hand().wait(Duration::from_millis(700)),
-            _ => self.reconnect(),
-        }
-    }
-
-    fn settle(&mut self) {
-        self.hand().publish();
-        for _ in 0..10_000 {
-            let moved = !self.up.is_empty() || !self.down.is_empty();
-            self.deliver();
-            self.receive();
-            if self.pull() || moved || !self.up.is_empty() {
-                continue;
-            }
-            // The client's `initial_fetch_timeout`, where a load assignment is rejected or gone.
-            let view = self.hand().state_view();
-            let before = self.warming.len();
-            self.warming.retain(|name| {
-                view.resource(Endpoint, name)
-                    .is_some_and(|found| !content_of(&found).starts_with("bad"))
-            });
-            self.warmed();
-            if self.warming.len() < before || !self.up.is_empty() {
-                continue;
-            }
-            let now = self.hand().now;
-            match self.hand().state.next_deadline(now) {
-                Some(at) => self.hand().now = at,
-                None => return,
-            }
-        }
-        panic!("never quiet");
+    fn fetch_timer(&mut self) -> bool {
+        // Where a load assignment is rejected or gone.
+        let view = self.hand().state_view();
+        let before = self.warming.len();
+        self.warming.retain(|name| {
+            view.resource(Endpoint, name)
+                .is_some_and(|found| !content_of(&found).starts_with("bad"))
+        });
+        self.warmed();
+        self.warming.len() < before || !self.up.is_empty()
     }
 
     fn check(&mut self) {
@@ -427,14 +402,5 @@ impl Simulation for Sim {
                 .collect();
             assert_eq!(has, wanted, "{ty}");
         }
-    }
-
-    fn check_quiet(&mut self) {
-        self.hand().publish();
-        assert!(!self.pull(), "said without cause");
-    }
-
-    fn trace(&self) -> &[String] {
-        &self.trace
     }
 }
