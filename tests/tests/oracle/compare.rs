@@ -23,7 +23,7 @@ const ADDED: [&str; 9] = [
     "transfer-encoding",
 ];
 /// Headers of answers that are not the configuration's.
-const OWN: [&str; 8] = [
+const OWN: [&str; 9] = [
     "server",
     "date",
     "content-length",
@@ -31,6 +31,7 @@ const OWN: [&str; 8] = [
     "connection",
     "transfer-encoding",
     "x-envoy-upstream-service-time",
+    "x-envoy-decorator-operation",
     SERIAL,
 ];
 
