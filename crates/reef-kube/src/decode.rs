@@ -11,7 +11,8 @@ use reef_config::labels::Labels;
 use reef_config::names::Namespace;
 use reef_config::parse::{self, Parsed};
 use reef_config::{
-    ClusterId, Kind, Object, ObjectKey, ObjectMeta, Origin, Problem, Severity, Spec, k8s, validate,
+    ClusterId, Kind, Object, ObjectKey, ObjectMeta, Origin, Problem, Severity, Spec, Uid, k8s,
+    validate,
 };
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -181,6 +182,10 @@ impl Decoder {
                 annotations: metadata.annotations.0,
                 created,
                 generation: metadata.generation,
+                uid: metadata
+                    .uid
+                    .filter(|_| self.kind == Kind::Pod)
+                    .and_then(|uid| Uid::parse(&uid)),
             },
             origin: Some(self.origin.clone()),
             spec,
@@ -298,6 +303,7 @@ struct Metadata {
     resource_version: ResourceVersion,
     creation_timestamp: Option<Box<str>>,
     generation: Option<i64>,
+    uid: Option<Box<str>>,
     labels: Labels,
     annotations: Annotations,
 }
