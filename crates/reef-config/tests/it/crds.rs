@@ -19,7 +19,7 @@ fn folder(path: &str) -> PathBuf {
 }
 
 fn text(definition: &Definition) -> String {
-    let yaml = serde_saphyr::to_string(&definition.object).unwrap();
+    let yaml = serde_saphyr::to_string(&definition.object).expect("a definition is plain data");
     format!("{HEADER}{yaml}")
 }
 
@@ -99,8 +99,8 @@ fn misfits(value: &Value, schema: &Value, path: &str, found: &mut Vec<String>) {
 
 /// The YAML files below a folder.
 fn yaml_files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("the folder can be read").path();
         if path.is_dir() {
             yaml_files(&path, found);
         } else if path.extension().is_some_and(|end| end == "yaml") {
