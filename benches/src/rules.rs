@@ -21,7 +21,7 @@ const COLD_REPEATS: usize = 3;
 
 /// A mesh as text, and one object of it in two wordings.
 struct Case {
-    name: &'static str,
+    name: String,
     mesh: String,
     changed: [String; 2],
 }
@@ -82,7 +82,7 @@ fn of_case(case: &Case, record: &mut Record, repeats: &mut Repeats) -> Result<()
         edit(at);
     });
 
-    let name = case.name;
+    let name = &case.name;
     repeats.allocations(&format!("{name}: cold"), info);
     repeats.allocations(&format!("{name}: one changed object"), edited);
     repeats.note(
@@ -121,53 +121,62 @@ fn client() -> Result<ProxyNode> {
     )?)
 }
 
+/// How many services the cases have; those with the first number have no number in their names.
+const COUNTS: [usize; 2] = [100, 1000];
+
 fn cases() -> Vec<Case> {
-    let mut cases: Vec<Case> = [
-        ("http", "http"),
-        ("tcp", "tcp"),
-        ("tls", "tls"),
-        ("auto", "web"),
-    ]
-    .into_iter()
-    .map(|(name, port)| Case {
-        name,
-        mesh: services(100, port),
-        changed: [service(7, port, "a"), service(7, port, "b")],
-    })
-    .collect();
-    let joined = |count: usize, one: fn(usize, &str) -> String| {
-        let rules = (0..count).map(|at| one(at, "a"));
-        services(count, "http") + &rules.collect::<String>()
-    };
-    for (name, one) in [
-        (
-            "virtualservice",
-            virtual_service as fn(usize, &str) -> String,
-        ),
-        ("destinationrule", destination_rule),
-    ] {
+    let mut cases = Vec::new();
+    for count in COUNTS {
+        let name = |kind: &str| {
+            if count == COUNTS[0] {
+                kind.to_owned()
+            } else {
+                format!("{kind} {count}")
+            }
+        };
+        for (kind, port) in [
+            ("http", "http"),
+            ("tcp", "tcp"),
+            ("tls", "tls"),
+            ("auto", "web"),
+        ] {
+            cases.push(Case {
+                name: name(kind),
+                mesh: services(count, port),
+                changed: [service(7, port, "a"), service(7, port, "b")],
+            });
+        }
+        let joined = |one: fn(usize, &str) -> String| {
+            let rules = (0..count).map(|at| one(at, "a"));
+            services(count, "http") + &rules.collect::<String>()
+        };
+        let unscoped = if count == COUNTS[0] {
+            "virtualservice"
+        } else {
+            "unscoped"
+        };
         cases.push(Case {
-            name,
-            mesh: joined(100, one),
-            changed: [one(7, "a"), one(7, "b")],
+            name: unscoped.to_owned(),
+            mesh: joined(virtual_service),
+            changed: [virtual_service(7, "a"), virtual_service(7, "b")],
+        });
+        cases.push(Case {
+            name: name("destinationrule"),
+            mesh: joined(destination_rule),
+            changed: [destination_rule(7, "a"), destination_rule(7, "b")],
+        });
+        let entries: String = (0..count)
+            .map(|at| {
+                let workloads = (0..10).map(|of| workload_entry(at, of, "a"));
+                service_entry(at) + &workloads.collect::<String>()
+            })
+            .collect();
+        cases.push(Case {
+            name: name("serviceentry-workloadentry"),
+            mesh: entries,
+            changed: [workload_entry(7, 3, "a"), workload_entry(7, 3, "b")],
         });
     }
-    let entries: String = (0..100)
-        .map(|at| {
-            let workloads = (0..10).map(|of| workload_entry(at, of, "a"));
-            service_entry(at) + &workloads.collect::<String>()
-        })
-        .collect();
-    cases.push(Case {
-        name: "serviceentry-workloadentry",
-        mesh: entries,
-        changed: [workload_entry(7, 3, "a"), workload_entry(7, 3, "b")],
-    });
-    cases.push(Case {
-        name: "unscoped",
-        mesh: joined(1000, virtual_service),
-        changed: [virtual_service(7, "a"), virtual_service(7, "b")],
-    });
     cases
 }
 
@@ -248,7 +257,9 @@ fn workload_entry(at: usize, of: usize, wording: &str) -> String {
     let head = meta("WorkloadEntry", &format!("w{at}-{of}"), "");
     let last = if wording == "a" { of + 1 } else { of + 101 };
     format!(
-        "apiVersion: networking.istio.io/v1\n{head}spec:\n  address: 10.50.{at}.{last}\n  \
-         labels: {{app: e{at}}}\n---\n"
+        "apiVersion: networking.istio.io/v1\n{head}spec:\n  address: 10.{}.{}.{last}\n  \
+         labels: {{app: e{at}}}\n---\n",
+        50 + at / 250,
+        at % 250
     )
 }

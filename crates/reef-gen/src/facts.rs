@@ -299,7 +299,7 @@ pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> P
         local_only |= service.local_traffic_only;
         cluster_local = cluster_local || settings.cluster_local.contains(&service.key.hostname);
         let rule = destination::pick(&scoped.destination_rules, &selecting_rules);
-        locality::levels(settings, scoped, rule.map(|rule| &**rule), &mut near);
+        locality::levels(settings, service, rule.map(|rule| &**rule), &mut near);
         demanding = demanding || rule.is_some_and(|rule| destination::demands_certificate(rule));
     }
     let resolves = proxy.flag("DNS_CAPTURE");

@@ -13,6 +13,9 @@
 //!             └─ name_table_keys ─► NameTableKey ─ build_name_table ─► NameTable, for agents
 //! ```
 //!
+//! After a change most keys are what they were: [`Reach`] says which resources a change can reach,
+//! and only their keys are selected again.
+//!
 //! No caches, no clock, no IO. Configuration never fails generation: what can't be sent is among
 //! [`problems`]. Which kinds have an effect: [`applied_kinds`].
 
@@ -26,6 +29,7 @@ mod listener;
 mod locality;
 mod name_table;
 pub mod names;
+mod reach;
 mod route;
 mod security;
 mod stat_name;
@@ -44,6 +48,7 @@ pub use input::{ClassInput, applied_kinds, problems};
 pub use listener::{ListenerKey, build_listener, listener_keys};
 pub use locality::Place;
 pub use name_table::{NameTableKey, build_name_table, name_table_keys, names_endpoints};
-pub use route::{RouteKey, build_route, route_keys};
+pub use reach::{Reach, Reached};
+pub use route::{RouteKey, build_route, encode_route, route_keys};
 pub use security::{Denied, InboundSecurity, PortSecurity, policy_problems};
 pub use xds::trace::TraceTags;

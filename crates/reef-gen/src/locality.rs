@@ -10,7 +10,6 @@ use reef_config::istio::{Failover, LocalityLoadBalancerSetting, ZoneAwareLoadBal
 use reef_mesh::{
     Endpoint, Locality, MeshSettings, ProxyIdentity, Resolution, Service, TrafficDistribution,
 };
-use reef_scope::ScopedService;
 use xds_api::envoy::config::endpoint::v3 as eds;
 
 use crate::cluster::is_logical;
@@ -338,11 +337,10 @@ fn wanted(priority: &[String], place: &Place) -> Box<[(Level, Arc<str>)]> {
 /// The properties of a proxy that decide what it prefers of a service, whichever port and subset.
 pub(crate) fn levels(
     settings: &MeshSettings,
-    scoped: &ScopedService,
+    service: &Service,
     policy: Option<&reef_mesh::DestinationPolicy>,
     into: &mut BTreeSet<Level>,
 ) {
-    let service = &scoped.service;
     let mut add = |effective: &Effective<'_>| {
         if let Some(setting) = Setting::of(settings, service, effective) {
             into.extend(setting.levels());

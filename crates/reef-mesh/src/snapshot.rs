@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use reef_config::names::{Hostname, Namespace};
-use reef_config::{Labels, istio};
+use reef_config::{Labels, ObjectKey, istio};
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
 use crate::addressed::Addressed;
@@ -340,6 +340,15 @@ impl MeshSnapshot {
             }
         }
         Vec::new()
+    }
+}
+
+impl MeshSnapshot {
+    /// The host a `DestinationRule` is about, short names resolved.
+    #[must_use]
+    pub fn destination_rule_host(&self, object: &ObjectKey) -> Option<&Hostname> {
+        let index = self.destination_rules.get(&object.namespace)?;
+        index.host_of(object)
     }
 }
 

@@ -7,10 +7,10 @@ use foldhash::{HashMap, HashMapExt as _};
 use reef_config::Problem;
 use reef_gen::{
     ClassInput, ClusterKey, ClustersKey, EndpointKey, EndpointsKey, ListenerKey, ListenersKey,
-    NameTableKey, NamesKey, ProxyFacts, ProxyKeys, RouteKey, RoutesKey, TargetKey,
+    NameTableKey, NamesKey, ProxyFacts, ProxyKeys, Reach, RouteKey, RoutesKey, TargetKey,
 };
 use reef_mesh::{MeshSnapshot, ServiceKey, ServiceTarget};
-use reef_scope::Scope;
+use reef_scope::{Patch, Scope};
 
 use crate::parts::Parts;
 use crate::plan::{ClassId, ProxyId};
@@ -165,6 +165,51 @@ impl Classes {
         if let Some(names) = class.names {
             let keys = || reef_gen::name_table_keys(&input);
             self.names.remake(names, generation, keys);
+        }
+    }
+
+    /// Brings all parts of a class up to date after its scope was patched, except those this push made already.
+    pub(crate) fn reach(
+        &mut self,
+        id: ClassId,
+        scope: &Arc<Scope>,
+        snapshot: &Arc<MeshSnapshot>,
+        generation: u64,
+        patch: &Patch,
+    ) {
+        let Some(class) = self.by_id.get_mut(&id) else {
+            return;
+        };
+        class.problems = None;
+        let input = &input(snapshot, scope, &class.facts, class.keys.targets());
+        let reach = Reach { input, patch };
+        self.clusters.reach(
+            class.clusters,
+            generation,
+            |_| reach.clusters(),
+            || reef_gen::cluster_keys(input),
+        );
+        self.endpoints.reach(
+            class.endpoints,
+            generation,
+            |_| reach.endpoints(),
+            || reef_gen::endpoint_keys(input),
+        );
+        self.listeners.reach(
+            class.listeners,
+            generation,
+            |_| reach.listeners(),
+            || reef_gen::listener_keys(input),
+        );
+        self.routes.reach(
+            class.routes,
+            generation,
+            |view| reach.routes(view.resources().iter().map(|slot| slot.key())),
+            || reef_gen::route_keys(input),
+        );
+        if let Some(names) = class.names {
+            let all = || reef_gen::name_table_keys(input);
+            self.names.reach(names, generation, |_| reach.names(), all);
         }
     }
 

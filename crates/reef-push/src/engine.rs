@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use reef_config::names::Namespace;
 use reef_config::{Kind, Problem};
+use reef_gen::Reach;
 use reef_mesh::{
     ChangeReport, MeshSnapshot, ProxyIdentity, ProxyNode, ServiceKey, identify_shared,
 };
-use reef_scope::Scope;
+use reef_scope::{Patch, Scope};
 
 use crate::classes::Classes;
 use crate::plan::{ClassId, Connected, ProxyId, PushPlan, PushStats, Sizes};
 use crate::proxies::{Proxies, Proxy};
-use crate::scopes::Scopes;
+use crate::scopes::{ScopeNo, Scopes};
 use crate::view::ClassView;
 
 /// Choices of the engine.
@@ -118,15 +119,16 @@ impl PushEngine {
         self.classes.take_stats();
         let mut stats = PushStats::default();
 
-        let (dirty, resolved) = self.scopes.refresh(&self.snapshot, report);
-        stats.scopes_resolved = resolved;
-        let mut remake: BTreeSet<ClassId> = dirty
-            .iter()
-            .filter_map(|no| self.scopes.get(*no))
-            .flat_map(|used| used.classes.clone())
-            .collect();
+        let refreshed = self.scopes.refresh(&before, &self.snapshot, report);
+        stats.scopes_resolved = refreshed.resolved;
+        let mut remake: BTreeSet<ClassId> = self.classes_of(refreshed.dirty.iter().copied());
+        let settings = self.snapshot.settings();
+        let retold = refreshed.patched.iter();
+        let retold = retold.filter(|(_, patch)| Reach::facts(settings, patch));
+        let mut moving = self.classes_of(retold.map(|(no, _)| *no));
+        moving.extend(&remake);
 
-        let check = self.to_check(&before, report, &remake);
+        let check = self.to_check(&before, report, &moving);
         stats.proxies_checked = check.len();
         let moved: Vec<(ProxyId, ClassId)> = check
             .into_iter()
@@ -141,8 +143,14 @@ impl PushEngine {
         // A class made just now may share a part that this push has yet to make again; parts made already are not
         // made twice.
         remake.extend(moved.iter().map(|(_, class)| *class));
-        stats.classes_remade = remake.len();
-        if !remake.is_empty() || resolved > 0 || report.settings || !report.rules.is_empty() {
+        let reached: BTreeSet<ClassId> =
+            self.classes_of(refreshed.patched.iter().map(|(no, _)| *no));
+        stats.classes_remade = remake.union(&reached).count();
+        if stats.classes_remade > 0
+            || refreshed.resolved > 0
+            || report.settings
+            || !report.rules.is_empty()
+        {
             self.problems = None;
         }
         for id in &remake {
@@ -152,6 +160,11 @@ impl PushEngine {
             self.classes
                 .remake(*id, &scope, &self.snapshot, self.generation);
         }
+
+        for (no, patch) in &refreshed.patched {
+            self.reach(*no, patch);
+        }
+        remake.extend(reached);
 
         let touched = self.update_endpoints(&report.endpoints);
         stats.classes_endpoints = touched.len();
@@ -239,7 +252,7 @@ impl PushEngine {
         self.classes.resources()
     }
 
-    /// How much there is; walks the stores, so for the metrics page and not for each push.
+    /// How much there is; costs nothing to ask.
     #[must_use]
     pub fn sizes(&self) -> Sizes {
         let (classes, parts, resources, resource_bytes) = self.classes.sizes();
@@ -250,6 +263,25 @@ impl PushEngine {
             resources,
             resource_bytes,
             parts,
+        }
+    }
+
+    /// The classes in some scopes.
+    fn classes_of(&self, scopes: impl Iterator<Item = ScopeNo>) -> BTreeSet<ClassId> {
+        scopes
+            .filter_map(|no| self.scopes.get(no))
+            .flat_map(|used| used.classes.iter().copied())
+            .collect()
+    }
+
+    /// Brings the classes in a scope up to date that was patched.
+    fn reach(&mut self, no: ScopeNo, patch: &Patch) {
+        let Some(used) = self.scopes.get(no) else {
+            return;
+        };
+        for id in &used.classes {
+            self.classes
+                .reach(*id, &used.scope, &self.snapshot, self.generation, patch);
         }
     }
 

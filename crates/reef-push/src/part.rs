@@ -76,7 +76,7 @@ pub(crate) struct Part<K> {
 impl<K: ResourceKey> Part<K> {
     /// Makes a part at `generation` from its keys.
     pub(crate) fn new(store: &mut Store<K>, keys: Vec<K>, generation: u64) -> Self {
-        let slots = acquire_all(store, keys);
+        let slots = acquire_all(store, keys, &SortedMap::default());
         let resources = SortedMap::build(slots.into_values().collect());
         Self {
             view: PartView {
@@ -93,7 +93,7 @@ impl<K: ResourceKey> Part<K> {
 
     /// Replaces all resources; returns whether any byte changed.
     pub(crate) fn replace(&mut self, store: &mut Store<K>, keys: Vec<K>, generation: u64) -> bool {
-        let mut slots = acquire_all(store, keys);
+        let mut slots = acquire_all(store, keys, &self.view.resources);
         let mut changes: BTreeMap<Arc<str>, Option<Arc<Slot<K>>>> = BTreeMap::new();
         for old in self.view.resources.iter() {
             let name = old.resource().name();
@@ -108,12 +108,24 @@ impl<K: ResourceKey> Part<K> {
         self.apply(store, changes, generation)
     }
 
-    /// Replaces or adds the resources of some keys and leaves all others; returns whether any byte changed.
-    pub(crate) fn update(&mut self, store: &mut Store<K>, keys: Vec<K>, generation: u64) -> bool {
-        let mut changes = BTreeMap::new();
-        for (name, slot) in acquire_all(store, keys) {
+    /// Replaces or adds the resources of some keys, takes out those that are `gone` unless a key has the name, and
+    /// leaves all others; returns whether any byte changed.
+    pub(crate) fn update(
+        &mut self,
+        store: &mut Store<K>,
+        gone: Vec<Arc<str>>,
+        keys: Vec<K>,
+        generation: u64,
+    ) -> bool {
+        let there = |name: &Arc<str>| self.view.resources.get(name).is_some();
+        let gone = gone.into_iter().filter(there);
+        let mut changes: BTreeMap<_, _> = gone.map(|name| (name, None)).collect();
+        for (name, slot) in acquire_all(store, keys, &self.view.resources) {
             match self.view.resources.get(&name) {
-                Some(old) if Arc::ptr_eq(old, &slot) => store.release(&slot),
+                Some(old) if Arc::ptr_eq(old, &slot) => {
+                    store.release(&slot);
+                    changes.remove(&name);
+                }
                 _ => {
                     changes.insert(name, Some(slot));
                 }
@@ -159,10 +171,11 @@ impl<K: ResourceKey> Part<K> {
 fn acquire_all<K: ResourceKey>(
     store: &mut Store<K>,
     keys: Vec<K>,
+    last: &SortedMap<Arc<Slot<K>>>,
 ) -> BTreeMap<Arc<str>, Arc<Slot<K>>> {
     let mut slots: BTreeMap<Arc<str>, Arc<Slot<K>>> = BTreeMap::new();
     for key in keys {
-        let slot = store.acquire(key);
+        let slot = store.acquire(key, |name| last.get(name));
         let name = Arc::clone(slot.resource().name());
         match slots.entry(name) {
             Entry::Occupied(_) => store.release(&slot),

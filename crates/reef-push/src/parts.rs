@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _};
+use reef_gen::Reached;
 
 use crate::part::{Part, PartView};
 use crate::slab::Slab;
@@ -26,6 +27,8 @@ struct Entry<P, K> {
     users: u32,
     /// The push that last made it whole.
     made: u64,
+    /// The push whose change last reached it.
+    reached: u64,
 }
 
 impl<P, K: ResourceKey> Default for Parts<P, K> {
@@ -59,6 +62,7 @@ impl<P: Clone + Eq + Hash + fmt::Debug, K: ResourceKey> Parts<P, K> {
             part,
             users: 1,
             made: generation,
+            reached: generation,
         });
         self.ids.insert(key, id);
         id
@@ -88,6 +92,35 @@ impl<P: Clone + Eq + Hash + fmt::Debug, K: ResourceKey> Parts<P, K> {
         }
     }
 
+    /// Brings a part up to date with what a change reaches of it, once per push however many classes have it; makes it
+    /// again if that is all.
+    pub(crate) fn reach(
+        &mut self,
+        id: u32,
+        generation: u64,
+        reached: impl FnOnce(&PartView<K>) -> Reached<K>,
+        all: impl FnOnce() -> Vec<K>,
+    ) {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        if entry.made >= generation || entry.reached >= generation {
+            return;
+        }
+        entry.reached = generation;
+        match reached(entry.part.view()) {
+            Reached::Some { gone, keys } => {
+                if !gone.is_empty() || !keys.is_empty() {
+                    entry.part.update(&mut self.store, gone, keys, generation);
+                }
+            }
+            Reached::All => {
+                entry.made = generation;
+                entry.part.replace(&mut self.store, all(), generation);
+            }
+        }
+    }
+
     /// Whether a part was made whole by this push already.
     pub(crate) fn is_made(&self, id: u32, generation: u64) -> bool {
         self.entries
@@ -98,7 +131,9 @@ impl<P: Clone + Eq + Hash + fmt::Debug, K: ResourceKey> Parts<P, K> {
     /// Replaces the resources of some keys of a part.
     pub(crate) fn update(&mut self, id: u32, generation: u64, keys: Vec<K>) {
         if let Some(entry) = self.entries.get_mut(id) {
-            entry.part.update(&mut self.store, keys, generation);
+            entry
+                .part
+                .update(&mut self.store, Vec::new(), keys, generation);
         }
     }
 

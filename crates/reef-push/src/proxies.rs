@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use reef_config::names::Namespace;
+use reef_config::{Kind, ObjectKey};
 use reef_mesh::{ChangeReport, MeshSnapshot, ProxyIdentity};
 
 use crate::plan::{ClassId, ProxyId};
@@ -75,7 +76,13 @@ impl Proxies {
         report: &ChangeReport,
     ) -> BTreeSet<ProxyId> {
         let root = &after.settings().root_namespace;
-        let rules = || report.sidecars.iter().chain(&report.rules);
+        // What these say of a proxy, its scope says: it is asked for the proxies of its classes.
+        let scoped =
+            |key: &&ObjectKey| matches!(key.kind, Kind::VirtualService | Kind::DestinationRule);
+        let rules = || {
+            let others = report.rules.iter().filter(move |key| !scoped(key));
+            report.sidecars.iter().chain(others)
+        };
         if report.settings || rules().any(|key| key.namespace == *root) {
             return self.ids().collect();
         }

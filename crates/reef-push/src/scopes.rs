@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _};
 use reef_mesh::{ChangeReport, MeshSnapshot, ServiceKey};
-use reef_scope::{Scope, ScopeId};
+use reef_scope::{Changes, Patch, Scope, ScopeId};
 use roaring::RoaringBitmap;
 
 use crate::plan::ClassId;
@@ -21,6 +21,17 @@ pub(crate) struct Used {
     pub(crate) scope: Arc<Scope>,
     /// Classes in it.
     pub(crate) classes: BTreeSet<ClassId>,
+}
+
+/// What a change did to the scopes.
+#[derive(Debug, Default)]
+pub(crate) struct Refreshed {
+    /// Those that differ, and nobody knows in what.
+    pub(crate) dirty: BTreeSet<ScopeNo>,
+    /// Those that differ in this, by number.
+    pub(crate) patched: Vec<(ScopeNo, Patch)>,
+    /// How many were resolved again.
+    pub(crate) resolved: usize,
 }
 
 /// All scopes in use, with the inverted index from service to scopes.
@@ -80,23 +91,30 @@ impl Scopes {
         }
     }
 
-    /// Resolves again what depends on a change. Returns the scopes that differ, and how many were resolved.
+    /// Brings the scopes up to date that depend on a change.
     pub(crate) fn refresh(
         &mut self,
+        before: &MeshSnapshot,
         snapshot: &MeshSnapshot,
         report: &ChangeReport,
-    ) -> (BTreeSet<ScopeNo>, usize) {
+    ) -> Refreshed {
+        let mut refreshed = Refreshed::default();
         if report.only_endpoints() {
-            return (BTreeSet::new(), 0);
+            return refreshed;
         }
-        let depending: Vec<(ScopeNo, Arc<Scope>)> = self
-            .used
-            .iter()
-            .filter(|(_, used)| used.scope.depends_on(report, snapshot))
-            .map(|(no, used)| (no, Arc::clone(&used.scope)))
-            .collect();
-        let resolved = depending.len();
-        let mut dirty = BTreeSet::new();
+        let changes = Changes::new(before, snapshot, report);
+        let mut depending: Vec<(ScopeNo, Arc<Scope>)> = Vec::new();
+        for (no, used) in self.used.iter_mut() {
+            match changes.patch(&mut used.scope) {
+                Some(patch) if patch.is_empty() => {}
+                Some(patch) => refreshed.patched.push((no, patch)),
+                None if used.scope.depends_on(report, snapshot) => {
+                    depending.push((no, Arc::clone(&used.scope)));
+                }
+                None => {}
+            }
+        }
+        refreshed.resolved = depending.len();
         for (no, old) in depending {
             let new = reef_scope::resolve(snapshot, &old.id);
             // Settings are read past the scope too, and of a service what its endpoints derive: the addresses of a
@@ -109,9 +127,9 @@ impl Scopes {
             if let Some(used) = self.used.get_mut(no) {
                 used.scope = new;
             }
-            dirty.insert(no);
+            refreshed.dirty.insert(no);
         }
-        (dirty, resolved)
+        refreshed
     }
 
     fn imports_any(&self, no: ScopeNo, services: &BTreeSet<ServiceKey>) -> bool {

@@ -54,6 +54,13 @@ impl<T> Slab<T> {
             .filter_map(|(at, item)| Some((at, item.as_ref()?)))
     }
 
+    /// Numbers and values, by number, to change them.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut T)> {
+        (0u32..)
+            .zip(&mut self.items)
+            .filter_map(|(at, item)| Some((at, item.as_mut()?)))
+    }
+
     /// How many values there are.
     pub(crate) fn len(&self) -> usize {
         self.items.len() - self.free.len()

@@ -12,9 +12,15 @@ use reef_xds::EncodedResource;
 use crate::sorted::Named;
 
 /// Everything one resource is made from.
-pub(crate) trait ResourceKey: Eq + Hash + fmt::Debug {
-    /// Makes and encodes the resource. Reads nothing but the key.
-    fn build(&self) -> (EncodedResource, Vec<Problem>);
+pub(crate) trait ResourceKey: Eq + Hash + fmt::Debug + Sized {
+    /// Makes and encodes the resource. The result follows from the key alone; `last` is what had its name before, to
+    /// take parts from.
+    fn build(&self, last: Option<(&Self, &EncodedResource)>) -> (EncodedResource, Vec<Problem>);
+
+    /// The resource's name, if the last of that name is of use for making it.
+    fn last_name(&self) -> Option<Arc<str>> {
+        None
+    }
 }
 
 /// A resource with the key it was made from.
@@ -26,6 +32,11 @@ pub(crate) struct Slot<K> {
 }
 
 impl<K> Slot<K> {
+    /// What it was made from.
+    pub(crate) const fn key(&self) -> &K {
+        &self.key
+    }
+
     /// The encoded resource.
     pub(crate) const fn resource(&self) -> &EncodedResource {
         &self.resource
@@ -75,6 +86,8 @@ pub(crate) struct Store<K> {
     buckets: HashMap<u64, Vec<Held<K>>>,
     hasher: FixedState,
     len: usize,
+    /// Bytes held by the resources.
+    bytes: usize,
     /// Work since the last [`Store::take_stats`].
     stats: BuildStats,
 }
@@ -90,6 +103,7 @@ impl<K> Default for Store<K> {
             buckets: HashMap::default(),
             hasher: FixedState::default(),
             len: 0,
+            bytes: 0,
             stats: BuildStats::default(),
         }
     }
@@ -105,14 +119,22 @@ impl<K> fmt::Debug for Store<K> {
 
 impl<K: ResourceKey> Store<K> {
     /// The resource of this key, made if it is not there; counts one more user.
-    pub(crate) fn acquire(&mut self, key: K) -> Arc<Slot<K>> {
+    /// `last` finds what has a name until now.
+    pub(crate) fn acquire<'a>(
+        &mut self,
+        key: K,
+        last: impl FnOnce(&str) -> Option<&'a Arc<Slot<K>>>,
+    ) -> Arc<Slot<K>>
+    where
+        K: 'a,
+    {
         let hash = self.hasher.hash_one(&key);
         let bucket = self.buckets.entry(hash).or_default();
         if let Some(held) = bucket.iter_mut().find(|held| held.slot.key == key) {
             held.users += 1;
             self.stats.shared += 1;
             if cfg!(debug_assertions) {
-                let (again, _) = key.build();
+                let (again, _) = key.build(None);
                 assert_eq!(
                     again.value(),
                     held.slot.resource.value(),
@@ -121,7 +143,8 @@ impl<K: ResourceKey> Store<K> {
             }
             return Arc::clone(&held.slot);
         }
-        let (resource, problems) = key.build();
+        let last = key.last_name().and_then(|name| last(&name));
+        let (resource, problems) = key.build(last.map(|slot| (&slot.key, &slot.resource)));
         self.stats.built += 1;
         self.stats.bytes += resource.value().len();
         let slot = Arc::new(Slot {
@@ -135,6 +158,7 @@ impl<K: ResourceKey> Store<K> {
             users: 1,
         });
         self.len += 1;
+        self.bytes += slot.resource.retained_bytes();
         slot
     }
 
@@ -153,6 +177,7 @@ impl<K: ResourceKey> Store<K> {
         if held.users == 0 {
             bucket.swap_remove(at);
             self.len -= 1;
+            self.bytes -= slot.resource.retained_bytes();
             if bucket.is_empty() {
                 self.buckets.remove(&slot.hash);
             }
@@ -173,12 +198,8 @@ impl<K: ResourceKey> Store<K> {
     }
 
     /// Bytes held by the resources, shared ones once.
-    pub(crate) fn retained_bytes(&self) -> usize {
-        self.buckets
-            .values()
-            .flatten()
-            .map(|held| held.slot.resource.retained_bytes())
-            .sum()
+    pub(crate) const fn retained_bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The work since the last call.

@@ -32,7 +32,7 @@ impl Scope {
             || self.touched_by_destination_rules(report, snapshot)
     }
 
-    fn touched_by(&self, key: &ServiceKey, snapshot: &MeshSnapshot) -> bool {
+    pub(crate) fn touched_by(&self, key: &ServiceKey, snapshot: &MeshSnapshot) -> bool {
         if self.interest.services.contains(key) {
             return true;
         }

@@ -9,17 +9,22 @@
 //!                           MeshSnapshot ──┘      └─ why(host), depends_on(report)
 //! ```
 //!
+//! After a change, [`Changes::patch`] brings most scopes up to date for what the change costs;
+//! others are resolved again.
+//!
 //! Many proxies share a [`ScopeId`], so a scope is resolved once for all of them.
 
 mod depends;
 mod egress;
 mod ingress;
+mod patch;
 mod pattern;
 mod resolve;
 mod scope;
 mod select;
 mod why;
 
+pub use patch::{Changes, Patch, PolicyChange, RuleChange, ServiceChange};
 pub use pattern::{HostEntry, HostError};
 pub use resolve::resolve;
 pub use scope::{

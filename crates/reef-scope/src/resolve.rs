@@ -10,6 +10,7 @@ use reef_mesh::{MeshSnapshot, Registry, Service, SidecarRule};
 
 use crate::egress::{ListenerSpec, with_ports};
 use crate::ingress;
+use crate::patch;
 use crate::scope::{EgressProxy, Interest};
 use crate::{EgressListener, OutboundPolicy, Reason, Scope, ScopeId, ScopeSource, ScopedService};
 
@@ -118,27 +119,16 @@ fn client_labels(egress: &[EgressListener]) -> Box<[Labels]> {
     let rules = egress
         .iter()
         .flat_map(|listener| &listener.virtual_services);
-    let asked = rules.flat_map(|rule| {
-        let tls = rule.spec.tls.iter().flat_map(|route| &route.matches);
-        let tcp = rule.spec.tcp.iter().flat_map(|route| &route.matches);
-        tls.map(|condition| &condition.source_labels)
-            .chain(tcp.map(|condition| &condition.source_labels))
-    });
-    let asked: BTreeSet<&Labels> = asked.filter(|labels| !labels.is_empty()).collect();
+    let asked: BTreeSet<&Labels> = rules.flat_map(|rule| patch::client_labels(rule)).collect();
     asked.into_iter().cloned().collect()
 }
 
 /// Labels that HTTP routes for sidecars ask of clients. A condition that names gateways asks for none.
 fn http_sources(egress: &[EgressListener]) -> Box<[Labels]> {
-    let sources: BTreeSet<&Labels> = egress
+    let rules = egress
         .iter()
-        .flat_map(|listener| &listener.virtual_services)
-        .flat_map(|rule| &rule.http)
-        .filter_map(|rule| rule.condition.as_ref())
-        .filter(|condition| condition.gateways.is_empty())
-        .map(|condition| &condition.source_labels)
-        .filter(|labels| !labels.is_empty())
-        .collect();
+        .flat_map(|listener| &listener.virtual_services);
+    let sources: BTreeSet<&Labels> = rules.flat_map(|rule| patch::http_sources(rule)).collect();
     sources.into_iter().cloned().collect()
 }
 

@@ -156,6 +156,20 @@ impl EncodedResource {
         })
     }
 
+    /// Wraps a message that is already encoded, in pieces. The bytes are copied and not checked to decode.
+    pub fn from_pieces(
+        resource_type: ResourceType,
+        name: impl Into<Arc<str>>,
+        pieces: &[&[u8]],
+    ) -> Self {
+        let len = pieces.iter().map(|piece| piece.len()).sum();
+        Self::build(resource_type, name.into(), len, |buffer| {
+            for piece in pieces {
+                buffer.extend_from_slice(piece);
+            }
+        })
+    }
+
     /// Lays out `Resource { version = 1, resource = 2, name = 3 }`, as prost would.
     fn build(
         resource_type: ResourceType,

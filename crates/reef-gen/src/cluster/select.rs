@@ -57,34 +57,61 @@ pub fn cluster_keys(input: &ClassInput) -> Vec<ClusterKey> {
 }
 
 fn outbound(input: &ClassInput, defaults: &Arc<ClusterDefaults>) -> Vec<ClusterKey> {
-    let config = &input.snapshot.settings().config;
     let mut keys = Vec::with_capacity(input.scope.services.len() + 8);
-    let silent = Arc::new(ClusterPolicy::of(None, None, &Effective::default(), config));
+    let silent = silent(input);
     for scoped in &input.scope.services {
-        let service = &scoped.service;
-        let inline = service
-            .has_inline_endpoints()
-            .then(|| input.snapshot.endpoints(&service.key).cloned())
-            .flatten();
-        let resolves = inline.is_some() || service.resolution == Resolution::DynamicDns;
-        let rule = destination::policy(input, &service.key);
-        let ports = Ports {
-            input,
-            defaults,
-            service,
-            lookup: resolves.then(|| input.lookup()),
-            secured: secured(input, service, rule.as_deref()),
-            inline,
-            path: rule.as_deref().and_then(path),
-            silent: &silent,
-        };
-        for (index, port) in service.ports.iter().enumerate() {
-            if has_cluster(service, port) {
-                ports.add(index, port, rule.as_deref(), &mut keys);
-            }
-        }
+        add_service(input, (defaults, &silent), &scoped.service, &mut keys);
     }
     keys
+}
+
+/// Selects the outbound clusters of some services in scope.
+pub(crate) fn clusters_of<'a>(
+    input: &ClassInput,
+    services: impl Iterator<Item = &'a Arc<Service>>,
+) -> Vec<ClusterKey> {
+    let defaults = Arc::new(input.cluster_defaults());
+    let silent = silent(input);
+    let mut keys = Vec::new();
+    for service in services {
+        add_service(input, (&defaults, &silent), service, &mut keys);
+    }
+    keys
+}
+
+/// The policy where no rule says anything.
+fn silent(input: &ClassInput) -> Arc<ClusterPolicy> {
+    let config = &input.snapshot.settings().config;
+    Arc::new(ClusterPolicy::of(None, None, &Effective::default(), config))
+}
+
+fn add_service(
+    input: &ClassInput,
+    (defaults, silent): (&Arc<ClusterDefaults>, &Arc<ClusterPolicy>),
+    service: &Arc<Service>,
+    keys: &mut Vec<ClusterKey>,
+) {
+    let inline = service
+        .has_inline_endpoints()
+        .then(|| input.snapshot.endpoints(&service.key).cloned())
+        .flatten();
+    let resolves = inline.is_some() || service.resolution == Resolution::DynamicDns;
+    let rule = destination::policy(input, &service.key);
+    let ports = Ports {
+        input,
+        defaults,
+        service,
+        lookup: resolves.then(|| input.lookup()),
+        secured: secured(input, service, rule.as_deref()),
+        inline,
+        path: rule.as_deref().and_then(path),
+        silent,
+    };
+    for (index, port) in service.ports.iter().enumerate() {
+        if has_cluster(service, port) {
+            ports.add(index, port, rule.as_deref(), keys);
+        }
+    }
 }
 
 /// What decides how clusters of a service are secured.

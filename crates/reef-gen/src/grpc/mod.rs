@@ -27,7 +27,7 @@ use crate::facts::ProxyFacts;
 use crate::input::{ClassInput, is_routable, is_unresolvable};
 use crate::listener::ListenerKey;
 use crate::names;
-use crate::route::{Hosts, RouteKey, policy, single};
+use crate::route::{Frame, RouteKey, policy, single};
 use crate::security::{Denied, InboundSecurity, PortSecurity};
 
 pub(crate) use build::{cluster, listener};
@@ -148,12 +148,11 @@ pub(crate) fn listener_keys(input: &ClassInput) -> Vec<ListenerKey> {
 
 /// Selects the route configurations of a class, in scope order.
 pub(crate) fn route_keys(input: &ClassInput) -> Vec<RouteKey> {
-    let policy = policy(input);
+    let frame = Frame::single(policy(input));
     ports(input)
-        .map(|(service, port)| RouteKey {
-            name: names::outbound_cluster(port.number, &service.key.hostname),
-            hosts: Hosts::Single(single(input, service, port.number)),
-            policy: policy.clone(),
+        .map(|(service, port)| {
+            let name = names::outbound_cluster(port.number, &service.key.hostname);
+            RouteKey::single(name, single(input, service, port.number), &frame)
         })
         .collect()
 }

@@ -1,19 +1,18 @@
 //! Messages of route configurations.
 
-use std::collections::BTreeSet;
-use std::net::Ipv6Addr;
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use reef_config::Problem;
 use reef_mesh::{HeaderPolicy, Protocol};
 use xds_api::envoy::config::route::v3 as rds;
 
 use rds::route_action::{ClusterSpecifier, MaxStreamDuration};
 
-use super::hash::HashPolicy;
 use super::retry::Retries;
 use super::table::Table;
-use super::{Host, HostRoutes, Hosts, Rest, RouteKey, RoutePolicy, domains, rule};
+use super::{Frame, HostRoutes, Rest, RouteKey, RoutePolicy, domains, rule};
 use crate::names;
 use crate::xds::ZERO;
 
@@ -23,79 +22,49 @@ const RESOLVED: &str = "allow_any_dynamic_dns";
 /// Builds the route configuration.
 #[must_use]
 pub fn build_route(key: &RouteKey) -> (rds::RouteConfiguration, Vec<Problem>) {
-    let mut tables = Tables::default();
-    let virtual_hosts = match &key.hosts {
-        Hosts::Single(routes) => {
-            vec![virtual_host(
-                routes,
-                vec!["*".to_owned()],
-                &key.policy,
-                &mut tables,
-            )]
-        }
-        Hosts::Shared {
-            hosts: all,
-            dns_domain,
-            ip_mode,
-            with_ports,
-            rest,
-        } => {
-            let known: BTreeSet<&str> = all
-                .iter()
-                .filter(|routes| matches!(routes.host, Host::Service(_)))
-                .map(|routes| &**routes.host.name())
-                .collect();
-            let mut names_seen = BTreeSet::new();
-            let mut seen = BTreeSet::new();
-            let mut hosts = Vec::with_capacity(all.len() + 1);
-            for routes in all {
-                let domains = match &routes.host {
-                    Host::Service(service) => {
-                        let addresses = (*ip_mode, key.policy.auto_addresses);
-                        domains::of_service(service, dns_domain, addresses, &known)
-                    }
-                    Host::Named(name) => vec![domains::bare(name)],
-                };
-                let domains = if *with_ports {
-                    ported(domains, routes.number)
-                } else {
-                    domains
-                };
-                let mine: Vec<String> = domains
-                    .into_iter()
-                    .filter(|domain| seen.insert(domain.to_lowercase()))
-                    .collect();
-                if !mine.is_empty() && names_seen.insert((routes.host.name(), routes.number)) {
-                    hosts.push(virtual_host(routes, mine, &key.policy, &mut tables));
-                }
-            }
-            hosts.sort_by(|a, b| a.name.cmp(&b.name));
-            // Only one virtual host may have the domain `*`.
-            if seen.insert("*".to_owned()) {
-                hosts.push(catch_all(rest, &key.policy));
-            }
-            hosts
-        }
-    };
-    (configuration(&key.name, virtual_hosts), Vec::new())
+    let mut tables = Tables::of(&key.hosts);
+    let hosts = key.hosts.iter();
+    let hosts = hosts.map(|routes| virtual_host(routes, &key.frame, &mut tables));
+    let hosts = hosts.chain(rest_of(&key.frame)).collect();
+    (configuration(&key.name, hosts), Vec::new())
 }
 
-/// Messages of the last table: hosts of one `VirtualService` follow each other and have equal routes.
+/// What hosts get that have no virtual host of their own.
+fn rest_of(frame: &Frame) -> Option<rds::VirtualHost> {
+    let rest = frame.rest.as_ref()?;
+    Some(catch_all(rest, &frame.policy))
+}
+
+/// Messages of tables: hosts of one `VirtualService` have equal routes.
 #[derive(Debug, Default)]
-struct Tables<'a> {
-    last: Option<(&'a Arc<Table>, Vec<rds::Route>)>,
+pub(super) struct Tables {
+    /// By the table's address: how many hosts have yet to get it, and its routes once made.
+    made: HashMap<*const Table, (usize, Vec<rds::Route>), FixedState>,
 }
 
-impl<'a> Tables<'a> {
-    fn routes(&mut self, table: &'a Arc<Table>, policy: &RoutePolicy) -> Vec<rds::Route> {
-        if let Some((last, routes)) = &self.last
-            && Arc::ptr_eq(last, table)
-        {
-            return routes.clone();
+impl Tables {
+    /// For these hosts.
+    pub(super) fn of(hosts: &[Arc<HostRoutes>]) -> Self {
+        let mut made: HashMap<_, (usize, Vec<_>), _> = HashMap::default();
+        for table in hosts.iter().filter_map(|routes| routes.table.as_ref()) {
+            made.entry(Arc::as_ptr(table)).or_default().0 += 1;
         }
-        let routes = rule::routes(table, policy);
-        self.last = Some((table, routes.clone()));
-        routes
+        Self { made }
+    }
+
+    fn routes(&mut self, table: &Arc<Table>, policy: &RoutePolicy) -> Vec<rds::Route> {
+        let Some((left, routes)) = self.made.get_mut(&Arc::as_ptr(table)) else {
+            return rule::routes(table, policy);
+        };
+        if routes.is_empty() {
+            *routes = rule::routes(table, policy);
+        }
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            std::mem::take(routes)
+        } else {
+            routes.clone()
+        }
     }
 }
 
@@ -156,40 +125,30 @@ fn configuration(name: &str, virtual_hosts: Vec<rds::VirtualHost>) -> rds::Route
     }
 }
 
-/// Adds each domain with its port. Unless it is the default port only what holds a colon remains;
-/// an IPv6 address does.
-fn ported(domains: Vec<String>, port: u16) -> Vec<String> {
-    domains
-        .into_iter()
-        .flat_map(|domain| {
-            let with_port = format!("{domain}:{port}");
-            [domain, with_port]
-        })
-        .filter(|domain| port == 80 || domain.contains(':'))
-        .collect()
-}
-
-fn virtual_host<'a>(
-    routes: &'a HostRoutes,
-    domains: Vec<String>,
-    policy: &RoutePolicy,
-    tables: &mut Tables<'a>,
+/// Builds one virtual host.
+pub(super) fn virtual_host(
+    routes: &HostRoutes,
+    frame: &Frame,
+    tables: &mut Tables,
 ) -> rds::VirtualHost {
-    let host = routes.host.name();
-    let name = if host.parse::<Ipv6Addr>().is_ok() {
-        format!("[{host}]:{}", routes.number)
-    } else {
-        format!("{host}:{}", routes.number)
+    let (name, policy) = (routes.name(), &frame.policy);
+    let domains = match &frame.asked {
+        None => vec!["*".to_owned()],
+        Some(asked) => (0u32..)
+            .zip(domains::candidates(routes, asked, policy.auto_addresses))
+            .filter(|(at, _)| routes.lost.binary_search(at).is_err())
+            .map(|(_, domain)| domain.text)
+            .collect(),
     };
     let messages = match &routes.table {
         Some(table) => tables.routes(table, policy),
         None => {
             let operation = format!("{name}/*");
-            let cluster = names::outbound_cluster(routes.number, host);
+            let cluster = names::outbound_cluster(routes.number, routes.host.name());
             let action = rds::RouteAction {
                 retry_policy: policy.retries.as_ref().map(Retries::message),
                 append_x_forwarded_host: policy.forwarded_host,
-                hash_policy: routes.hash.iter().map(HashPolicy::message).collect(),
+                hash_policy: routes.hash.iter().map(|hash| hash.message()).collect(),
                 ..to_cluster(&cluster)
             };
             vec![route("default", Some(operation), action)]

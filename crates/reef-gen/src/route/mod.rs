@@ -4,24 +4,30 @@ mod action;
 mod build;
 mod condition;
 mod domains;
+mod encode;
 mod filters;
 mod hash;
 mod headers;
+mod rerouted;
 mod retry;
 mod rule;
 mod select;
 mod table;
 
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher as _, Hash, Hasher};
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use reef_config::names::Hostname;
 use reef_mesh::{IpMode, Service};
 
 pub use build::build_route;
 pub(crate) use build::{inbound_routes, unknown_host_routes};
 pub(crate) use domains::short_forms;
+pub use encode::encode_route;
 use hash::HashPolicy;
+pub(crate) use rerouted::rerouted;
 pub(crate) use retry::Retries;
 pub use select::route_keys;
 pub(crate) use select::{policy, problems, single};
@@ -29,13 +35,35 @@ use table::Table;
 
 /// Everything one route configuration reads.
 ///
-/// Equality is by content, and cheap where the snapshot shares services by pointer. Hashing reads
-/// the name, the proxy's domain and the services' names.
+/// Equality is by content, and cheap where virtual hosts are shared by pointer, as they are between
+/// versions. Hashing reads what each virtual host was hashed to when it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteKey {
     pub(crate) name: Arc<str>,
-    pub(crate) hosts: Hosts,
-    pub(crate) policy: Arc<RoutePolicy>,
+    /// In the order of the message.
+    pub(crate) hosts: Arc<[Arc<HostRoutes>]>,
+    pub(crate) frame: Arc<Frame>,
+}
+
+/// What the virtual hosts of a route configuration share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub policy: Arc<RoutePolicy>,
+    /// Under which names hosts are asked for; `None` if there is one, whatever is asked for.
+    pub asked: Option<Asked>,
+    /// What other hosts get: the last virtual host. `None` if one stands for all.
+    pub rest: Option<Rest>,
+}
+
+/// How hosts are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// `<namespace>.svc.<cluster domain>` of the client.
+    pub dns_domain: Arc<str>,
+    /// Families of addresses among the domains.
+    pub ip_mode: IpMode,
+    /// Hosts are matched with their port, as clients of an HTTP proxy write it.
+    pub with_ports: bool,
 }
 
 /// What routes of all services share.
@@ -53,34 +81,62 @@ pub(crate) struct RoutePolicy {
     pub proxyless: bool,
 }
 
-/// Which virtual hosts a route configuration has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Hosts {
-    /// One service, whatever host is asked for.
-    Single(HostRoutes),
-    /// Several hosts: those with a `VirtualService` first. The first to have a domain keeps it.
-    Shared {
-        hosts: Box<[HostRoutes]>,
-        /// `<namespace>.svc.<cluster domain>` of the client.
-        dns_domain: Arc<str>,
-        /// Families of addresses among the domains.
-        ip_mode: IpMode,
-        /// Hosts are matched with their port, as clients of an HTTP proxy write it.
-        with_ports: bool,
-        /// What other hosts get.
-        rest: Rest,
-    },
-}
-
 /// A virtual host: one port of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HostRoutes {
+    /// Hash of what tells it from others; versions of one may have the same.
+    hashed: u64,
     pub host: Host,
     pub number: u16,
     /// Routes of a `VirtualService`; `None` leads everything to the service.
     pub table: Option<Arc<Table>>,
     /// What is hashed of requests, where there is no table.
-    pub hash: Option<HashPolicy>,
+    pub hash: Option<Arc<HashPolicy>>,
+    /// Places of the domains that are not its own, as another host has them: ascending.
+    pub lost: Box<[u32]>,
+}
+
+impl HostRoutes {
+    /// A virtual host that has all its domains.
+    pub(crate) fn new(
+        host: Host,
+        number: u16,
+        table: Option<Arc<Table>>,
+        hash: Option<HashPolicy>,
+    ) -> Self {
+        let mut hasher = FixedState::default().build_hasher();
+        host.name().hash(&mut hasher);
+        number.hash(&mut hasher);
+        if let Some(table) = &table {
+            table.object.name.hash(&mut hasher);
+            table.routes.len().hash(&mut hasher);
+        }
+        Self {
+            hashed: hasher.finish(),
+            host,
+            number,
+            table,
+            hash: hash.map(Arc::new),
+            lost: Box::default(),
+        }
+    }
+
+    /// The same with other routes of its `VirtualService`.
+    pub(crate) fn with_table(&self, table: Arc<Table>) -> Self {
+        let mut new = Self::new(self.host.clone(), self.number, Some(table), None);
+        new.lost.clone_from(&self.lost);
+        new
+    }
+
+    /// Name of the virtual host.
+    pub(crate) fn name(&self) -> String {
+        let host = self.host.name();
+        if host.parse::<Ipv6Addr>().is_ok() {
+            format!("[{host}]:{}", self.number)
+        } else {
+            format!("{host}:{}", self.number)
+        }
+    }
 }
 
 /// Whose virtual host it is.
@@ -90,6 +146,17 @@ pub(crate) enum Host {
     Service(Arc<Service>),
     /// A host of a `VirtualService` nobody declared.
     Named(Hostname),
+}
+
+impl Frame {
+    /// That of one service alone.
+    pub(crate) fn single(policy: Arc<RoutePolicy>) -> Arc<Self> {
+        Arc::new(Self {
+            policy,
+            asked: None,
+            rest: None,
+        })
+    }
 }
 
 impl Host {
@@ -113,6 +180,15 @@ pub(crate) enum Rest {
 }
 
 impl RouteKey {
+    /// The route configuration of one service, whatever host is asked for.
+    pub(crate) fn single(name: Arc<str>, routes: HostRoutes, frame: &Arc<Frame>) -> Self {
+        Self {
+            name,
+            hosts: Arc::from([Arc::new(routes)]),
+            frame: frame.clone(),
+        }
+    }
+
     /// The route configuration's name.
     #[must_use]
     pub fn name(&self) -> Arc<str> {
@@ -123,34 +199,13 @@ impl RouteKey {
 impl Hash for RouteKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.name.hash(state);
-        match &self.hosts {
-            Hosts::Single(routes) => routes.hash(state),
-            Hosts::Shared {
-                hosts,
-                dns_domain,
-                rest,
-                ..
-            } => {
-                for routes in hosts {
-                    routes.hash(state);
-                }
-                dns_domain.hash(state);
-                rest.hash(state);
-            }
+        for routes in &*self.hosts {
+            state.write_u64(routes.hashed);
         }
-    }
-}
-
-impl Hash for HostRoutes {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        match &self.host {
-            Host::Service(service) => service.key.hash(state),
-            Host::Named(name) => name.hash(state),
+        if let Some(asked) = &self.frame.asked {
+            asked.dns_domain.hash(state);
         }
-        if let Some(table) = &self.table {
-            table.object.name.hash(state);
-            table.routes.len().hash(state);
-        }
+        self.frame.rest.hash(state);
     }
 }
 

@@ -1,8 +1,9 @@
 //! Which route configurations a class has: those its listeners name, and no others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use reef_config::Problem;
 use reef_config::names::Hostname;
 use reef_mesh::{Service, ServicePort, VirtualServiceRule};
@@ -11,7 +12,7 @@ use reef_scope::{EgressListener, OutboundPolicy};
 use super::hash::HashPolicy;
 use super::retry::Retries;
 use super::table::{Listener, Table};
-use super::{Host, HostRoutes, Hosts, Rest, RouteKey, RoutePolicy};
+use super::{Asked, Frame, Host, HostRoutes, Rest, RouteKey, RoutePolicy, domains};
 use crate::input::{ClassInput, fallback, has_cluster};
 use crate::listener::RouteSource;
 use crate::names;
@@ -30,35 +31,92 @@ pub fn route_keys(input: &ClassInput) -> Vec<RouteKey> {
     } else {
         Rest::Allow(cluster)
     };
-    let policy = policy(input);
+    let single_frame = Frame::single(policy(input));
     let ports: Vec<ByPort<'_>> = input.scope.egress.iter().map(by_port).collect();
+    let all = |egress: usize, number: Option<u16>, ports: &[At<'_>]| {
+        let hosts = shared(input, egress, number, ports);
+        let asked = Asked {
+            dns_domain: input.proxy.dns_domain.clone(),
+            ip_mode: input.proxy.ip_mode,
+            with_ports: number.is_none(),
+        };
+        settled(hosts, asked, &single_frame.policy, &rest)
+    };
     input
         .plan()
         .routes
         .iter()
         .map(|(name, source)| {
-            let hosts = match source {
+            let (hosts, frame) = match source {
                 RouteSource::Single { service, number } => {
-                    Hosts::Single(single(input, service, *number))
+                    let routes = single(input, service, *number);
+                    return RouteKey::single(name.clone(), routes, &single_frame);
                 }
                 RouteSource::Port { egress, number } => {
-                    let all = ports.get(*egress).and_then(|ports| ports.get(number));
-                    let all = all.map_or(&[][..], Vec::as_slice);
-                    shared(input, *egress, Some(*number), all, rest.clone())
+                    let own = ports.get(*egress).and_then(|ports| ports.get(number));
+                    all(*egress, Some(*number), own.map_or(&[][..], Vec::as_slice))
                 }
                 RouteSource::AllPorts { egress } => {
-                    let all = ports.get(*egress).into_iter().flat_map(BTreeMap::values);
-                    let all: Vec<_> = all.flatten().copied().collect();
-                    shared(input, *egress, None, &all, rest.clone())
+                    let own = ports.get(*egress).into_iter().flat_map(BTreeMap::values);
+                    let own: Vec<_> = own.flatten().copied().collect();
+                    all(*egress, None, &own)
                 }
             };
             RouteKey {
                 name: name.clone(),
                 hosts,
-                policy: policy.clone(),
+                frame: Arc::new(frame),
             }
         })
         .collect()
+}
+
+/// Settles which host has which domain: the first. Then they are in the order of the message.
+fn settled(
+    all: Vec<HostRoutes>,
+    asked: Asked,
+    policy: &Arc<RoutePolicy>,
+    rest: &Rest,
+) -> (Arc<[Arc<HostRoutes>]>, Frame) {
+    let services = all
+        .iter()
+        .filter(|routes| matches!(routes.host, Host::Service(_)));
+    let known: HashSet<Hostname, FixedState> =
+        services.map(|routes| routes.host.name().clone()).collect();
+    let mut names_seen: HashSet<(Hostname, u16), FixedState> = HashSet::default();
+    let mut seen: HashSet<String, FixedState> = HashSet::default();
+    let mut hosts = Vec::with_capacity(all.len());
+    for mut routes in all {
+        let candidates = domains::candidates(&routes, &asked, policy.auto_addresses);
+        let count = candidates.len();
+        let lost: Box<[u32]> = (0u32..)
+            .zip(candidates)
+            .filter_map(|(at, domain)| {
+                let short = domain.short.and_then(|short| domain.text.get(short));
+                let meant = short.is_some_and(|short| known.contains(short));
+                (meant || !seen.insert(lower(domain.text))).then_some(at)
+            })
+            .collect();
+        let name = || (routes.host.name().clone(), routes.number);
+        if lost.len() < count && names_seen.insert(name()) {
+            routes.lost = lost;
+            hosts.push(Arc::new(routes));
+        }
+    }
+    hosts.sort_by_cached_key(|routes| routes.name());
+    let frame = Frame {
+        policy: policy.clone(),
+        asked: Some(asked),
+        // Only one virtual host may have the domain `*`.
+        rest: (!seen.contains("*")).then(|| rest.clone()),
+    };
+    (hosts.into(), frame)
+}
+
+/// Names are compared without regard to case.
+fn lower(text: String) -> String {
+    let is_lower = text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+    if is_lower { text } else { text.to_lowercase() }
 }
 
 /// What all routes of a class say.
@@ -130,12 +188,9 @@ pub(crate) fn single(input: &ClassInput, service: &Arc<Service>, number: u16) ->
             .find_map(|rule| Table::select(input, rule, listener))
     });
     let port = service.port(number).filter(|_| table.is_none());
-    HostRoutes {
-        host: Host::Service(service.clone()),
-        number,
-        table: table.map(Arc::new),
-        hash: port.and_then(|port| HashPolicy::of_service(input, service, port)),
-    }
+    let hash = port.and_then(|port| HashPolicy::of_service(input, service, port));
+    let host = Host::Service(service.clone());
+    HostRoutes::new(host, number, table.map(Arc::new), hash)
 }
 
 /// Routes of the services with a port, and of hosts of rules nobody declared.
@@ -144,8 +199,7 @@ fn shared(
     egress: usize,
     number: Option<u16>,
     ports: &[At<'_>],
-    rest: Rest,
-) -> Hosts {
+) -> Vec<HostRoutes> {
     let mut hosts = Vec::with_capacity(ports.len());
     let mut owned: BTreeSet<(&Hostname, u16)> = BTreeSet::new();
     if let Some(egress) = input.scope.egress.get(egress) {
@@ -168,19 +222,12 @@ fn shared(
             .position(|one| std::ptr::eq(one, *port));
         (*at, place)
     });
-    hosts.extend(plain.into_iter().map(|(_, service, port)| HostRoutes {
-        host: Host::Service(Arc::clone(service)),
-        number: port.number,
-        table: None,
-        hash: HashPolicy::of_service(input, service, port),
+    hosts.extend(plain.into_iter().map(|(_, service, port)| {
+        let host = Host::Service(Arc::clone(service));
+        let hash = HashPolicy::of_service(input, service, port);
+        HostRoutes::new(host, port.number, None, hash)
     }));
-    Hosts::Shared {
-        hosts: hosts.into(),
-        dns_domain: input.proxy.dns_domain.clone(),
-        ip_mode: input.proxy.ip_mode,
-        with_ports: number.is_none(),
-        rest,
-    }
+    hosts
 }
 
 /// The services of a route configuration and the rules of its listener.
@@ -280,22 +327,14 @@ impl<'a> Registry<'a> {
             let named = unknown.iter().filter(|host| !self.covers_some(host));
             for host in named {
                 if owned.insert((host, port)) {
-                    hosts.push(HostRoutes {
-                        host: Host::Named((*host).clone()),
-                        number: port,
-                        table: table.clone(),
-                        hash: None,
-                    });
+                    let host = Host::Named((*host).clone());
+                    hosts.push(HostRoutes::new(host, port, table.clone(), None));
                 }
             }
             for (_, service, _) in mine.iter().filter(|(_, _, mine)| mine.number == port) {
                 if owned.insert((&service.key.hostname, port)) {
-                    hosts.push(HostRoutes {
-                        host: Host::Service(Arc::clone(service)),
-                        number: port,
-                        table: table.clone(),
-                        hash: None,
-                    });
+                    let host = Host::Service(Arc::clone(service));
+                    hosts.push(HostRoutes::new(host, port, table.clone(), None));
                 }
             }
         }
@@ -316,21 +355,14 @@ impl<'a> Registry<'a> {
 
 /// Destinations of routes in use that lead to no cluster of the class. Sorted, without duplicates.
 pub(crate) fn problems(input: &ClassInput) -> Vec<Problem> {
-    let mut tables: Vec<Arc<Table>> = Vec::new();
-    for key in route_keys(input) {
-        match key.hosts {
-            Hosts::Single(routes) => tables.extend(routes.table),
-            Hosts::Shared { hosts, .. } => {
-                let some = hosts.into_iter().filter_map(|routes| routes.table);
-                for table in some {
-                    // Hosts of one rule follow each other.
-                    if tables.last().is_none_or(|last| !Arc::ptr_eq(last, &table)) {
-                        tables.push(table);
-                    }
-                }
-            }
-        }
-    }
+    let keys = route_keys(input);
+    let mut known: HashSet<*const Table, FixedState> = HashSet::default();
+    let tables: Vec<&Arc<Table>> = keys
+        .iter()
+        .flat_map(|key| &*key.hosts)
+        .filter_map(|routes| routes.table.as_ref())
+        .filter(|table| known.insert(Arc::as_ptr(table)))
+        .collect();
     if tables.is_empty() {
         return Vec::new();
     }

@@ -49,6 +49,33 @@ pub(crate) struct Table {
     pub routes: Box<[TableRoute]>,
 }
 
+/// Whether a `VirtualService` has routes for a class, whatever the listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Always,
+    Never,
+    /// On some ports.
+    Depends,
+}
+
+impl Presence {
+    pub(crate) fn of(input: &ClassInput, rule: &VirtualServiceRule) -> Self {
+        let mut found = Self::Never;
+        for http in &rule.http {
+            let Some(condition) = &http.condition else {
+                return Self::Always;
+            };
+            let wanted = condition.port.filter(|port| *port != 0);
+            match wanted.map(u16::try_from) {
+                None if fits(input, condition, 0) => return Self::Always,
+                Some(Ok(port)) if fits(input, condition, port) => found = Self::Depends,
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
 /// A route in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TableRoute {

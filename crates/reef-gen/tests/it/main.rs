@@ -10,6 +10,7 @@ mod hostile_http;
 mod hostile_l4;
 mod keys;
 mod meshes;
+mod pieces;
 mod prop;
 mod rules;
 mod security;

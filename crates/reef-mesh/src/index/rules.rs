@@ -119,44 +119,52 @@ impl MeshIndex {
         report: &mut ChangeReport,
     ) {
         for (namespace, keys) in by_namespace(&marks.rules, Kind::DestinationRule) {
-            let objects = self.objects.of_kind(Kind::DestinationRule, &namespace);
             let old = next.destination_rules.get(&namespace);
             // Settings say which host a short name is and who sees a rule.
             let mut index = match old {
                 Some(old) if !marks.all => (**old).clone(),
                 _ => DestinationRuleIndex::default(),
             };
-            let host_of = |spec: &istio::DestinationRule| {
-                spec.host.resolve(&namespace, &next.settings.domain)
-            };
-            let mut by_host: BTreeMap<Hostname, Vec<Rule<istio::DestinationRule>>> = keys
-                .iter()
-                .filter_map(|key| index.host_of(key).cloned())
-                .map(|host| (host, Vec::new()))
-                .collect();
-            let all = || {
-                objects.iter().filter_map(|object| match &object.spec {
-                    Spec::DestinationRule(spec) => Some((object, &**spec, host_of(spec))),
-                    _ => None,
-                })
-            };
-            for (object, _, host) in all() {
-                if marks.all || keys.contains(&object.key) {
-                    by_host.entry(host).or_default();
+            // The rules of each host that a changed rule was about or is about: those that were
+            // there already, and the changed ones where they are now.
+            let mut by_host: BTreeMap<Hostname, BTreeSet<ObjectKey>> = BTreeMap::new();
+            for key in &keys {
+                if let Some(host) = index.host_of(key) {
+                    by_host.entry(host.clone()).or_default();
                 }
             }
-            for (object, spec, host) in all() {
-                if let Some(rules) = by_host.get_mut(&host) {
-                    rules.push(Rule::new(object, spec.clone()));
+            for key in &keys {
+                let object = self.objects.get(key);
+                if let Some(Spec::DestinationRule(spec)) = object.map(|object| &object.spec) {
+                    let host = spec.host.resolve(&namespace, &next.settings.domain);
+                    by_host.entry(host).or_default().insert(key.clone());
                 }
             }
-            for (host, rules) in &by_host {
+            let mut differs = marks.all;
+            for (host, objects) in &mut by_host {
+                let known = index.objects_of(host).into_iter();
+                objects.extend(known.filter(|key| !keys.contains(*key)).cloned());
+            }
+            for (host, objects) in by_host {
+                let rules = objects.iter().filter_map(|key| {
+                    let object = self.objects.get(key)?;
+                    match &object.spec {
+                        Spec::DestinationRule(spec) => Some(Rule::new(object, (**spec).clone())),
+                        _ => None,
+                    }
+                });
+                let rules: Vec<_> = rules.collect();
                 let rules: Vec<_> = rules.iter().collect();
-                index.replace(&namespace, host, &rules, &next.settings);
+                differs |= index.replace(&namespace, &host, &rules, &next.settings);
             }
             let problems: Vec<Problem> = index.problems().cloned().collect();
             report.problems |= replace(&mut self.rule_problems, namespace.clone(), problems);
-            if old.is_some_and(|old| **old == index) || (old.is_none() && index.is_empty()) {
+            let same = if marks.all {
+                old.is_some_and(|old| **old == index)
+            } else {
+                !differs
+            };
+            if same || (old.is_none() && index.is_empty()) {
                 continue;
             }
             report.rules.extend(keys);
@@ -198,7 +206,8 @@ impl MeshIndex {
                 todo.extend(store.roots.get(key).into_iter().flatten().cloned());
             }
         }
-        let mut namespaces = BTreeSet::new();
+        // Each with the rule it replaces, if there was one, and the new one.
+        let mut replaced: BTreeMap<Namespace, Vec<Replaced>> = BTreeMap::new();
         let mut exported = BTreeSet::new();
         let mut public = false;
         for key in todo {
@@ -221,7 +230,10 @@ impl MeshIndex {
                 key.clone(),
                 problems.unwrap_or_default(),
             );
-            namespaces.insert(key.namespace.clone());
+            replaced
+                .entry(key.namespace.clone())
+                .or_default()
+                .push((old.clone(), new.clone()));
             if let Some(old) = &old {
                 let place = (old.age.clone(), key.clone());
                 public |= store.public.remove(&place).is_some();
@@ -264,14 +276,9 @@ impl MeshIndex {
             }
             store.resolved.insert(key, new);
         }
-        for namespace in namespaces {
-            let keys = self.objects.of_kind(Kind::VirtualService, &namespace);
-            let mut list: Vec<_> = keys
-                .into_iter()
-                .filter_map(|o| store.resolved.get(&o.key))
-                .cloned()
-                .collect();
-            list.sort_by(|a, b| a.age.cmp(&b.age).then_with(|| a.object.cmp(&b.object)));
+        for (namespace, changes) in replaced {
+            let list = next.virtual_services.get(&namespace);
+            let list = with_replaced(list.map_or(&[][..], |list| list), changes);
             put(&mut next.virtual_services, namespace, list);
         }
         for namespace in exported {
@@ -301,6 +308,59 @@ fn by_namespace(
             .insert(key.clone());
     }
     found
+}
+
+/// A rule as it was and as it is.
+type Replaced = (
+    Option<Arc<VirtualServiceRule>>,
+    Option<Arc<VirtualServiceRule>>,
+);
+
+/// A list in order of age with some of its rules replaced.
+fn with_replaced(
+    list: &[Arc<VirtualServiceRule>],
+    changes: Vec<Replaced>,
+) -> Vec<Arc<VirtualServiceRule>> {
+    let order = |rule: &VirtualServiceRule, of: &VirtualServiceRule| {
+        rule.age
+            .cmp(&of.age)
+            .then_with(|| rule.object.cmp(&of.object))
+    };
+    let mut list = list.to_vec();
+    if changes.len() > list.len() / 8 {
+        // Sorting once costs less than making room for each.
+        let gone: BTreeSet<&ObjectKey> = changes
+            .iter()
+            .filter_map(|(old, _)| Some(&old.as_ref()?.object))
+            .collect();
+        list.retain(|rule| !gone.contains(&rule.object));
+        list.extend(changes.iter().filter_map(|(_, new)| new.clone()));
+        list.sort_by(|a, b| order(a, b));
+        return list;
+    }
+    for (old, new) in changes {
+        let at = |list: &[Arc<VirtualServiceRule>], of: &VirtualServiceRule| {
+            list.binary_search_by(|rule| order(rule, of))
+        };
+        let place = old.and_then(|old| at(&list, &old).ok());
+        match (place, new) {
+            (Some(place), Some(new)) if list.get(place).is_some_and(|old| order(old, &new).is_eq()) => {
+                if let Some(rule) = list.get_mut(place) {
+                    *rule = new;
+                }
+            }
+            (place, new) => {
+                if let Some(place) = place {
+                    list.remove(place);
+                }
+                if let Some(new) = new {
+                    let place = at(&list, &new).unwrap_or_else(|place| place);
+                    list.insert(place, new);
+                }
+            }
+        }
+    }
+    list
 }
 
 fn put<T>(rules: &mut Rules<T>, namespace: Namespace, list: Vec<Arc<T>>) {

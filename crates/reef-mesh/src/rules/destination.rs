@@ -7,13 +7,14 @@ use reef_config::names::{Hostname, Namespace};
 use reef_config::{ObjectKey, Problem, istio};
 
 use super::{DestinationPolicy, Rule};
+use crate::snapshot::Ordered;
 use crate::{ExportTo, MeshSettings};
 
 /// The policies of one set of rules: by exact host, and wildcards from the longest on.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct HostTable {
-    exact: BTreeMap<Hostname, Box<[Arc<DestinationPolicy>]>>,
-    wildcard: Vec<(Hostname, Box<[Arc<DestinationPolicy>]>)>,
+    exact: Ordered<Hostname, Arc<[Arc<DestinationPolicy>]>>,
+    wildcard: Vec<(Hostname, Arc<[Arc<DestinationPolicy>]>)>,
 }
 
 impl HostTable {
@@ -23,23 +24,34 @@ impl HostTable {
             .binary_search_by(|(known, _)| order(known).then_with(|| known.cmp(host)))
     }
 
-    fn insert(&mut self, host: &Hostname, policies: Box<[Arc<DestinationPolicy>]>) {
+    fn insert(&mut self, host: &Hostname, policies: Arc<[Arc<DestinationPolicy>]>) {
         if policies.is_empty() {
             return;
         }
         if !host.is_wildcard() {
-            self.exact.insert(host.clone(), policies);
+            self.exact.insert_mut(host.clone(), policies);
         } else if let Err(at) = self.place(host) {
             self.wildcard.insert(at, (host.clone(), policies));
         }
     }
 
-    fn remove(&mut self, host: &Hostname) -> Vec<Arc<DestinationPolicy>> {
+    fn remove(&mut self, host: &Hostname) -> Arc<[Arc<DestinationPolicy>]> {
         if !host.is_wildcard() {
-            return self.exact.remove(host).map_or_else(Vec::new, Vec::from);
+            let found = self.exact.get(host).cloned();
+            self.exact.remove_mut(host);
+            return found.unwrap_or_default();
         }
         self.place(host)
-            .map_or_else(|_| Vec::new(), |at| self.wildcard.remove(at).1.into_vec())
+            .map_or_else(|_| Arc::default(), |at| self.wildcard.remove(at).1)
+    }
+
+    /// The policies of exactly this host.
+    fn of(&self, host: &Hostname) -> &[Arc<DestinationPolicy>] {
+        if host.is_wildcard() {
+            let found = self.place(host).ok().and_then(|at| self.wildcard.get(at));
+            return found.map_or(&[], |(_, list)| list);
+        }
+        self.exact.get(host).map_or(&[], |list| list)
     }
 
     fn most_specific(&self, host: &Hostname) -> &[Arc<DestinationPolicy>] {
@@ -64,9 +76,9 @@ pub struct DestinationRuleIndex {
     /// Not limited to the namespace.
     exported: HostTable,
     /// What is wrong with the rules of a host.
-    problems: BTreeMap<Hostname, Box<[Problem]>>,
+    problems: Ordered<Hostname, Arc<[Problem]>>,
     /// Which host each object is about.
-    hosts: BTreeMap<ObjectKey, Hostname>,
+    hosts: Ordered<ObjectKey, Hostname>,
 }
 
 impl DestinationRuleIndex {
@@ -99,30 +111,39 @@ impl DestinationRuleIndex {
         self.hosts.is_empty()
     }
 
-    /// Replaces all rules of one host. Policies of other hosts stay the same values.
+    /// The objects that are about exactly this host.
+    pub(crate) fn objects_of(&self, host: &Hostname) -> BTreeSet<&ObjectKey> {
+        // Each policy is in one of these two.
+        let policies = self.private.of(host).iter().chain(self.exported.of(host));
+        policies.flat_map(|policy| &policy.objects).collect()
+    }
+
+    /// Replaces all rules of one host; true if its policies differ. Policies of other hosts stay
+    /// the same values.
     pub(crate) fn replace(
         &mut self,
         namespace: &Namespace,
         host: &Hostname,
         rules: &[&Rule<istio::DestinationRule>],
         settings: &MeshSettings,
-    ) {
-        self.local.remove(host);
+    ) -> bool {
+        let local = self.local.remove(host);
         // Each policy is in one of these two.
         let before = [self.private.remove(host), self.exported.remove(host)];
-        for object in before.iter().flatten().flat_map(|policy| &policy.objects) {
+        let lists = before.iter().flat_map(|list| list.iter());
+        for object in lists.flat_map(|policy| &policy.objects) {
             // It may be about another host by now.
             if self.hosts.get(object) == Some(host) {
-                self.hosts.remove(object);
+                self.hosts.remove_mut(object);
             }
         }
-        self.problems.remove(host);
+        self.problems.remove_mut(host);
         let mut sorted = rules.to_vec();
         sorted.sort_by_key(|rule| (rule.spec.workload_selector.is_none(), rule.age.clone()));
         let mut merged: Vec<Merged> = Vec::new();
         let mut problems = Vec::new();
         for rule in sorted {
-            self.hosts.insert(rule.object.clone(), host.clone());
+            self.hosts.insert_mut(rule.object.clone(), host.clone());
             add(
                 &mut merged,
                 &mut problems,
@@ -130,19 +151,24 @@ impl DestinationRuleIndex {
             );
         }
         if !problems.is_empty() {
-            self.problems.insert(host.clone(), problems.into());
+            self.problems.insert_mut(host.clone(), problems.into());
         }
         let policies: Vec<_> = merged.into_iter().map(Merged::finish).collect();
-        let pick = |wanted: &dyn Fn(&ExportTo) -> bool| -> Box<[Arc<DestinationPolicy>]> {
+        let pick = |wanted: &dyn Fn(&ExportTo) -> bool| -> Arc<[Arc<DestinationPolicy>]> {
             let some = policies.iter().filter(|policy| wanted(&policy.export_to));
             some.cloned().collect()
         };
-        self.local
-            .insert(host, pick(&|export| export.includes(namespace)));
-        self.private
-            .insert(host, pick(&|export| export.is_private(namespace)));
-        self.exported
-            .insert(host, pick(&|export| !export.is_private(namespace)));
+        let after = [
+            pick(&|export| export.is_private(namespace)),
+            pick(&|export| !export.is_private(namespace)),
+        ];
+        let own = pick(&|export| export.includes(namespace));
+        let differs = before != after || local != own;
+        let [private, exported] = after;
+        self.local.insert(host, own);
+        self.private.insert(host, private);
+        self.exported.insert(host, exported);
+        differs
     }
 
     /// Policies for `host` that hold for clients in this namespace; in the root namespace only

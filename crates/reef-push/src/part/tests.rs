@@ -37,8 +37,8 @@ fn an_update_leaves_the_others() {
     let mut store = Store::default();
     let mut part = Part::new(&mut store, vec![key("a", "1", 0), key("b", "1", 0)], 1);
     let before = part.view().clone();
-    assert!(part.update(&mut store, vec![key("b", "2", 0)], 5));
-    assert!(!part.update(&mut store, vec![key("b", "2", 0)], 6));
+    assert!(part.update(&mut store, Vec::new(), vec![key("b", "2", 0)], 5));
+    assert!(!part.update(&mut store, Vec::new(), vec![key("b", "2", 0)], 6));
     assert_eq!(part.view().generation(), 5);
     assert_eq!(names(part.view().changed_since(4)), Some(vec!["b".into()]));
     assert_eq!(names(part.view().changed_since(5)), Some(vec![]));
@@ -48,7 +48,7 @@ fn an_update_leaves_the_others() {
         .map(|slot| slot.resource().clone());
     assert_eq!(
         old,
-        Some(key("b", "1", 0).build().0),
+        Some(key("b", "1", 0).build(None).0),
         "an old view keeps what it showed"
     );
 }
@@ -66,7 +66,7 @@ fn of_two_keys_with_one_name_the_first_counts() {
         .resources()
         .get("a")
         .map(|slot| slot.resource().clone());
-    assert_eq!(held, Some(key("a", "first", 0).build().0));
+    assert_eq!(held, Some(key("a", "first", 0).build(None).0));
     assert_eq!(store.len(), 1);
 }
 

@@ -13,7 +13,7 @@ pub(crate) struct TestKey {
 }
 
 impl ResourceKey for TestKey {
-    fn build(&self) -> (EncodedResource, Vec<Problem>) {
+    fn build(&self, _: Option<(&Self, &EncodedResource)>) -> (EncodedResource, Vec<Problem>) {
         let cluster = Cluster {
             name: self.name.to_owned(),
             alt_stat_name: self.shown.to_owned(),
@@ -36,8 +36,8 @@ fn equal_keys_share_and_the_last_user_drops() {
         shown: "bad",
         hidden: 0,
     };
-    let first = store.acquire(key.clone());
-    let second = store.acquire(key);
+    let first = store.acquire(key.clone(), |_| None);
+    let second = store.acquire(key, |_| None);
     assert!(Arc::ptr_eq(&first, &second));
     let stats = store.take_stats();
     assert_eq!((stats.built, stats.shared), (1, 1));
@@ -54,16 +54,22 @@ fn equal_keys_share_and_the_last_user_drops() {
 #[test]
 fn a_key_counts_wholly() {
     let mut store = Store::default();
-    let one = store.acquire(TestKey {
-        name: "a",
-        shown: "",
-        hidden: 0,
-    });
-    let other = store.acquire(TestKey {
-        name: "a",
-        shown: "",
-        hidden: 1,
-    });
+    let one = store.acquire(
+        TestKey {
+            name: "a",
+            shown: "",
+            hidden: 0,
+        },
+        |_| None,
+    );
+    let other = store.acquire(
+        TestKey {
+            name: "a",
+            shown: "",
+            hidden: 1,
+        },
+        |_| None,
+    );
     assert!(!Arc::ptr_eq(&one, &other));
     assert_eq!(one.resource(), other.resource());
     assert_eq!(store.len(), 2);

@@ -46,6 +46,7 @@ pub(crate) fn objects() -> Vec<Arc<Object>> {
     rules(&mut texts);
     routes(&mut texts);
     destinations(&mut texts);
+    traffic(&mut texts);
     let parsed = texts.iter().map(|text| {
         let parsed = parse::object(text, &origin());
         assert!(!parsed.has_errors(), "{text}\n{:?}", parsed.problems);
@@ -306,6 +307,68 @@ fn destinations(texts: &mut Vec<String>) {
         ),
     ] {
         texts.push(istio("DestinationRule", at, &spec));
+    }
+}
+
+/// Rules for traffic, in variants that differ in little and in much.
+fn traffic(texts: &mut Vec<String>) {
+    let route = |more: &str, host: &str| {
+        format!("http: [{{{more}route: [{{destination: {{host: {host}}}}}]}}]")
+    };
+    for at in ["a/vs", "b/vs"] {
+        for spec in [
+            format!("hosts: [web.a.svc.cluster.local], {}", route("", "web.a.svc.cluster.local")),
+            format!("hosts: [web.a.svc.cluster.local], {}", route("timeout: 5s, ", "web.a.svc.cluster.local")),
+            format!(
+                "hosts: [web.a.svc.cluster.local], {}",
+                route("match: [{port: 80, uri: {prefix: /a}}], ", "web.a.svc.cluster.local")
+            ),
+            format!(
+                "hosts: [web.a.svc.cluster.local], {}",
+                route("match: [{sourceLabels: {app: web}}], ", "web.a.svc.cluster.local")
+            ),
+            format!("hosts: [web.a.svc.cluster.local, free.com], {}", route("", "api.b.svc.cluster.local")),
+            format!("hosts: ['*.com'], {}", route("name: x, ", "x.com")),
+            format!("hosts: ['*.com'], exportTo: ['.'], {}", route("name: y, ", "x.com")),
+            "hosts: [api.b.svc.cluster.local], tcp: [{match: [{port: 90}], route: [{destination: {host: web.a.svc.cluster.local, port: {number: 80}}}]}]".to_owned(),
+            format!(
+                "hosts: [api.b.svc.cluster.local], tcp: [{{match: [{{port: 91}}], route: [{{destination: {{host: web.a.svc.cluster.local, port: {{number: 80}}}}}}]}}], {}",
+                route("", "api.b.svc.cluster.local")
+            ),
+            "hosts: ['a.x.com'], tls: [{match: [{port: 443, sniHosts: [a.x.com]}], route: [{destination: {host: '*.x.com'}}]}]".to_owned(),
+            "hosts: [web.a.svc.cluster.local], http: [{delegate: {name: part, namespace: a}}]".to_owned(),
+        ] {
+            texts.push(istio("VirtualService", at, &spec));
+        }
+    }
+    for more in ["", "timeout: 1s, ", "match: [{uri: {prefix: /b}}], "] {
+        texts.push(istio(
+            "VirtualService",
+            "a/part",
+            &route(more, "api.b.svc.cluster.local"),
+        ));
+    }
+    let hash = "loadBalancer: {consistentHash: {httpHeaderName: x}}";
+    let source = "loadBalancer: {consistentHash: {useSourceIp: true}}";
+    for at in ["a/dr", "a/more", "b/dr", "istio-system/dr"] {
+        for spec in [
+            "host: web.a.svc.cluster.local, subsets: [{name: v1, labels: {app: web}}]".to_owned(),
+            "host: web.a.svc.cluster.local, subsets: [{name: v2, labels: {app: web}}], trafficPolicy: {connectionPool: {tcp: {maxConnections: 7}}}".to_owned(),
+            format!("host: web.a.svc.cluster.local, trafficPolicy: {{{hash}}}"),
+            format!("host: api.b.svc.cluster.local, trafficPolicy: {{{source}}}, subsets: [{{name: v1, trafficPolicy: {{{hash}}}}}]"),
+            "host: api.b.svc.cluster.local, trafficPolicy: {connectionPool: {tcp: {idleTimeout: 9s}}}".to_owned(),
+            "host: api.b.svc.cluster.local, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}".to_owned(),
+            "host: '*.svc.cluster.local', trafficPolicy: {outlierDetection: {consecutive5xxErrors: 3}, loadBalancer: {localityLbSetting: {enabled: true}}}".to_owned(),
+            "host: '*.com', exportTo: ['.'], trafficPolicy: {tls: {mode: SIMPLE}}".to_owned(),
+        ] {
+            texts.push(istio("DestinationRule", at, &spec));
+        }
+    }
+    for spec in [
+        "host: web.a.svc.cluster.local, workloadSelector: {matchLabels: {app: web}}, trafficPolicy: {connectionPool: {tcp: {maxConnections: 1}}}",
+        "host: api.b.svc.cluster.local, workloadSelector: {matchLabels: {app: web}}",
+    ] {
+        texts.push(istio("DestinationRule", "a/more", spec));
     }
 }
 

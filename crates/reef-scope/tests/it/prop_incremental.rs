@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use reef_config::{Change, MeshConfig, Object, Origin, parse};
 use reef_mesh::{Locality, MeshIndex, MeshSnapshot, MetaValue, ProxyNode, identify};
-use reef_scope::{Scope, resolve, select};
+use reef_scope::{Changes, Scope, resolve, select};
 use reef_testkit::{Followed, Step, Steps};
 
 use crate::support::{entry, rule, svc, svc_with};
@@ -37,6 +37,8 @@ fn universe() -> Vec<Arc<Object>> {
             "hosts: [one], exportTo: ['.'], http: [{route: [{destination: {host: x.com}}]}]",
             "hosts: ['*.com'], exportTo: [a], http: [{route: [{destination: {host: one, port: {number: 90}}}]}]",
             "hosts: [x.com], http: [{delegate: {name: part, namespace: b}}]",
+            "hosts: [one], http: [{timeout: 1s, route: [{destination: {host: two}}]}]",
+            "hosts: [one], http: [{match: [{sourceLabels: {app: x}}], route: [{destination: {host: two}}]}]",
             "hosts: [one], http: [{match: [{sourceNamespace: b}], route: [{destination: {host: x.com}}]}]",
         ] {
             texts.push(rule("VirtualService", namespace, "vs", spec));
@@ -49,6 +51,7 @@ fn universe() -> Vec<Arc<Object>> {
         ));
         for spec in [
             "host: one, subsets: [{name: v1}]",
+            "host: one, subsets: [{name: v2}]",
             "host: '*.com', exportTo: ['.']",
             "host: one.b.svc.cluster.local, exportTo: [a]",
             "host: x.com, workloadSelector: {matchLabels: {app: x}}",
@@ -129,11 +132,20 @@ proptest! {
         let mut index = MeshIndex::default();
         for step in &steps {
             let batch = followed.batch(step);
-            let before = scopes(index.snapshot());
+            let before_snapshot = Arc::clone(index.snapshot());
+            let before = scopes(&before_snapshot);
             let report = index.apply(batch).map(|(_, report)| report).unwrap_or_default();
             let snapshot = index.snapshot();
             for old in before {
                 let new = resolve(snapshot, &old.id);
+                let mut patched = Arc::clone(&old);
+                if let Some(patch) = Changes::new(&before_snapshot, snapshot, &report).patch(&mut patched) {
+                    let told = format!("{} after {:?}: {:?}", old.id, report, patch);
+                    prop_assert!(patched == new, "{}", told);
+                    let derived = patch.services.iter().all(|change| change.before == change.after);
+                    prop_assert_eq!(old == new, patch.is_empty() || (derived && patch.rules.is_empty()
+                        && patch.policies.is_empty()), "{}", told);
+                }
                 if old != new && !old.depends_on(&report, snapshot) {
                     let (left, right) = (format!("{old:#?}"), format!("{new:#?}"));
                     let lines = left.lines().zip(right.lines());

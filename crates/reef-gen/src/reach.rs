@@ -1,0 +1,337 @@
+//! Which resources of a class a change of its scope reaches.
+//!
+//! What a rule, a policy or a service is read for is known here and nowhere else: whoever reads one
+//! for something new says so here. Property tests in `reef-push` compare with selecting everything.
+//! What can't be told is [`Reached::All`].
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use reef_config::istio::{ConsistentHash, TrafficPolicy};
+use reef_mesh::{DestinationPolicy, MeshSettings, Resolution, Service};
+use reef_scope::{OutboundPolicy, Patch, PolicyChange, ServiceChange};
+
+use crate::cluster::{ClusterKey, clusters_of};
+use crate::destination;
+use crate::endpoint::{EndpointKey, endpoint_key};
+use crate::input::ClassInput;
+use crate::locality;
+use crate::names;
+use crate::route::{RouteKey, rerouted};
+
+/// What of one type of resources a change reaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reached<K> {
+    /// These. All others are as they were.
+    Some {
+        /// Names of resources that are no more, unless a key has the name.
+        gone: Vec<Arc<str>>,
+        /// Resources that are new or may differ.
+        keys: Vec<K>,
+    },
+    /// Perhaps all.
+    All,
+}
+
+impl<K> Reached<K> {
+    const fn nothing() -> Self {
+        Self::Some {
+            gone: Vec::new(),
+            keys: Vec::new(),
+        }
+    }
+}
+
+/// The reach of a change in one class; `input` is the class after it.
+#[derive(Debug, Clone, Copy)]
+pub struct Reach<'a> {
+    /// The class.
+    pub input: &'a ClassInput,
+    /// The change.
+    pub patch: &'a Patch,
+}
+
+impl<'a> Reach<'a> {
+    /// True if [`facts`](crate::facts) of proxies may differ after a change.
+    #[must_use]
+    pub fn facts(settings: &MeshSettings, patch: &Patch) -> bool {
+        patch.services.iter().any(|change| {
+            let of = |service| Told::of(settings, service, &change.policies);
+            let (before, after) = (of(&change.before), of(&change.after));
+            before.is_none() || before != after
+        }) || patch.policies.iter().any(|change| {
+            let of = |policies| Told::of(settings, &change.service, policies);
+            let (before, after) = (of(&change.before), of(&change.after));
+            before.is_none() || before != after
+        })
+    }
+
+    /// The clusters it reaches.
+    #[must_use]
+    pub fn clusters(&self) -> Reached<ClusterKey> {
+        if self.input.proxy.grpc {
+            return Reached::All;
+        }
+        let services = self.services();
+        Reached::Some {
+            gone: self.cluster_names(),
+            keys: clusters_of(self.input, services.into_iter()),
+        }
+    }
+
+    /// The load assignments it reaches.
+    #[must_use]
+    pub fn endpoints(&self) -> Reached<EndpointKey> {
+        if self.input.proxy.grpc {
+            return Reached::All;
+        }
+        let services = self.services().into_iter();
+        Reached::Some {
+            gone: self.cluster_names(),
+            keys: services
+                .flat_map(|service| endpoint_key(self.input, &service.key))
+                .collect(),
+        }
+    }
+
+    /// The listeners it reaches.
+    #[must_use]
+    pub fn listeners<K>(&self) -> Reached<K> {
+        let Patch {
+            rules,
+            policies,
+            services,
+        } = self.patch;
+        let routed = rules.iter().any(|change| {
+            let (before, after) = (&change.before.spec, &change.after.spec);
+            before.tls != after.tls || before.tcp != after.tcp
+        });
+        let forwarded = || policies.iter().any(forwards_otherwise);
+        if self.input.proxy.grpc
+            || !services.is_empty()
+            || routed
+            || self.reaches_fallback()
+            || forwarded()
+        {
+            return Reached::All;
+        }
+        Reached::nothing()
+    }
+
+    /// The route configurations it reaches, of those there were `before`.
+    #[must_use]
+    pub fn routes<'k>(&self, before: impl Iterator<Item = &'k RouteKey>) -> Reached<RouteKey> {
+        let hashed = || self.patch.policies.iter().any(hashes_otherwise);
+        if self.input.proxy.grpc
+            || !self.patch.services.is_empty()
+            || self.reaches_fallback()
+            || hashed()
+        {
+            return Reached::All;
+        }
+        if self.patch.rules.is_empty() {
+            return Reached::nothing();
+        }
+        rerouted(self.input, &self.patch.rules, before).map_or(Reached::All, |keys| {
+            Reached::Some {
+                gone: Vec::new(),
+                keys,
+            }
+        })
+    }
+
+    /// Whether it reaches the table of names.
+    #[must_use]
+    pub fn names<K>(&self) -> Reached<K> {
+        if self.patch.services.is_empty() {
+            Reached::nothing()
+        } else {
+            Reached::All
+        }
+    }
+
+    /// The services it is about, as they are now.
+    fn services(&self) -> Vec<&'a Arc<Service>> {
+        let scope = &self.input.scope;
+        let changed = self.patch.services.iter().map(|change| &change.after);
+        let other = self.patch.policies.iter().map(|change| &change.service);
+        let hosts: BTreeSet<_> = changed
+            .chain(other)
+            .map(|service| &service.key.hostname)
+            .collect();
+        hosts
+            .into_iter()
+            .filter_map(|host| scope.service(host))
+            .map(|scoped| &scoped.service)
+            .collect()
+    }
+
+    /// Names of clusters the services had or have.
+    fn cluster_names(&self) -> Vec<Arc<str>> {
+        let mut names = Vec::new();
+        let mut add = |services: [&Arc<Service>; 2], lists: [&[Arc<DestinationPolicy>]; 2]| {
+            let ports = services.iter().flat_map(|service| &service.ports);
+            let numbers: BTreeSet<u16> = ports.map(|port| port.number).collect();
+            let policies = lists.into_iter().flatten();
+            let mut subsets: BTreeSet<&str> = policies
+                .flat_map(|policy| &policy.spec.subsets)
+                .map(|subset| subset.name.as_str())
+                .collect();
+            subsets.insert("");
+            for service in services {
+                let host = &service.key.hostname;
+                for number in &numbers {
+                    let all = subsets.iter();
+                    names.extend(
+                        all.map(|subset| names::outbound_subset_cluster(*number, subset, host)),
+                    );
+                }
+            }
+        };
+        for ServiceChange {
+            before,
+            after,
+            policies,
+        } in &self.patch.services
+        {
+            add([before, after], [policies, policies]);
+        }
+        for PolicyChange {
+            service,
+            before,
+            after,
+        } in &self.patch.policies
+        {
+            let now = self.input.scope.service(&service.key.hostname);
+            let now = now.map_or(service, |scoped| &scoped.service);
+            add([service, now], [before, after]);
+        }
+        names
+    }
+
+    /// True if it is about the service that gets what nobody declared.
+    fn reaches_fallback(&self) -> bool {
+        let OutboundPolicy::AllowAny {
+            egress_proxy: Some(proxy),
+        } = &self.input.scope.outbound_policy
+        else {
+            return false;
+        };
+        let policies = &self.patch.policies;
+        policies
+            .iter()
+            .any(|change| change.service.key.hostname == proxy.host)
+    }
+}
+
+/// What facts read of a service and its policies.
+#[derive(PartialEq)]
+struct Told {
+    local_only: bool,
+    found_addresses: bool,
+    levels: BTreeSet<locality::Level>,
+    demanding: bool,
+}
+
+impl Told {
+    /// `None` if it depends on the proxy.
+    fn of(
+        settings: &MeshSettings,
+        service: &Service,
+        policies: &[Arc<DestinationPolicy>],
+    ) -> Option<Self> {
+        let selects = policies.iter().any(|policy| policy.selector.is_some());
+        if selects || service.resolution == Resolution::Passthrough || !service.aliases.is_empty() {
+            return None;
+        }
+        let policy = destination::general(policies).map(|policy| &**policy);
+        let mut levels = BTreeSet::new();
+        locality::levels(settings, service, policy, &mut levels);
+        Some(Self {
+            local_only: service.local_traffic_only,
+            found_addresses: !service.auto_addresses.is_empty(),
+            levels,
+            demanding: policy.is_some_and(destination::demands_certificate),
+        })
+    }
+}
+
+/// True if TCP proxies may treat connections otherwise.
+fn forwards_otherwise(change: &PolicyChange) -> bool {
+    fn of(policies: &[Arc<DestinationPolicy>]) -> Option<impl PartialEq> {
+        let policy = only(policies)?;
+        let part = |all: &TrafficPolicy| {
+            let balancer = all.load_balancer.as_ref();
+            let by_source = balancer.map(|balancer| {
+                let hash = balancer.consistent_hash.as_ref();
+                hash.and_then(|hash| hash.use_source_ip).unwrap_or_default()
+            });
+            (by_source, all.tunnel.clone())
+        };
+        let whole = policy.and_then(|policy| policy.spec.traffic_policy.as_ref());
+        let tcp = whole
+            .and_then(|whole| whole.connection_pool.as_ref())
+            .and_then(|pool| pool.tcp.as_ref());
+        let subsets = policy.into_iter().flat_map(|policy| &policy.spec.subsets);
+        let subsets: Vec<_> = subsets
+            .filter_map(|subset| {
+                let own = part(subset.traffic_policy.as_ref()?);
+                (own != (None, None)).then(|| (subset.name.clone(), own))
+            })
+            .collect();
+        Some((
+            tcp.map(|tcp| (tcp.idle_timeout, tcp.max_connection_duration))
+                .unwrap_or_default(),
+            whole.map(part).unwrap_or_default(),
+            subsets,
+        ))
+    }
+    let before = of(&change.before);
+    before.is_none() || before != of(&change.after)
+}
+
+/// True if requests may be hashed otherwise.
+fn hashes_otherwise(change: &PolicyChange) -> bool {
+    type Hashes<'a> = (
+        Option<&'a ConsistentHash>,
+        Vec<(Option<u32>, Option<&'a ConsistentHash>)>,
+    );
+    fn part(all: &TrafficPolicy) -> Hashes<'_> {
+        let ports = all.port_level_settings.iter();
+        (
+            all.load_balancer
+                .as_ref()
+                .and_then(|balancer| balancer.consistent_hash.as_ref()),
+            ports
+                .map(|port| {
+                    let number = port.port.as_ref().map(|port| port.number);
+                    let balancer = port.load_balancer.as_ref();
+                    let hash = balancer.and_then(|balancer| balancer.consistent_hash.as_ref());
+                    (number, hash)
+                })
+                .collect(),
+        )
+    }
+    fn of(policies: &[Arc<DestinationPolicy>]) -> Option<(Hashes<'_>, Vec<(&str, Hashes<'_>)>)> {
+        let policy = only(policies)?;
+        let whole = policy.and_then(|policy| policy.spec.traffic_policy.as_ref());
+        let subsets = policy.into_iter().flat_map(|policy| &policy.spec.subsets);
+        let subsets = subsets.filter_map(|subset| {
+            let own = part(subset.traffic_policy.as_ref()?);
+            (own != Hashes::default()).then_some((subset.name.as_str(), own))
+        });
+        Some((whole.map(part).unwrap_or_default(), subsets.collect()))
+    }
+    let before = of(&change.before);
+    before.is_none() || before != of(&change.after)
+}
+
+/// The policy for all clients; `None` if it depends on the client which is used.
+#[expect(
+    clippy::option_option,
+    reason = "three cases: no policy, one, and who knows"
+)]
+fn only(policies: &[Arc<DestinationPolicy>]) -> Option<Option<&DestinationPolicy>> {
+    let selects = policies.iter().any(|policy| policy.selector.is_some());
+    (!selects).then(|| destination::general(policies).map(|policy| &**policy))
+}
