@@ -40,6 +40,12 @@ pub fn inbound_cluster(port: u16) -> Arc<str> {
     Arc::from(format!("inbound|{port}||"))
 }
 
+/// `<host>:<port>`, the name of the route configuration a service has for itself.
+#[must_use]
+pub fn own_route(host: &str, port: u16) -> Arc<str> {
+    Arc::from(format!("{host}:{port}"))
+}
+
 /// `outbound_.<port>_.<subset>_.<host>`, by which TLS clients name the cluster they mean.
 #[must_use]
 pub fn sni(port: u16, subset: &str, host: &str) -> String {

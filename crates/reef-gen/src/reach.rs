@@ -4,7 +4,8 @@
 //! for something new says so here. Property tests in `reef-push` compare with selecting everything.
 //! What can't be told is [`Reached::All`].
 
-use std::collections::BTreeSet;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use reef_config::istio::{ConsistentHash, TrafficPolicy};
@@ -15,9 +16,10 @@ use crate::cluster::{ClusterKey, clusters_of};
 use crate::destination;
 use crate::endpoint::{EndpointKey, endpoint_key};
 use crate::input::ClassInput;
+use crate::listener::{ListenerKey, PlanAt, RouteSource, plan_at};
 use crate::locality;
 use crate::names;
-use crate::route::{RouteKey, rerouted};
+use crate::route::{RouteKey, port_route, rerouted, selected};
 
 /// What of one type of resources a change reaches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,16 +44,26 @@ impl<K> Reached<K> {
     }
 }
 
-/// The reach of a change in one class; `input` is the class after it.
-#[derive(Debug, Clone, Copy)]
+/// The reach of a change in one class.
+#[derive(Debug)]
 pub struct Reach<'a> {
-    /// The class.
-    pub input: &'a ClassInput,
-    /// The change.
-    pub patch: &'a Patch,
+    input: &'a ClassInput,
+    patch: &'a Patch,
+    /// What listens where changed services do; `None` if that does not tell all.
+    at: OnceCell<Option<PlanAt>>,
 }
 
 impl<'a> Reach<'a> {
+    /// The reach of a change in a class as it is after it.
+    #[must_use]
+    pub const fn new(input: &'a ClassInput, patch: &'a Patch) -> Self {
+        Self {
+            input,
+            patch,
+            at: OnceCell::new(),
+        }
+    }
+
     /// True if [`facts`](crate::facts) of proxies may differ after a change.
     #[must_use]
     pub fn facts(settings: &MeshSettings, patch: &Patch) -> bool {
@@ -96,7 +108,7 @@ impl<'a> Reach<'a> {
 
     /// The listeners it reaches.
     #[must_use]
-    pub fn listeners<K>(&self) -> Reached<K> {
+    pub fn listeners(&self) -> Reached<ListenerKey> {
         let Patch {
             rules,
             policies,
@@ -107,37 +119,78 @@ impl<'a> Reach<'a> {
             before.tls != after.tls || before.tcp != after.tcp
         });
         let forwarded = || policies.iter().any(forwards_otherwise);
-        if self.input.proxy.grpc
-            || !services.is_empty()
-            || routed
-            || self.reaches_fallback()
-            || forwarded()
-        {
+        if self.input.proxy.grpc || routed || self.reaches_fallback() || forwarded() {
             return Reached::All;
         }
-        Reached::nothing()
+        if services.is_empty() {
+            return Reached::nothing();
+        }
+        self.at().map_or(Reached::All, |at| Reached::Some {
+            gone: at.names.clone(),
+            keys: at.listeners.clone(),
+        })
+    }
+
+    /// What listens where changed services do.
+    fn at(&self) -> Option<&PlanAt> {
+        let plan = || plan_at(self.input, &self.patch.services);
+        self.at.get_or_init(plan).as_ref()
     }
 
     /// The route configurations it reaches, of those there were `before`.
     #[must_use]
     pub fn routes<'k>(&self, before: impl Iterator<Item = &'k RouteKey>) -> Reached<RouteKey> {
         let hashed = || self.patch.policies.iter().any(hashes_otherwise);
-        if self.input.proxy.grpc
-            || !self.patch.services.is_empty()
-            || self.reaches_fallback()
-            || hashed()
-        {
+        if self.input.proxy.grpc || self.reaches_fallback() || hashed() {
             return Reached::All;
         }
-        if self.patch.rules.is_empty() {
-            return Reached::nothing();
+        let rerouted = if self.patch.services.is_empty() {
+            let keys = rerouted(self.input, &self.patch.rules, before);
+            keys.map(|keys| (Vec::new(), keys))
+        } else {
+            self.routes_at(before)
+        };
+        rerouted.map_or(Reached::All, |(gone, keys)| Reached::Some { gone, keys })
+    }
+
+    /// The route configurations of ports that changed services have or had.
+    fn routes_at<'k>(
+        &self,
+        before: impl Iterator<Item = &'k RouteKey>,
+    ) -> Option<(Vec<Arc<str>>, Vec<RouteKey>)> {
+        let leads_there = |change: &ServiceChange| {
+            self.input.scope.is_destination(&change.after.key.hostname)
+                && (change.before.ports != change.after.ports
+                    || change.before.resolution != change.after.resolution
+                    || change.before.external_name != change.after.external_name)
+        };
+        if !self.patch.rules.is_empty() || self.patch.services.iter().any(leads_there) {
+            return None;
         }
-        rerouted(self.input, &self.patch.rules, before).map_or(Reached::All, |keys| {
-            Reached::Some {
-                gone: Vec::new(),
-                keys,
+        let at = self.at()?;
+        let services = self.patch.services.iter();
+        let ports = services
+            .flat_map(|change| [&change.before, &change.after])
+            .flat_map(|service| &service.ports)
+            .filter(|port| port.protocol.is_http() || port.protocol.is_auto());
+        // Their hosts are among those of the port even where they listen on their own.
+        let shared: BTreeMap<Arc<str>, u16> = ports
+            .map(|port| (port_route(port.number), port.number))
+            .collect();
+        let mut sources = at.routes.clone();
+        for key in before {
+            if let Some(number) = shared.get(&key.name())
+                && !at.asked.contains(&key.name())
+            {
+                let source = RouteSource::Port {
+                    egress: 0,
+                    number: *number,
+                };
+                sources.insert(key.name(), source);
             }
-        })
+        }
+        let gone = at.asked.iter().cloned().collect();
+        Some((gone, selected(self.input, &sources)))
     }
 
     /// Whether it reaches the table of names.
@@ -217,10 +270,11 @@ impl<'a> Reach<'a> {
         else {
             return false;
         };
-        let policies = &self.patch.policies;
+        let policies = self.patch.policies.iter().map(|change| &change.service);
+        let services = self.patch.services.iter().map(|change| &change.after);
         policies
-            .iter()
-            .any(|change| change.service.key.hostname == proxy.host)
+            .chain(services)
+            .any(|service| service.key.hostname == proxy.host)
     }
 }
 

@@ -182,7 +182,7 @@ impl Classes {
         };
         class.problems = None;
         let input = &input(snapshot, scope, &class.facts, class.keys.targets());
-        let reach = Reach { input, patch };
+        let reach = Reach::new(input, patch);
         self.clusters.reach(
             class.clusters,
             generation,

@@ -175,9 +175,7 @@ impl<'a> Changes<'a> {
         }
         let policy = |at: usize| {
             let scoped = scope.services.get(at)?;
-            let now = self
-                .after
-                .destination_rules(consumer, &scoped.service.key);
+            let now = self.after.destination_rules(consumer, &scoped.service.key);
             (*scoped.destination_rules != *now).then(|| PolicyChange {
                 service: scoped.service.clone(),
                 before: scoped.destination_rules.clone(),
@@ -214,6 +212,12 @@ impl<'a> Changes<'a> {
 }
 
 impl Scope {
+    /// True if a route of some `VirtualService` in it leads to this host.
+    #[must_use]
+    pub fn is_destination(&self, host: &Hostname) -> bool {
+        self.interest.destinations.contains(host)
+    }
+
     fn put(&mut self, patch: &Patch) {
         for change in &patch.services {
             if let Some(scoped) = self.scoped_mut(&change.after.key) {

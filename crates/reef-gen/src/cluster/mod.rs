@@ -33,7 +33,9 @@ pub(crate) use outbound::is_logical;
 pub(crate) use outlier::panic as panic_percent;
 pub(crate) use protocol::{AutoSni, discovery, unlimited};
 pub use select::cluster_keys;
-pub(crate) use select::{clusters_of, declared_identity, declared_stat_name, secured, served_stat_name};
+pub(crate) use select::{
+    clusters_of, declared_identity, declared_stat_name, secured, served_stat_name,
+};
 
 /// Everything one cluster reads.
 ///

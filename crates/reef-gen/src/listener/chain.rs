@@ -10,6 +10,7 @@ use super::forward::to_service;
 use super::rules::{Route, Routes, is_server_name};
 use super::{Bind, Chain, ChainMatch, Target};
 use crate::input::ClassInput;
+use crate::names;
 use crate::route::{port_route, short_forms};
 use crate::xds::dynamic_dns::DnsCache;
 
@@ -109,7 +110,7 @@ impl Incoming<'_> {
             Bind::Pipe(path) => (Arc::from(format!("unix://{path}")), false),
             Bind::Ip(_) if self.protocol.is_auto() && !self.bind.is_wildcard() => {
                 let host = &self.service.key.hostname;
-                (Arc::from(format!("{host}:{}", self.number)), true)
+                (names::own_route(host, self.number), true)
             }
             Bind::Ip(_) => (port_route(self.number), false),
         }

@@ -39,7 +39,12 @@ type Routed = (Vec<(usize, Arc<Routes>)>, Vec<(usize, Arc<Routes>)>);
 pub(crate) struct Planner<'a> {
     pub input: &'a ClassInput,
     pub drafts: Drafts,
+    /// Only what listens at these addresses and ports, if not everything.
+    pub only: Option<Places>,
 }
+
+/// Addresses and ports.
+pub(crate) type Places = BTreeSet<(Bind, u16)>;
 
 impl Planner<'_> {
     fn ipv4(&self) -> bool {
@@ -56,20 +61,11 @@ impl Planner<'_> {
             Ok(declared) => declared,
             Err(problem) => return self.drafts.problems.push(problem),
         };
-        let real = own.capture_mode == CaptureMode::None
-            || self.input.proxy.interception == Interception::None
-            || matches!(declared, Some(Bind::Pipe(_)));
         if own.port.is_none() {
             // What earlier listeners made stays as it is.
             self.drafts.lock();
         }
-        let egress = Egress {
-            index,
-            own,
-            real,
-            both_loopbacks: declared.is_none() && real,
-            bind: declared.or_else(|| real.then(|| Bind::Ip(xds::loopback(self.ipv4())))),
-        };
+        let egress = self.opened(index, own, declared);
         if let (Some(port), Some(bind)) = (&own.port, &egress.bind)
             && is_for_all_ports(port)
             && (port.protocol.is_http() || port.protocol.is_auto())
@@ -77,11 +73,23 @@ impl Planner<'_> {
             let name = bind.listener_name(port.number);
             self.drafts.problems.push(only_default_port(&name));
         }
-        let mut rules = Rules::new(&own.virtual_services);
+        // Who asks for some places knows that no rule decides there.
+        let mut rules = match &self.only {
+            Some(_) => Rules::default(),
+            None => Rules::new(&own.virtual_services),
+        };
+        let only = self.only.clone();
         for service in &own.services {
+            let at_some = |port: &ServicePort| {
+                let only = only.as_ref();
+                only.is_none_or(|only| only.iter().any(|(_, number)| *number == port.number))
+            };
+            if !service.ports.iter().any(at_some) {
+                continue;
+            }
             let of_host = rules.of_host(&service.key.hostname);
             for port in &service.ports {
-                if !has_cluster(service, port) {
+                if !has_cluster(service, port) || !at_some(port) {
                     continue;
                 }
                 let (number, protocol) = match &own.port {
@@ -97,6 +105,38 @@ impl Planner<'_> {
                 self.add_port(&egress, service, port, (number, protocol), &routed);
             }
         }
+    }
+
+    /// An egress listener with the address it names.
+    fn opened<'o>(
+        &self,
+        index: usize,
+        own: &'o EgressListener,
+        declared: Option<Bind>,
+    ) -> Egress<'o> {
+        let real = own.capture_mode == CaptureMode::None
+            || self.input.proxy.interception == Interception::None
+            || matches!(declared, Some(Bind::Pipe(_)));
+        Egress {
+            index,
+            own,
+            real,
+            both_loopbacks: declared.is_none() && real,
+            bind: declared.or_else(|| real.then(|| Bind::Ip(xds::loopback(self.ipv4())))),
+        }
+    }
+
+    /// Where the ports of a service listen by an egress listener for all ports.
+    pub(crate) fn places_of(&self, own: &EgressListener, service: &Service) -> Places {
+        let egress = self.opened(0, own, None);
+        let ports = service.ports.iter();
+        ports
+            .filter(|port| has_cluster(service, port))
+            .flat_map(|port| {
+                let places = self.places(&egress, service, port, port.protocol);
+                places.into_iter().map(|(bind, ..)| (bind, port.number))
+            })
+            .collect()
     }
 
     /// What is wrong if another service of the same host has the cluster's name, as it was imported
@@ -177,6 +217,10 @@ impl Planner<'_> {
             return self.drafts.problems.push(problem.of(&service.object));
         }
         for (bind, extra, address) in self.places(egress, service, port, protocol) {
+            let only = self.only.as_ref();
+            if only.is_some_and(|only| !only.contains(&(bind.clone(), number))) {
+                continue;
+            }
             let incoming = Incoming {
                 service,
                 port,

@@ -11,6 +11,7 @@ mod logging;
 mod outbound;
 mod place;
 mod plan;
+mod plan_at;
 mod rules;
 mod virtual_inbound;
 mod virtual_outbound;
@@ -34,6 +35,7 @@ use crate::xds::trace::TraceSettings;
 
 pub(crate) use logging::telemetry_problems;
 pub(crate) use plan::{Plan, RouteSource, plan};
+pub(crate) use plan_at::{PlanAt, plan_at};
 
 /// Everything one listener reads. Equality and hashing are by content.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

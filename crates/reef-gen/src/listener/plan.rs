@@ -60,6 +60,7 @@ pub(crate) fn plan(input: &ClassInput) -> Plan {
     let mut planner = Planner {
         input,
         drafts: Drafts::default(),
+        only: None,
     };
     // Istio's switch for "no listeners at all".
     if config.proxy_listen_port == 0 {
@@ -141,7 +142,7 @@ pub(crate) fn plan(input: &ClassInput) -> Plan {
     }
 }
 
-fn routes_of(listener: &ListenerKey) -> impl Iterator<Item = &Arc<str>> {
+pub(super) fn routes_of(listener: &ListenerKey) -> impl Iterator<Item = &Arc<str>> {
     let chains = match listener {
         ListenerKey::Outbound(listener) => &listener.chains[..],
         ListenerKey::VirtualOutbound(_)
@@ -155,7 +156,7 @@ fn routes_of(listener: &ListenerKey) -> impl Iterator<Item = &Arc<str>> {
     })
 }
 
-fn defaults(input: &ClassInput, logs: Logs) -> ListenerDefaults {
+pub(super) fn defaults(input: &ClassInput, logs: Logs) -> ListenerDefaults {
     let mesh = &input.snapshot.settings().proxies;
     let resolves = input.scope.outbound_policy == OutboundPolicy::AllowAnyDynamicDns;
     ListenerDefaults {

@@ -20,7 +20,10 @@ const VIRTUAL_HOSTS: u32 = 2;
 ///
 /// The result is that of encoding what [`build_route`] makes.
 #[must_use]
-pub fn encode_route(key: &RouteKey, last: Option<(&RouteKey, &EncodedResource)>) -> EncodedResource {
+pub fn encode_route(
+    key: &RouteKey,
+    last: Option<(&RouteKey, &EncodedResource)>,
+) -> EncodedResource {
     let name = || key.name();
     if let Some((before, encoded)) = last
         && key.name == before.name

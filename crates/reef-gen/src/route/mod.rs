@@ -30,7 +30,7 @@ use hash::HashPolicy;
 pub(crate) use rerouted::rerouted;
 pub(crate) use retry::Retries;
 pub use select::route_keys;
-pub(crate) use select::{policy, problems, single};
+pub(crate) use select::{policy, problems, selected, single};
 use table::Table;
 
 /// Everything one route configuration reads.

@@ -23,6 +23,17 @@ pub fn route_keys(input: &ClassInput) -> Vec<RouteKey> {
     if input.proxy.grpc {
         return crate::grpc::route_keys(input);
     }
+    selected(input, &input.plan().routes)
+}
+
+/// Selects some route configurations of a class, sorted by name.
+pub(crate) fn selected(
+    input: &ClassInput,
+    sources: &BTreeMap<Arc<str>, RouteSource>,
+) -> Vec<RouteKey> {
+    if sources.is_empty() {
+        return Vec::new();
+    }
     let (cluster, _) = fallback(input);
     let rest = if input.scope.outbound_policy == OutboundPolicy::AllowAnyDynamicDns {
         Rest::Resolve
@@ -42,9 +53,7 @@ pub fn route_keys(input: &ClassInput) -> Vec<RouteKey> {
         };
         settled(hosts, asked, &single_frame.policy, &rest)
     };
-    input
-        .plan()
-        .routes
+    sources
         .iter()
         .map(|(name, source)| {
             let (hosts, frame) = match source {
@@ -115,7 +124,9 @@ fn settled(
 
 /// Names are compared without regard to case.
 fn lower(text: String) -> String {
-    let is_lower = text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+    let is_lower = text
+        .bytes()
+        .all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
     if is_lower { text } else { text.to_lowercase() }
 }
 

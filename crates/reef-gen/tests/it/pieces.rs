@@ -52,7 +52,9 @@ fn mesh(hosts: &[Host], policy: &str) -> ClassInput {
 
 /// The route configuration of port 80.
 fn routes(input: &ClassInput) -> Option<RouteKey> {
-    route_keys(input).into_iter().find(|key| &*key.name() == "80")
+    route_keys(input)
+        .into_iter()
+        .find(|key| &*key.name() == "80")
 }
 
 proptest! {

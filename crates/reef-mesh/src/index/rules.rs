@@ -344,7 +344,9 @@ fn with_replaced(
         };
         let place = old.and_then(|old| at(&list, &old).ok());
         match (place, new) {
-            (Some(place), Some(new)) if list.get(place).is_some_and(|old| order(old, &new).is_eq()) => {
+            (Some(place), Some(new))
+                if list.get(place).is_some_and(|old| order(old, &new).is_eq()) =>
+            {
                 if let Some(rule) = list.get_mut(place) {
                     *rule = new;
                 }

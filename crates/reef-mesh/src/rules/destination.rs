@@ -1,6 +1,7 @@
 //! `DestinationRule`s of one namespace, merged by host and indexed for lookup.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use reef_config::names::{Hostname, Namespace};
@@ -11,10 +12,40 @@ use crate::snapshot::Ordered;
 use crate::{ExportTo, MeshSettings};
 
 /// The policies of one set of rules: by exact host, and wildcards from the longest on.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 struct HostTable {
     exact: Ordered<Hostname, Arc<[Arc<DestinationPolicy>]>>,
     wildcard: Vec<(Hostname, Arc<[Arc<DestinationPolicy>]>)>,
+}
+
+/// A persistent map as it is read: its own form tells how it grew.
+struct Entries<'a, K: Ord, V>(&'a Ordered<K, V>);
+
+impl<K: Ord + fmt::Debug, V: fmt::Debug> fmt::Debug for Entries<'_, K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.0.iter()).finish()
+    }
+}
+
+impl fmt::Debug for HostTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostTable")
+            .field("exact", &Entries(&self.exact))
+            .field("wildcard", &self.wildcard)
+            .finish()
+    }
+}
+
+impl fmt::Debug for DestinationRuleIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DestinationRuleIndex")
+            .field("local", &self.local)
+            .field("private", &self.private)
+            .field("exported", &self.exported)
+            .field("problems", &Entries(&self.problems))
+            .field("hosts", &Entries(&self.hosts))
+            .finish()
+    }
 }
 
 impl HostTable {
@@ -67,7 +98,7 @@ impl HostTable {
 }
 
 /// All `DestinationRule`s of one namespace.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct DestinationRuleIndex {
     /// Visible in the namespace itself.
     local: HostTable,
@@ -118,7 +149,7 @@ impl DestinationRuleIndex {
         policies.flat_map(|policy| &policy.objects).collect()
     }
 
-    /// Replaces all rules of one host; true if its policies differ. Policies of other hosts stay
+    /// Replaces all rules of one host; true if its policies or their problems differ. Policies of other hosts stay
     /// the same values.
     pub(crate) fn replace(
         &mut self,
@@ -137,6 +168,7 @@ impl DestinationRuleIndex {
                 self.hosts.remove_mut(object);
             }
         }
+        let told = self.problems.get(host).cloned().unwrap_or_default();
         self.problems.remove_mut(host);
         let mut sorted = rules.to_vec();
         sorted.sort_by_key(|rule| (rule.spec.workload_selector.is_none(), rule.age.clone()));
@@ -150,6 +182,7 @@ impl DestinationRuleIndex {
                 policy(namespace, host, rule, settings),
             );
         }
+        let mut differs = *told != *problems;
         if !problems.is_empty() {
             self.problems.insert_mut(host.clone(), problems.into());
         }
@@ -163,7 +196,7 @@ impl DestinationRuleIndex {
             pick(&|export| !export.is_private(namespace)),
         ];
         let own = pick(&|export| export.includes(namespace));
-        let differs = before != after || local != own;
+        differs |= before != after || local != own;
         let [private, exported] = after;
         self.local.insert(host, own);
         self.private.insert(host, private);

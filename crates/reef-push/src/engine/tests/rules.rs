@@ -103,3 +103,82 @@ fn many_rules_of_one_host_cost_what_they_are() {
     ));
     assert_eq!(plan.stats.build.built, 1, "{:?}", plan.stats);
 }
+
+#[test]
+fn a_change_touches_the_resources_it_can_reach_and_looks_at_no_others() {
+    let virtual_service = |seconds: u32, host: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: v, namespace: one}}\n\
+             spec: {{hosts: [s3], http: [{{timeout: {seconds}s, route: [{{destination: {{host: {host}}}}}]}}]}}\n---\n"
+        )
+    };
+    let spec = |limit: u32| {
+        format!("host: s4, trafficPolicy: {{connectionPool: {{tcp: {{maxConnections: {limit}}}}}}}")
+    };
+    let mut world = World::new(&(many() + &virtual_service(1, "s3") + &rule("r", "one", &spec(1))));
+    let client = world.connect("a", "two", "a");
+    // Says something else: one route configuration, and no scope, proxy or other resource is looked at.
+    let stats = world.apply(&virtual_service(2, "s3")).stats;
+    assert_eq!(
+        (stats.scopes_resolved, stats.proxies_checked),
+        (0, 0),
+        "{stats:?}"
+    );
+    assert_eq!((stats.build.built, stats.build.shared), (1, 0), "{stats:?}");
+    let stats = world.apply(&rule("r", "one", &spec(2))).stats;
+    assert_eq!(
+        (stats.scopes_resolved, stats.proxies_checked),
+        (0, 0),
+        "{stats:?}"
+    );
+    // The cluster; its load assignment is as it was.
+    assert_eq!((stats.build.built, stats.build.shared), (1, 1), "{stats:?}");
+    // Leads elsewhere: who may need another service is looked at as a whole.
+    let stats = world.apply(&virtual_service(2, "s5")).stats;
+    assert_eq!(stats.scopes_resolved, 1, "{stats:?}");
+    assert_eq!(stats.build.built, 1, "{stats:?}");
+    let routes = world.view(client.proxy).resource(ResourceType::Route, "80");
+    assert!(routes.is_some());
+}
+
+#[test]
+fn a_service_with_another_port_touches_what_listens_at_both() {
+    let mut world = World::new(&many());
+    let client = world.connect("a", "two", "a");
+    let stats = world.apply(&service("s3", "one", 3, 81)).stats;
+    assert_eq!(
+        (stats.scopes_resolved, stats.proxies_checked),
+        (0, 0),
+        "{stats:?}"
+    );
+    // Its cluster, its load assignment, its listener, and the route configurations of both ports.
+    assert!(stats.build.built <= 5, "{stats:?}");
+    // The listener of the port it left.
+    assert!(stats.build.shared <= 1, "{stats:?}");
+    let names = |world: &World, ty| {
+        let mut names = Vec::new();
+        world
+            .view(client.proxy)
+            .for_each(ty, &mut |one| names.push(one.name().to_string()));
+        names
+    };
+    let listeners = names(&world, ResourceType::Listener);
+    assert!(
+        listeners.iter().any(|name| name == "0.0.0.0_81"),
+        "{listeners:?}"
+    );
+    assert!(
+        listeners.iter().any(|name| name == "0.0.0.0_80"),
+        "{listeners:?}"
+    );
+    assert!(names(&world, ResourceType::Route).contains(&"81".to_owned()));
+    // And back: nothing of the other port is left.
+    world.apply(&service("s3", "one", 3, 80));
+    assert!(!names(&world, ResourceType::Listener).contains(&"0.0.0.0_81".to_owned()));
+    assert!(!names(&world, ResourceType::Route).contains(&"81".to_owned()));
+    assert!(
+        !names(&world, ResourceType::Cluster)
+            .iter()
+            .any(|name| name.contains("|81|"))
+    );
+}

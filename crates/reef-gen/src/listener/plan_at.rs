@@ -1,0 +1,100 @@
+//! What listens where some services did or do, planned again without the rest.
+//!
+//! Services meet only at one address and port, so a service that changes concerns those that listen
+//! where it does. Where more than that decides, nothing is said.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use reef_mesh::Resolution;
+use reef_scope::ServiceChange;
+
+use super::egress::{Places, Planner};
+use super::place::Drafts;
+use super::plan::{RouteSource, defaults, routes_of};
+use super::{ListenerKey, logging};
+use crate::input::{ClassInput, fallback};
+use crate::names;
+use crate::route::port_route;
+
+/// The listeners at some places.
+#[derive(Debug)]
+pub(crate) struct PlanAt {
+    /// Those that are there now.
+    pub listeners: Vec<ListenerKey>,
+    /// Names of all that were or are there.
+    pub names: Vec<Arc<str>>,
+    /// The route configurations they ask for.
+    pub routes: BTreeMap<Arc<str>, RouteSource>,
+    /// Names of route configurations they or those before them may have asked for.
+    pub asked: BTreeSet<Arc<str>>,
+}
+
+/// Plans the listeners where changed services were or are; `None` if others may differ.
+pub(crate) fn plan_at(input: &ClassInput, changes: &[ServiceChange]) -> Option<PlanAt> {
+    let config = &input.snapshot.settings().config;
+    let [egress] = &*input.scope.egress else {
+        return None;
+    };
+    let proxy_port = input
+        .proxy
+        .http_proxy_port
+        .unwrap_or(config.proxy_http_port);
+    let alone = egress.port.is_none()
+        && egress.bind.is_none()
+        && input.scope.ingress.is_empty()
+        && config.proxy_listen_port != 0
+        && proxy_port == 0;
+    let rules = &egress.virtual_services;
+    if !alone
+        || rules
+            .iter()
+            .any(|rule| !rule.spec.tls.is_empty() || !rule.spec.tcp.is_empty())
+    {
+        return None;
+    }
+    let mut planner = Planner {
+        input,
+        drafts: Drafts::default(),
+        only: None,
+    };
+    let mut places = Places::new();
+    let mut asked = BTreeSet::new();
+    for service in changes
+        .iter()
+        .flat_map(|change| [&change.before, &change.after])
+    {
+        // These listen where their endpoints are.
+        if service.resolution == Resolution::Passthrough {
+            return None;
+        }
+        places.extend(planner.places_of(egress, service));
+        let ports = service.ports.iter().filter(|port| port.protocol.is_auto());
+        asked.extend(ports.map(|port| names::own_route(&service.key.hostname, port.number)));
+    }
+    planner.only = Some(places.clone());
+    planner.add_egress(0, egress);
+    let defaults = Arc::new(defaults(input, logging::outbound(input, &mut Vec::new())));
+    let (fallback, _) = fallback(input);
+    let listeners: Vec<ListenerKey> = planner
+        .drafts
+        .listeners(&fallback, &defaults)
+        .map(ListenerKey::Outbound)
+        .collect();
+    let mut routes = std::mem::take(&mut planner.drafts.routes);
+    asked.extend(routes.keys().cloned());
+    let wide = places.iter().filter(|(bind, _)| bind.is_wildcard());
+    asked.extend(wide.map(|(_, number)| port_route(*number)));
+    let now: BTreeSet<&Arc<str>> = listeners.iter().flat_map(routes_of).collect();
+    routes.retain(|name, _| now.contains(name));
+    drop(now);
+    let names = places.iter();
+    Some(PlanAt {
+        listeners,
+        names: names
+            .map(|(bind, number)| bind.listener_name(*number))
+            .collect(),
+        routes,
+        asked,
+    })
+}
