@@ -10,8 +10,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use tower::{BoxError, ServiceBuilder};
 
-/// How long a TCP connection may take; a server that is there answers within a round trip.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may take, TLS included; a stopped process still has a kernel that accepts for it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Connections without a request are closed after this, so that a restart of the server leaves none behind.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -99,6 +99,9 @@ fn client(config: Config) -> kube::Result<Client> {
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     tcp.set_keepalive(Some(Duration::from_secs(20)));
     let connector = config.rustls_https_connector_with_connector(tcp)?;
+    let connector = ServiceBuilder::new()
+        .timeout(CONNECT_TIMEOUT)
+        .service(connector);
     let http: hyper_util::client::legacy::Client<_, Body> =
         hyper_util::client::legacy::Builder::new(TokioExecutor::new())
             .pool_timer(TokioTimer::new())

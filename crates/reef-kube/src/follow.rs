@@ -294,3 +294,6 @@ use or_end;
 
 /// How long the head of a list may take; a server makes the whole list first.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the head of a watch may take, or a list of one object; little has to be made for it.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);

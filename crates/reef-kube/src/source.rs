@@ -10,6 +10,7 @@ use reef_source::Source;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tracing::error;
 
 use crate::decode::Decoder;
 use crate::discovery::Discovery;
@@ -138,14 +139,34 @@ impl Source for KubeSource {
         let awaited = resources.iter().map(|resource| resource.kind).collect();
         // Everything ends with this set, which ends with the future.
         let mut tasks = JoinSet::new();
-        tasks.spawn(discovery.run());
+        let mut names = BTreeMap::new();
+        let task = tasks.spawn(discovery.run()).id();
+        names.insert(task.to_string(), None);
         for resource in resources {
-            let decoder = Decoder::new(resource.kind, self.options.cluster.clone());
-            let known = Known::new(resource.kind, decoder);
-            tasks.spawn(Follower::new(common.clone(), resource, known).run());
+            let kind = resource.kind;
+            let decoder = Decoder::new(kind, self.options.cluster.clone());
+            let known = Known::new(kind, decoder);
+            let task = tasks.spawn(Follower::new(common.clone(), resource, known).run());
+            names.insert(task.id().to_string(), Some(kind));
         }
+        let states = common.states.clone();
         drop(common);
-        Hub::new(awaited).run(told, out).await;
+        let watchdog = async {
+            // None of them ends before the hub, unless it is a bug of ours.
+            while let Some(ended) = tasks.join_next_with_id().await {
+                let Err(failure) = ended else { continue };
+                let kind = names.get(&failure.id().to_string()).copied().flatten();
+                error!(?kind, %failure, "following ended, what was read stays in force");
+                if let Some(kind) = kind {
+                    states.stale(kind, Instant::now(), "following ended by a bug");
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = Hub::new(awaited).run(told, out) => {}
+            () = watchdog => {}
+        }
     }
 }
 

@@ -63,7 +63,7 @@ pub enum Command {
     ///
     /// Without `--config-dir` the cluster of the kubeconfig is followed, and without that the one this pod runs in.
     Serve(ServeArgs),
-    /// Validate a directory offline: parse, index, and generate for the default scopes.
+    /// Validate a directory offline, or a cluster read once: parse, index, and generate for the default scopes.
     ///
     /// Exit code 0: all is well. 1: errors. 2: no error, but something is not applied. 64: wrong usage.
     Check(CheckArgs),

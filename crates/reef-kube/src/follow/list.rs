@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{BATCH, End, Follower, LIST_TIMEOUT, or_end};
+use super::{BATCH, End, Follower, HEAD_TIMEOUT, LIST_TIMEOUT, or_end};
 use crate::api::ApiError;
 use crate::decode::ResourceVersion;
 
@@ -85,7 +85,7 @@ impl Follower {
         let body = self
             .common
             .cluster
-            .get(&url, ONE_BYTES, LIST_TIMEOUT)
+            .get(&url, ONE_BYTES, HEAD_TIMEOUT)
             .await?;
         #[derive(Deserialize)]
         struct List {

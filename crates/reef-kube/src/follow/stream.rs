@@ -8,14 +8,11 @@ use http_body_util::BodyExt as _;
 use kube::client::Body;
 use tokio::time::{Instant, timeout_at};
 
-use super::{BATCH, End, Follower, STREAM_FAILURES, or_end};
+use super::{BATCH, End, Follower, HEAD_TIMEOUT, STREAM_FAILURES, or_end};
 use crate::api::{ApiError, Status};
 use crate::event::{self, Lines, Type};
 use crate::metrics::Relist;
 use crate::pace;
-
-/// How long the head of a watch may take; nothing has to be made for it.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A stream that lived so long was a good one.
 const GOOD: Duration = Duration::from_secs(5);
