@@ -100,6 +100,7 @@ fn client(config: Config) -> kube::Result<Client> {
     tcp.set_keepalive(Some(Duration::from_secs(20)));
     let connector = config.rustls_https_connector_with_connector(tcp)?;
     let connector = ServiceBuilder::new()
+        .map_future(Box::pin)
         .timeout(CONNECT_TIMEOUT)
         .service(connector);
     let http: hyper_util::client::legacy::Client<_, Body> =

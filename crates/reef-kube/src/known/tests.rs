@@ -15,6 +15,7 @@ fn pod(name: &str, version: u64, phase: &str) -> Value {
         "metadata": {
             "name": name, "namespace": "shop", "resourceVersion": version.to_string(),
             "creationTimestamp": "2026-01-02T03:04:05Z",
+            "uid": "0f0e2f4a-1111-4222-8333-444455556666",
             "labels": {"app": "web"},
             "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "a.istio.io/b": "c"},
             "managedFields": [{"manager": "kubelet", "fieldsV1": {"f:status": {}}}],
@@ -73,6 +74,8 @@ fn pod_is_read_slim_and_of_its_cluster() {
     assert_eq!(object.key.to_string(), "Pod shop/a (cluster east)");
     assert_eq!(object.origin.as_ref().unwrap().to_string(), "cluster east");
     assert_eq!(object.meta.created, Some(1_767_323_045));
+    let uid = object.meta.uid.unwrap().to_string();
+    assert_eq!(uid, "0f0e2f4a-1111-4222-8333-444455556666");
     let annotations: Vec<&str> = object
         .meta
         .annotations
