@@ -258,18 +258,18 @@ async fn watch(
             (lines.collect::<String>(), store.version)
         };
         at = at.max(newest);
+        // What was to happen before these changes happens before they are told.
+        while let Ok(told) = interfere.try_recv() {
+            interfered(&mut out, &target, told).await?;
+        }
         if !text.is_empty() {
             out.write(&text).await?;
         }
         tokio::select! {
             told = interfere.recv() => match told {
-                Ok((plural, _)) if !plural.is_empty() && plural != target.plural => {}
-                Ok((_, Interfere::Send(bytes))) => out.write(&bytes).await?,
-                Ok((_, Interfere::Mute)) => return std::future::pending().await,
-                Ok((_, Interfere::Break)) | Err(broadcast::error::RecvError::Closed) => {
-                    return Err(std::io::ErrorKind::ConnectionAborted.into());
-                }
+                Ok(told) => interfered(&mut out, &target, told).await?,
                 Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return out.end().await,
             },
             _ = moved.changed() => {}
             () = time::sleep_until(end) => {
@@ -279,5 +279,21 @@ async fn watch(
                 return out.end().await;
             }
         }
+    }
+}
+
+/// Does to a watch what it is told; an error ends its connection.
+async fn interfered(
+    out: &mut Out<'_>,
+    target: &Target,
+    (plural, how): (String, Interfere),
+) -> std::io::Result<()> {
+    if !plural.is_empty() && plural != target.plural {
+        return Ok(());
+    }
+    match how {
+        Interfere::Send(bytes) => out.write(&bytes).await,
+        Interfere::Mute => std::future::pending().await,
+        Interfere::Break => Err(std::io::ErrorKind::ConnectionAborted.into()),
     }
 }
