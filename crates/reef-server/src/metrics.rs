@@ -284,6 +284,7 @@ impl ServerMetrics {
             StreamEnd::WrongType { .. } => "wrong_type",
             StreamEnd::Refused(_) => "refused",
             StreamEnd::Draining => "draining",
+            StreamEnd::Aged => "aged",
             StreamEnd::ProviderGone => "provider_gone",
             StreamEnd::Stuck => {
                 self.0.write_timeouts.inc();

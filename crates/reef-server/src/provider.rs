@@ -14,6 +14,9 @@ use std::sync::Arc;
 
 use reef_xds::{EncodedResource, ResourceType, Version};
 
+#[cfg(feature = "shell")]
+use crate::debug::{Answering, Question};
+
 /// Everything one proxy should hold at one moment; immutable, shared by all proxies of a class.
 pub trait ResourceView: Send + Sync + Debug {
     /// Identity of the sequence of views this one belongs to.
@@ -98,6 +101,8 @@ pub struct NodeInfo {
 pub struct Peer {
     /// Address of the connection; `None` for in-memory transports.
     pub address: Option<SocketAddr>,
+    /// Whether the connection is encrypted, so that a token on it is nobody else's to read.
+    pub tls: bool,
     /// Bearer token from the `authorization` header, without its scheme. Never logged.
     pub bearer_token: Option<BearerToken>,
     /// Whether the stream is aggregated (ADS) or of a single-type service.
@@ -172,6 +177,22 @@ pub trait ResourceProvider: Send + Sync + 'static {
     /// # Errors
     /// A [`Refusal`] ends the stream with the status that [`crate::status`] gives it.
     fn open<'a>(&'a self, node: &'a Arc<NodeInfo>, peer: &'a Peer) -> OpenSession<'a>;
+
+    /// Answers a question for debug data; called for each question, so that each is decided anew.
+    ///
+    /// The default has no such data.
+    ///
+    /// # Errors
+    /// A [`Refusal`] ends the stream with the status that [`crate::status`] gives it.
+    fn debug<'a>(
+        &'a self,
+        _node: &'a NodeInfo,
+        _peer: &'a Peer,
+        question: &'a Question,
+    ) -> Answering<'a> {
+        let reason = format!("there is no `{}` here", question.type_url);
+        Box::pin(async { Err(Refusal::NotPermitted { reason }) })
+    }
 }
 
 /// One connected stream; dropped when it ends.

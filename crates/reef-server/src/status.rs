@@ -29,6 +29,9 @@ pub enum StreamEnd {
     /// The server drains.
     #[error("the server is shutting down")]
     Draining,
+    /// The connection is old enough.
+    #[error("the connection has reached its maximum age; open another")]
+    Aged,
     /// The provider went away without saying why.
     #[error("the source of this proxy's configuration ended")]
     ProviderGone,
@@ -51,6 +54,7 @@ pub fn status(end: &StreamEnd) -> Status {
         | StreamEnd::Refused(Refusal::BadNode { .. }) => Code::InvalidArgument,
         StreamEnd::Refused(Refusal::NotReady { .. })
         | StreamEnd::Draining
+        | StreamEnd::Aged
         | StreamEnd::ProviderGone
         | StreamEnd::Stuck => Code::Unavailable,
         StreamEnd::Refused(Refusal::Unauthenticated { .. }) => Code::Unauthenticated,

@@ -23,7 +23,8 @@ pub(super) type Epitaph = Arc<OnceLock<Status>>;
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) frames: Frames,
-    pub(super) ty: ResourceType,
+    /// Its type; `None` for debug data, which is no push.
+    pub(super) ty: Option<ResourceType>,
     /// When it was handed over.
     pub(super) since: Instant,
 }
@@ -40,8 +41,8 @@ pub(super) struct StreamBody {
 
 impl Drop for StreamBody {
     fn drop(&mut self) {
-        if let Some(cut) = &self.current {
-            self.metrics.send_failed(cut.ty);
+        if let Some(ty) = self.current.as_ref().and_then(|cut| cut.ty) {
+            self.metrics.send_failed(ty);
         }
     }
 }

@@ -14,11 +14,11 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::service::Routes;
-use tonic::transport::server::TcpConnectInfo;
 use xds_api::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 
 use super::Shared;
 use super::body::{Epitaph, StreamBody};
+use super::connection::Carrier;
 use super::requests::Requests;
 use super::stream::{Opening, Outlet, RESPONSES_WAITING, run};
 use super::wire::{from_delta, from_sotw};
@@ -167,11 +167,10 @@ fn open<M: Message + Default + 'static>(
     {
         return Status::unimplemented("compressed requests are not accepted").into_http();
     }
+    let carrier = parts.extensions.get::<Carrier>();
     let peer = Peer {
-        address: parts
-            .extensions
-            .get::<TcpConnectInfo>()
-            .and_then(TcpConnectInfo::remote_addr),
+        address: carrier.and_then(|carrier| carrier.peer),
+        tls: carrier.is_some_and(|carrier| carrier.tls),
         bearer_token: bearer_token(&parts.headers),
         aggregated: only.is_none(),
         delta: variant == Variant::Delta,
@@ -183,6 +182,7 @@ fn open<M: Message + Default + 'static>(
         variant,
         only,
         peer,
+        leave: carrier.map(|carrier| Arc::clone(&carrier.leave)),
     };
     shared.spawn(Box::pin(run(
         Arc::clone(shared),

@@ -4,7 +4,9 @@
 //! makes its frames when the transport asks for them, so a slow reader holds at most `stream`'s few responses.
 
 mod body;
+mod connection;
 mod methods;
+mod questions;
 mod requests;
 mod stream;
 mod wire;
@@ -18,7 +20,6 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::service::Routes;
-use tonic::transport::server::TcpIncoming;
 use tracing::error;
 
 pub use wire::{Frames, from_delta, from_sotw};
@@ -46,10 +47,10 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(300);
 
 /// The transport failed.
 #[derive(Debug, thiserror::Error)]
-#[error("the discovery transport failed")]
+#[error("no connection can be accepted any more")]
 pub struct ServeError {
-    /// What the transport says.
-    source: Box<dyn std::error::Error + Send + Sync>,
+    /// What the listener says.
+    source: std::io::Error,
 }
 
 /// What all streams share.
@@ -69,13 +70,17 @@ pub(crate) struct Shared {
     drawn: AtomicU64,
 }
 
-/// What all streams are told; one value for all, so that it costs a stream nothing until it changes.
+/// What all streams and connections are told; one value for all, so that it costs them nothing until it changes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Signals {
     /// `Some(window)` once the server drains.
     pub(crate) drain: Option<Duration>,
     /// How often somebody asked for names.
     pub(crate) asked: u64,
+    /// How old a connection may get, about; `None` is for ever.
+    pub(crate) max_age: Option<Duration>,
+    /// Whether connections may get older for the time being.
+    pub(crate) age_suspended: bool,
 }
 
 impl std::fmt::Debug for Shared {
@@ -91,8 +96,8 @@ impl Shared {
         self.start.elapsed()
     }
 
-    /// This stream's moment in the drain window, in `0.0..1.0`: the golden-ratio sequence spreads any number of
-    /// streams evenly.
+    /// The moment of a stream or connection in a window, in `0.0..1.0`: the golden-ratio sequence spreads any number
+    /// of them evenly.
     pub(crate) fn share(&self) -> f64 {
         let drawn =
             u32::try_from(self.drawn.fetch_add(1, Ordering::Relaxed) & 0xffff).unwrap_or_default();
@@ -183,38 +188,39 @@ impl DiscoveryServer {
         methods::routes(&self.shared)
     }
 
-    /// A tonic server with the limits and keep-alive this protocol needs; add [`Self::routes`] to it.
-    #[must_use]
-    pub fn transport() -> tonic::transport::Server {
-        tonic::transport::Server::builder()
-            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
-            .http2_max_header_list_size(16 * 1024)
-            .tcp_nodelay(true)
-    }
-
     /// Serves `listener` until `until` is ready; then accepts nothing more and returns when the connections are done.
     ///
-    /// Call [`Self::drain`] when `until` becomes ready: a connection lives as long as its streams.
+    /// What is still open when `until` becomes ready is told to go; [`Self::drain`] before spreads that over time.
     ///
     /// # Errors
-    /// [`ServeError`] if the transport cannot go on.
+    /// [`ServeError`] if the listener cannot go on.
     pub async fn serve(
         &self,
         listener: tokio::net::TcpListener,
         until: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
-        let incoming = TcpIncoming::from(listener)
-            .with_nodelay(Some(true))
-            .with_keepalive(Some(KEEPALIVE_INTERVAL));
-        Self::transport()
-            .add_routes(self.routes())
-            .serve_with_incoming_shutdown(incoming, until)
+        connection::accept(&self.shared, self.routes().prepare(), listener, until)
             .await
-            .map_err(|source| ServeError {
-                source: source.into(),
-            })
+            .map_err(|source| ServeError { source })
+    }
+
+    /// Says how old connections may get, give or take a tenth; `None`, the default, is for ever.
+    ///
+    /// A proxy stays on the connection it has, so without this a replica that joins gets new proxies only. A connection
+    /// that is too old is told to go, then its streams end with `Unavailable`, and their client opens another
+    /// connection, perhaps to another replica.
+    pub fn limit_age(&self, max_age: Option<Duration>) {
+        self.shared
+            .signals
+            .send_modify(|signals| signals.max_age = max_age);
+    }
+
+    /// Lets connections get older than [`Self::limit_age`] says, until told otherwise: while newcomers cannot be
+    /// authenticated, nobody should have to come anew. Those past their age when it ends leave spread over a fifth of it.
+    pub fn suspend_age(&self, suspended: bool) {
+        self.shared.signals.send_if_modified(|signals| {
+            std::mem::replace(&mut signals.age_suspended, suspended) != suspended
+        });
     }
 
     /// Asks every stream whose session wants it ([`ProxySession::wants_names`]) for the names it is subscribed to; they
@@ -228,7 +234,8 @@ impl DiscoveryServer {
             .send_modify(|signals| signals.asked += 1);
     }
 
-    /// Ends every stream with `Unavailable`, spread over `window`, and waits for them. New streams end at once.
+    /// Ends every connection and its streams, these with `Unavailable`, spread over `window`, and waits for the streams.
+    /// New ones end at once.
     pub async fn drain(&self, window: Duration) {
         self.shared
             .signals

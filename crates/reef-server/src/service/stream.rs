@@ -10,12 +10,14 @@ use tokio::time::Instant;
 use tonic::Status;
 use tracing::{debug, info, warn};
 
-use super::Shared;
 use super::body::{Epitaph, Outgoing};
+use super::connection::Leave;
 use super::requests::Requests;
 use super::wire::Frames;
+use super::{Shared, questions};
+use crate::debug::is_debug;
 use crate::protocol::{Outcome, Request, Response, StreamState, Variant};
-use crate::provider::{Peer, ProxySession, ResourceView, StreamReport};
+use crate::provider::{NodeInfo, Peer, ProxySession, ResourceView, StreamReport};
 use crate::status::StreamEnd;
 use reef_xds::ResourceType;
 
@@ -33,6 +35,8 @@ pub(super) struct Opening {
     pub(super) variant: Variant,
     pub(super) only: Option<ResourceType>,
     pub(super) peer: Peer,
+    /// Says when the connection has to go; `None` where there is none.
+    pub(super) leave: Option<Arc<Leave>>,
 }
 
 /// The way out of a stream's task.
@@ -68,7 +72,8 @@ pub(super) async fn run<M: Message + Default + 'static>(
     outlet.epitaph.get_or_init(|| status);
 }
 
-enum Ended {
+/// Who ended a stream.
+pub(super) enum Ended {
     Client(Status),
     Server(StreamEnd),
 }
@@ -79,13 +84,21 @@ impl From<StreamEnd> for Ended {
     }
 }
 
-/// Waits for the first request and opens the session; `None` when the client ended the stream before.
+/// What the first request of a stream opens.
+enum Opened<'a> {
+    /// The session of a proxy; boxed, because the other is small.
+    Session(Box<Stream<'a>>),
+    /// Questions for debug data; the first of them.
+    Questions(Arc<NodeInfo>, Box<Request>),
+}
+
+/// Waits for the first request and opens what it asks for; `None` when the client ended the stream before.
 async fn open<'a, M: Message + Default + 'static>(
     shared: &'a Arc<Shared>,
     opening: &Opening,
     requests: &mut Requests<M>,
     read: fn(M) -> Request,
-) -> Result<Option<Stream<'a>>, Ended> {
+) -> Result<Option<Opened<'a>>, Ended> {
     let first = requests.message().await.map_err(Ended::Client)?;
     let Some(first) = first else { return Ok(None) };
     shared.metrics.received(first.encoded_len());
@@ -94,12 +107,15 @@ async fn open<'a, M: Message + Default + 'static>(
         Some(node) if !node.id.is_empty() => Arc::new(node),
         _ => return Err(StreamEnd::MissingNode.into()),
     };
+    if is_debug(&first.type_url) {
+        return Ok(Some(Opened::Questions(node, Box::new(first))));
+    }
     let session = shared.provider.open(&node, &opening.peer).await;
     let session = session.map_err(StreamEnd::Refused)?;
     let mut stream = Stream::new(shared, opening, Arc::from(node.id.as_str()), session);
     info!(node = %node.id, peer = ?opening.peer.address, variant = ?opening.variant, "stream opened");
     stream.take(&first)?;
-    Ok(Some(stream))
+    Ok(Some(Opened::Session(Box::new(stream))))
 }
 
 async fn drive<M: Message + Default + 'static>(
@@ -112,13 +128,20 @@ async fn drive<M: Message + Default + 'static>(
     let opened = tokio::select! {
         // Boxed: what opening takes is not held for the life of the stream.
         opened = Box::pin(open(shared, &opening, requests, read)) => opened?,
-        () = drained(shared) => return Err(StreamEnd::Draining.into()),
+        why = over(shared, opening.leave.as_deref()) => return Err(why.into()),
     };
-    let Some(mut stream) = opened else {
-        return Ok(());
+    let mut stream = match opened {
+        Some(Opened::Session(stream)) => stream,
+        Some(Opened::Questions(node, first)) => {
+            let answers =
+                questions::drive(shared, &opening, &node, *first, requests, read, responses);
+            return Box::pin(answers).await;
+        }
+        None => return Ok(()),
     };
     // Whoever asks from here on is answered; before, the session was not known to anybody.
-    let signal = signalled(shared, 0);
+    let leave = opening.leave.clone();
+    let signal = signalled(shared, leave.as_deref(), 0);
     tokio::pin!(signal);
     // When the queue of responses was found full, and so since when nothing is read.
     let mut full_since = None;
@@ -136,10 +159,10 @@ async fn drive<M: Message + Default + 'static>(
         tokio::select! {
             biased;
             heard = &mut signal => match heard {
-                Signal::Drained => return Err(StreamEnd::Draining.into()),
+                Signal::Over(why) => return Err(why.into()),
                 Signal::Asked(times) => {
                     stream.tell_names();
-                    signal.set(signalled(shared, times));
+                    signal.set(signalled(shared, leave.as_deref(), times));
                 }
             },
             message = requests.message() => match message.map_err(Ended::Client)? {
@@ -176,32 +199,46 @@ async fn drive<M: Message + Default + 'static>(
     }
 }
 
-/// Ends when the server drains, each stream at its own moment of the drain window.
-async fn drained(shared: &Shared) {
-    while let Signal::Asked(_) = signalled(shared, u64::MAX).await {}
+/// Ends when the stream has to.
+pub(super) async fn over(shared: &Shared, leave: Option<&Leave>) -> StreamEnd {
+    loop {
+        if let Signal::Over(why) = signalled(shared, leave, u64::MAX).await {
+            return why;
+        }
+    }
 }
 
-/// What all streams are told.
+/// What a stream is told.
 enum Signal {
-    /// This stream's moment of the drain window has come.
-    Drained,
+    /// It has to end.
+    Over(StreamEnd),
     /// Somebody asks for names, the how many-th time.
     Asked(u64),
 }
 
-/// The next signal; `heard` is how many questions were answered.
-async fn signalled(shared: &Shared, heard: u64) -> Signal {
+/// The next signal; `heard` is how many questions were answered. A stream ends with its connection; one without
+/// connection at its own moment of the drain window.
+async fn signalled(shared: &Shared, leave: Option<&Leave>, heard: u64) -> Signal {
     let mut signals = shared.signals.subscribe();
-    let news = signals.wait_for(|signals| signals.drain.is_some() || signals.asked > heard);
-    let window = match news.await.map(|signals| *signals) {
-        Ok(signals) => match signals.drain {
-            Some(window) => window,
-            None => return Signal::Asked(signals.asked),
-        },
-        Err(_) => return Signal::Drained,
+    let alone = leave.is_none();
+    let news =
+        signals.wait_for(|signals| (alone && signals.drain.is_some()) || signals.asked > heard);
+    let news = tokio::select! {
+        why = async {
+            match leave {
+                Some(leave) => leave.said().await,
+                None => pending().await,
+            }
+        } => return Signal::Over(why),
+        news = news => news.map(|signals| *signals),
     };
-    tokio::time::sleep(window.mul_f64(shared.share())).await;
-    Signal::Drained
+    if let Ok(signals) = news {
+        match signals.drain.filter(|_| alone) {
+            Some(window) => tokio::time::sleep(window.mul_f64(shared.share())).await,
+            None => return Signal::Asked(signals.asked),
+        }
+    }
+    Signal::Over(StreamEnd::Draining)
 }
 
 async fn wake_at(deadline: Option<Instant>) {
@@ -317,7 +354,7 @@ impl<'a> Stream<'a> {
         });
         Some(Outgoing {
             frames,
-            ty: response.ty,
+            ty: Some(response.ty),
             since: Instant::now(),
         })
     }

@@ -175,22 +175,46 @@ impl Frames {
         for name in response.removed() {
             text(fields.removed, name, &mut tail);
         }
+        Self::lay_out(&response.version, resources, tail, &fields, control_plane)
+    }
+
+    /// Lays out a state-of-the-world response that no stream state knows of: debug data. Its version is its nonce.
+    #[must_use]
+    pub fn plain(
+        type_url: &str,
+        nonce: &str,
+        resources: VecDeque<Bytes>,
+        control_plane: &str,
+    ) -> Self {
+        let mut tail = BytesMut::new();
+        text(TYPE_URL, type_url, &mut tail);
+        text(NONCE, nonce, &mut tail);
+        Self::lay_out(nonce, resources, tail, &SOTW, control_plane)
+    }
+
+    fn lay_out(
+        version: &str,
+        resources: VecDeque<Bytes>,
+        mut tail: BytesMut,
+        fields: &Fields,
+        control_plane: &str,
+    ) -> Self {
         let mut identifier = BytesMut::new();
         text(1, control_plane, &mut identifier);
         field(fields.control_plane, identifier.len(), &mut tail);
         tail.extend_from_slice(&identifier);
 
-        let mut version = BytesMut::new();
-        text(VERSION, &response.version, &mut version);
+        let mut head_field = BytesMut::new();
+        text(VERSION, version, &mut head_field);
         let body: usize = resources
             .iter()
             .map(|one| field_len(RESOURCES, one.len()) + one.len())
             .sum();
-        let message_len = version.len() + tail.len() + body;
+        let message_len = head_field.len() + tail.len() + body;
         let mut head = BytesMut::with_capacity(CHUNK.min(message_len + GRPC_PREFIX));
         head.put_u8(0);
         head.put_u32(u32::try_from(message_len).unwrap_or(u32::MAX));
-        head.extend_from_slice(&version);
+        head.extend_from_slice(&head_field);
         Self {
             head: Some(head),
             resources,

@@ -6,9 +6,11 @@
     reason = "a helper of a test fails the test"
 )]
 
+mod connections;
 mod harness;
 mod kit;
 mod over_tonic;
+mod questions;
 mod reef;
 mod sim;
 mod slow_reader;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use reef_server::debug::{Answering, Findings, Question};
 use reef_server::metrics::ServerMetrics;
 use reef_server::protocol::Options;
 use reef_server::provider::{
@@ -19,6 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 use tonic_prost::ProstCodec;
+use xds_api::Any;
 use xds_api::envoy::config::core::v3::Node;
 use xds_api::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
@@ -78,6 +80,29 @@ impl ResourceProvider for Scripted {
                 Box::new(Session(self.views.subscribe(), Arc::clone(&self.reports)))
                     as Box<dyn ProxySession>,
             )
+        })
+    }
+
+    fn debug<'a>(
+        &'a self,
+        node: &'a NodeInfo,
+        _: &'a Peer,
+        question: &'a Question,
+    ) -> Answering<'a> {
+        Box::pin(async move {
+            if node.id == "foreign" {
+                return Err(Refusal::NotPermitted {
+                    reason: "other namespace".into(),
+                });
+            }
+            let resources = question.names.iter().map(|name| Any {
+                type_url: "echo".to_owned(),
+                value: name.clone().into(),
+            });
+            Ok(Findings {
+                resources: resources.collect(),
+                identifier: format!("asked by {}", node.id),
+            })
         })
     }
 }
@@ -142,28 +167,18 @@ impl Server {
         Q: prost::Message + Default + 'static,
         R: prost::Message + Default + 'static,
     {
-        let channel = Channel::from_shared(format!("http://{}", self.address))
+        open_on(self.channel().await, path).await
+    }
+
+    /// A connection; it connects anew when it was told to go.
+    pub(crate) async fn channel(&self) -> Channel {
+        Channel::from_shared(format!("http://{}", self.address))
             .unwrap()
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
             .connect()
             .await
-            .unwrap();
-        let mut grpc = tonic::client::Grpc::new(channel).max_decoding_message_size(64 << 20);
-        grpc.ready().await.unwrap();
-        let (send, receive) = mpsc::channel(16);
-        let response = grpc
-            .streaming(
-                tonic::Request::new(ReceiverStream::new(receive)),
-                path.parse().unwrap(),
-                ProstCodec::<Q, R>::default(),
-            )
-            .await
-            .unwrap();
-        Client {
-            send,
-            responses: response.into_inner(),
-        }
+            .unwrap()
     }
 
     pub(crate) async fn delta(&self) -> Client<DeltaDiscoveryRequest, DeltaDiscoveryResponse> {
@@ -172,6 +187,29 @@ impl Server {
 
     pub(crate) async fn sotw(&self) -> Client<DiscoveryRequest, DiscoveryResponse> {
         self.open(&format!("{ADS}/StreamAggregatedResources")).await
+    }
+}
+
+/// Opens a stream on a connection.
+pub(crate) async fn open_on<Q, R>(channel: Channel, path: &str) -> Client<Q, R>
+where
+    Q: prost::Message + Default + 'static,
+    R: prost::Message + Default + 'static,
+{
+    let mut grpc = tonic::client::Grpc::new(channel).max_decoding_message_size(64 << 20);
+    grpc.ready().await.unwrap();
+    let (send, receive) = mpsc::channel(16);
+    let response = grpc
+        .streaming(
+            tonic::Request::new(ReceiverStream::new(receive)),
+            path.parse().unwrap(),
+            ProstCodec::<Q, R>::default(),
+        )
+        .await
+        .unwrap();
+    Client {
+        send,
+        responses: response.into_inner(),
     }
 }
 
