@@ -8,6 +8,8 @@ mod dashboard;
 mod demo_mesh;
 #[path = "e2e/interception.rs"]
 mod interception;
+#[path = "e2e/istioctl.rs"]
+mod istioctl;
 #[path = "e2e/kinds.rs"]
 mod kinds;
 #[path = "e2e/order.rs"]

@@ -1,10 +1,11 @@
 //! What the pages ask: the trait and the plain values it answers with. No state, no HTTP.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use serde::Serialize;
 use serde_json::Value;
+
+use crate::access::{Caller, Deciding};
 
 /// The questions the admin pages ask of a running Reef.
 ///
@@ -15,11 +16,11 @@ pub trait Inspect: Send + Sync + 'static {
     fn readiness(&self) -> Readiness;
     /// Name and version of this build.
     fn build(&self) -> BuildInfo;
-    /// Decides whether a peer may read pages below `/debug`; the error is the reason, shown to the peer.
+    /// Decides what a caller may read of the pages below `/debug`.
     ///
     /// # Errors
-    /// The reason why the peer may not.
-    fn authorize_debug(&self, peer: Option<SocketAddr>) -> Result<(), String>;
+    /// The reason why the caller may not.
+    fn rights<'a>(&'a self, caller: Caller<'a>) -> Deciding<'a>;
     /// The metrics page in the OpenMetrics text format.
     fn metrics(&self) -> String;
     /// Connected proxies, sorted by node id.
@@ -39,14 +40,22 @@ pub trait Inspect: Send + Sync + 'static {
     /// # Errors
     /// [`InspectError::Gone`] if the proxy left meanwhile.
     fn sidecar(&self, id: &str) -> Result<Value, InspectError>;
-    /// A page about the whole mesh, in istiod's shape. `proxy` limits pages about proxies to those whose connection id
-    /// contains it.
-    fn mesh_page(&self, page: MeshPage, proxy: Option<&str>) -> Value;
+    /// A page about the whole mesh, in istiod's shape; pages about proxies are limited to those of `among`.
+    fn mesh_page(&self, page: MeshPage, among: Among<'_>) -> Value;
     /// Why a proxy does or does not see a service.
     ///
     /// # Errors
     /// [`InspectError::Gone`] if the proxy left meanwhile, [`InspectError::Bad`] if the service name is not one.
     fn why(&self, id: &str, service: &str) -> Result<Value, InspectError>;
+}
+
+/// Some of the connected proxies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Among<'a> {
+    /// Those whose connection id contains this; all if `None`.
+    pub proxy: Option<&'a str>,
+    /// Those of this namespace; all if `None`.
+    pub namespace: Option<&'a str>,
 }
 
 /// Pages about the whole mesh.
@@ -104,6 +113,8 @@ pub struct BuildInfo {
 pub struct ProxySummary {
     /// The full node id, `sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local`.
     pub id: String,
+    /// The namespace it belongs to.
+    pub namespace: String,
     /// The cluster the proxy says it is in.
     pub cluster_id: String,
     /// `sidecar`, `router`.

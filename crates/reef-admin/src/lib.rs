@@ -10,19 +10,24 @@
 //!    8080 http_router       ─┘  /ready /healthz /version /debug/…
 //! ```
 //!
-//! Every page below `/debug` passes [`Inspect::authorize_debug`] first, with the address of the peer; pages that probes
-//! and scrapers read do not. Answers that may cost more than a millisecond are made on a blocking thread, never on the
-//! thread that accepts connections.
+//! Every page below `/debug` passes a guard that asks [`Inspect::rights`] who may read it; pages that probes and scrapers
+//! read do not. Answers that may cost more than a millisecond are made on a blocking thread, never on the thread that
+//! accepts connections, and a few at a time.
 
+mod access;
+mod ask;
 mod inspect;
 mod pages;
 mod routes;
 mod serve;
 mod syncz;
 
+pub use access::{Audience, Caller, Deciding, Refused, Rights};
+pub use ask::ask;
 pub use inspect::{
-    BuildInfo, Inspect, InspectError, MeshPage, ProblemReport, ProxySummary, Readiness, TypeSync,
-    match_proxy,
+    Among, BuildInfo, Inspect, InspectError, MeshPage, ProblemReport, ProxySummary, Readiness,
+    TypeSync, match_proxy,
 };
-pub use routes::{http_router, monitoring_router};
+pub use pages::paths;
+pub use routes::{NOT_CONNECTED, http_router, monitoring_router};
 pub use serve::serve;

@@ -1,31 +1,37 @@
 //! The two routers and their handlers.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::{ConnectInfo, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::{self, Next};
+use axum::middleware;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::inspect::{Inspect, InspectError, MeshPage, Readiness, match_proxy};
+use crate::access::{self, Rights, guard, metrics_guard};
+use crate::inspect::{
+    Among, Inspect, InspectError, MeshPage, ProxySummary, Readiness, match_proxy,
+};
 use crate::pages;
 use crate::syncz::SyncRow;
 
 /// istioctl looks for this text to try the next replica, so it is kept to the letter.
-const NOT_CONNECTED: &str =
+pub const NOT_CONNECTED: &str =
     "Proxy not connected to this Pilot instance. It may be connected to another instance.";
 
 type Shared = Arc<dyn Inspect>;
+type Reader = Extension<Rights>;
 
 /// The router of the monitoring port (15014): metrics, health and debug pages.
 pub fn monitoring_router(inspect: Arc<dyn Inspect>) -> Router {
     common(&inspect)
-        .route("/metrics", get(metrics))
+        .route(
+            "/metrics",
+            get(metrics).layer(middleware::from_fn(metrics_guard)),
+        )
         .with_state(inspect)
 }
 
@@ -69,21 +75,6 @@ fn common(inspect: &Shared) -> Router<Shared> {
         .fallback(unknown)
 }
 
-/// Lets a request to a debug page pass if its peer may read them.
-async fn guard(State(inspect): State<Shared>, request: Request, next: Next) -> Response {
-    let peer = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()
-        .map(|info| info.0);
-    match inspect.authorize_debug(peer) {
-        Ok(()) => next.run(request).await,
-        Err(reason) => {
-            warn!(peer = ?peer, path = request.uri().path(), reason, "debug request refused");
-            error(request.headers(), StatusCode::FORBIDDEN, &reason)
-        }
-    }
-}
-
 #[derive(Debug, Deserialize)]
 struct Ask {
     #[serde(rename = "proxyID")]
@@ -117,7 +108,7 @@ async fn version(State(inspect): State<Shared>) -> Response {
 }
 
 async fn metrics(State(inspect): State<Shared>) -> Response {
-    let text = match tokio::task::spawn_blocking(move || inspect.metrics()).await {
+    let text = match access::blocking(move || inspect.metrics()).await {
         Ok(text) => text,
         Err(failure) => return failed(&failure),
     };
@@ -133,14 +124,17 @@ async fn status(State(inspect): State<Shared>, Query(ask): Query<Ask>) -> Respon
     blocking(move || json(&inspect.status(), ask.pretty())).await
 }
 
-async fn syncz(State(inspect): State<Shared>, Query(ask): Query<Ask>) -> Response {
+async fn syncz(
+    State(inspect): State<Shared>,
+    Extension(rights): Reader,
+    Query(ask): Query<Ask>,
+) -> Response {
     blocking(move || {
-        let rows: Vec<SyncRow> = inspect
-            .proxies()
+        let rows: Vec<SyncRow> = visible(&*inspect, &rights)
             .into_iter()
             .filter(|proxy| match &ask.namespace {
                 None => true,
-                Some(namespace) => namespace_of(&proxy.id) == Some(namespace.as_str()),
+                Some(namespace) => proxy.namespace == *namespace,
             })
             .map(SyncRow::from)
             .collect();
@@ -149,8 +143,21 @@ async fn syncz(State(inspect): State<Shared>, Query(ask): Query<Ask>) -> Respons
     .await
 }
 
-async fn proxies(State(inspect): State<Shared>, Query(ask): Query<Ask>) -> Response {
-    blocking(move || json(&inspect.proxies(), ask.pretty())).await
+async fn proxies(
+    State(inspect): State<Shared>,
+    Extension(rights): Reader,
+    Query(ask): Query<Ask>,
+) -> Response {
+    blocking(move || json(&visible(&*inspect, &rights), ask.pretty())).await
+}
+
+/// The connected proxies a caller may know of.
+fn visible(inspect: &dyn Inspect, rights: &Rights) -> Vec<ProxySummary> {
+    let mut proxies = inspect.proxies();
+    if let Some(namespace) = rights.namespace() {
+        proxies.retain(|proxy| proxy.namespace == namespace);
+    }
+    proxies
 }
 
 async fn problems(State(inspect): State<Shared>, Query(ask): Query<Ask>) -> Response {
@@ -161,69 +168,78 @@ async fn list(Query(ask): Query<Ask>) -> Response {
     json(&pages::names(), ask.pretty())
 }
 
-async fn adsz(state: State<Shared>, ask: Query<Ask>) -> Response {
-    of_mesh(state, ask, MeshPage::Adsz).await
+async fn adsz(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
+    of_mesh(state, reader, ask, MeshPage::Adsz).await
 }
 
-async fn connections(state: State<Shared>, ask: Query<Ask>) -> Response {
-    of_mesh(state, ask, MeshPage::Connections).await
+async fn connections(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
+    of_mesh(state, reader, ask, MeshPage::Connections).await
 }
 
-async fn registryz(state: State<Shared>, ask: Query<Ask>) -> Response {
-    of_mesh(state, ask, MeshPage::Registryz).await
+async fn registryz(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
+    of_mesh(state, reader, ask, MeshPage::Registryz).await
 }
 
-async fn endpoint_shardz(state: State<Shared>, ask: Query<Ask>) -> Response {
-    of_mesh(state, ask, MeshPage::EndpointShardz).await
+async fn endpoint_shardz(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
+    of_mesh(state, reader, ask, MeshPage::EndpointShardz).await
 }
 
-async fn configz(state: State<Shared>, ask: Query<Ask>) -> Response {
-    of_mesh(state, ask, MeshPage::Configz).await
+async fn configz(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
+    of_mesh(state, reader, ask, MeshPage::Configz).await
 }
 
-async fn mesh(state: State<Shared>, ask: Query<Ask>) -> Response {
-    of_mesh(state, ask, MeshPage::Mesh).await
+async fn mesh(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
+    of_mesh(state, reader, ask, MeshPage::Mesh).await
 }
 
-async fn resourcesz(state: State<Shared>, ask: Query<Ask>) -> Response {
-    of_mesh(state, ask, MeshPage::Resourcesz).await
+async fn resourcesz(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
+    of_mesh(state, reader, ask, MeshPage::Resourcesz).await
 }
 
-async fn instancesz(state: State<Shared>, ask: Query<Ask>) -> Response {
-    of_mesh(state, ask, MeshPage::Instancesz).await
+async fn instancesz(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
+    of_mesh(state, reader, ask, MeshPage::Instancesz).await
 }
 
-async fn authorizationz(state: State<Shared>, ask: Query<Ask>) -> Response {
-    of_mesh(state, ask, MeshPage::Authorizationz).await
+async fn authorizationz(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
+    of_mesh(state, reader, ask, MeshPage::Authorizationz).await
 }
 
-async fn telemetryz(state: State<Shared>, ask: Query<Ask>) -> Response {
-    of_mesh(state, ask, MeshPage::Telemetryz).await
+async fn telemetryz(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
+    of_mesh(state, reader, ask, MeshPage::Telemetryz).await
 }
 
-async fn push_status(state: State<Shared>, ask: Query<Ask>) -> Response {
-    of_mesh(state, ask, MeshPage::PushStatus).await
+async fn push_status(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
+    of_mesh(state, reader, ask, MeshPage::PushStatus).await
 }
 
-async fn cachez(state: State<Shared>, ask: Query<Ask>) -> Response {
+async fn cachez(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
     let page = if ask.sizes.is_some() {
         MeshPage::CacheSizes
     } else {
         MeshPage::Cachez
     };
-    of_mesh(state, ask, page).await
+    of_mesh(state, reader, ask, page).await
 }
 
 async fn of_mesh(
     State(inspect): State<Shared>,
+    Extension(rights): Reader,
     Query(ask): Query<Ask>,
     page: MeshPage,
 ) -> Response {
-    blocking(move || json(&inspect.mesh_page(page, ask.proxy.as_deref()), ask.pretty())).await
+    blocking(move || {
+        let among = Among {
+            proxy: ask.proxy.as_deref(),
+            namespace: rights.namespace(),
+        };
+        json(&inspect.mesh_page(page, among), ask.pretty())
+    })
+    .await
 }
 
 async fn config_dump(
     State(inspect): State<Shared>,
+    Extension(rights): Reader,
     Query(ask): Query<Ask>,
     headers: HeaderMap,
 ) -> Response {
@@ -233,7 +249,7 @@ async fn config_dump(
         .flat_map(|list| list.split(','))
         .map(|name| name.trim().to_ascii_lowercase())
         .collect();
-    of_proxy(inspect, ask, headers, move |inspect, id, _ask| {
+    of_proxy(inspect, rights, ask, headers, move |inspect, id, _ask| {
         inspect.config_dump(id, &types)
     })
     .await
@@ -241,10 +257,11 @@ async fn config_dump(
 
 async fn edsz(
     State(inspect): State<Shared>,
+    Extension(rights): Reader,
     Query(ask): Query<Ask>,
     headers: HeaderMap,
 ) -> Response {
-    of_proxy(inspect, ask, headers, |inspect, id, _ask| {
+    of_proxy(inspect, rights, ask, headers, |inspect, id, _ask| {
         inspect.config_dump(id, &["eds".to_owned()])
     })
     .await
@@ -252,10 +269,11 @@ async fn edsz(
 
 async fn sidecarz(
     State(inspect): State<Shared>,
+    Extension(rights): Reader,
     Query(ask): Query<Ask>,
     headers: HeaderMap,
 ) -> Response {
-    of_proxy(inspect, ask, headers, |inspect, id, _ask| {
+    of_proxy(inspect, rights, ask, headers, |inspect, id, _ask| {
         inspect.sidecar(id)
     })
     .await
@@ -263,17 +281,22 @@ async fn sidecarz(
 
 async fn why(
     State(inspect): State<Shared>,
+    Extension(rights): Reader,
     Query(ask): Query<Ask>,
     headers: HeaderMap,
 ) -> Response {
-    of_proxy(inspect, ask, headers, |inspect, id, ask| {
-        match &ask.service {
+    of_proxy(
+        inspect,
+        rights,
+        ask,
+        headers,
+        |inspect, id, ask| match &ask.service {
             Some(service) => inspect.why(id, service),
             None => Err(InspectError::Bad(
                 "the query needs `service=HOST`".to_owned(),
             )),
-        }
-    })
+        },
+    )
     .await
 }
 
@@ -283,7 +306,13 @@ async fn unknown(request: Request) -> Response {
 }
 
 /// Answers a question about one proxy on a blocking thread.
-async fn of_proxy<F>(inspect: Shared, ask: Ask, headers: HeaderMap, answer: F) -> Response
+async fn of_proxy<F>(
+    inspect: Shared,
+    rights: Rights,
+    ask: Ask,
+    headers: HeaderMap,
+    answer: F,
+) -> Response
 where
     F: FnOnce(&dyn Inspect, &str, &Ask) -> Result<serde_json::Value, InspectError> + Send + 'static,
 {
@@ -292,7 +321,8 @@ where
             let text = "the query needs `proxyID=POD.NAMESPACE` or a full node id";
             return error(&headers, StatusCode::BAD_REQUEST, text);
         };
-        let connected = inspect.proxies();
+        // A proxy the caller may not know of is as if it were not there.
+        let connected = visible(&*inspect, &rights);
         let Some(id) = match_proxy(connected.iter().map(|proxy| proxy.id.as_str()), query) else {
             return not_connected(&headers, query, connected.len());
         };
@@ -312,7 +342,7 @@ fn not_connected(headers: &HeaderMap, query: &str, connected: usize) -> Response
 }
 
 async fn blocking(answer: impl FnOnce() -> Response + Send + 'static) -> Response {
-    match tokio::task::spawn_blocking(answer).await {
+    match access::blocking(answer).await {
         Ok(response) => response,
         Err(failure) => failed(&failure),
     }
@@ -341,7 +371,7 @@ fn json<T: Serialize>(value: &T, pretty: bool) -> Response {
 }
 
 /// An error in the form the caller asked for: JSON if it accepts JSON, else one line of text.
-fn error(headers: &HeaderMap, status: StatusCode, text: &str) -> Response {
+pub(crate) fn error(headers: &HeaderMap, status: StatusCode, text: &str) -> Response {
     let wants_json = headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
@@ -357,11 +387,4 @@ fn error(headers: &HeaderMap, status: StatusCode, text: &str) -> Response {
     } else {
         (status, format!("{text}\n")).into_response()
     }
-}
-
-fn namespace_of(id: &str) -> Option<&str> {
-    id.split('~')
-        .nth(2)?
-        .split_once('.')
-        .map(|(_, namespace)| namespace)
 }

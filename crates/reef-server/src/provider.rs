@@ -144,6 +144,12 @@ pub enum Refusal {
         /// What is wrong.
         reason: String,
     },
+    /// A question for debug data makes no sense.
+    #[error("the question cannot be answered: {reason}")]
+    BadQuestion {
+        /// What is wrong.
+        reason: String,
+    },
     /// The server's own caches are not complete yet; the client retries with its back-off.
     #[error("not ready: {reason}")]
     NotReady {

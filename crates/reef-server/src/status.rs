@@ -51,7 +51,9 @@ pub fn status(end: &StreamEnd) -> Status {
         StreamEnd::MissingNode
         | StreamEnd::MissingType
         | StreamEnd::WrongType { .. }
-        | StreamEnd::Refused(Refusal::BadNode { .. }) => Code::InvalidArgument,
+        | StreamEnd::Refused(Refusal::BadNode { .. } | Refusal::BadQuestion { .. }) => {
+            Code::InvalidArgument
+        }
         StreamEnd::Refused(Refusal::NotReady { .. })
         | StreamEnd::Draining
         | StreamEnd::Aged

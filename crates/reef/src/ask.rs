@@ -6,6 +6,7 @@ mod tests;
 mod text;
 
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
@@ -64,7 +65,8 @@ pub fn print_json(value: &Value, out: &mut dyn Write) -> anyhow::Result<()> {
 /// If Reef does not answer, or answers with an error.
 pub(crate) fn page(admin: &AdminArgs, path: &str) -> anyhow::Result<Value> {
     let addr = admin.admin_addr;
-    let (status, body) = http::get(addr, path).with_context(|| {
+    let token = token(admin)?;
+    let (status, body) = http::get(addr, path, token.as_deref()).with_context(|| {
         format!("no answer from http://{addr}{path}; is `reef serve` running, and is --admin-addr its monitoring address?")
     })?;
     if status != 200 {
@@ -80,4 +82,29 @@ pub(crate) fn page(admin: &AdminArgs, path: &str) -> anyhow::Result<Value> {
     }
     serde_json::from_slice(&body)
         .with_context(|| format!("http://{addr}{path} did not answer JSON"))
+}
+
+/// Where a pod finds the token of its service account.
+const POD_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+
+/// The token to send along, if there is one. A pod's own is sent to the same machine only: nobody asked for it to be
+/// sent elsewhere, in plaintext.
+fn token(admin: &AdminArgs) -> anyhow::Result<Option<String>> {
+    let read = |file: &Path| {
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("the token in {} cannot be read", file.display()))?;
+        let token = text.trim();
+        if token.is_empty() || token.contains(|c: char| !c.is_ascii_graphic()) {
+            bail!("{} does not hold a token", file.display());
+        }
+        Ok(Some(token.to_owned()))
+    };
+    match &admin.token_file {
+        Some(file) => read(file),
+        None if !admin.admin_addr.ip().is_loopback() => Ok(None),
+        None => match Path::new(POD_TOKEN) {
+            own if own.exists() => read(own),
+            _ => Ok(None),
+        },
+    }
 }

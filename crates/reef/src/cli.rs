@@ -272,6 +272,17 @@ pub struct ServeArgs {
     /// How long open requests and streams may take to end on SIGTERM.
     #[arg(long, env = "REEF_DRAIN_DURATION", default_value = "5s", value_parser = duration, value_name = "TIME")]
     pub drain_duration: Duration,
+    /// How old a connection may get, give or take a tenth, before its proxy is sent to connect anew, so that replicas
+    /// share the proxies (istiod's `--keepaliveMaxServerConnectionAge`); 0 is for ever.
+    #[arg(
+        long,
+        visible_alias = "keepaliveMaxServerConnectionAge",
+        env = "REEF_MAX_SERVER_CONN_AGE",
+        default_value = "30m",
+        value_parser = duration,
+        value_name = "TIME"
+    )]
+    pub max_server_conn_age: Duration,
 }
 
 /// Settings of `reef check`.
@@ -355,6 +366,9 @@ pub struct AdminArgs {
         value_name = "ADDR"
     )]
     pub admin_addr: SocketAddr,
+    /// File with the token to send along. In a pod its service account's, if Reef is asked on the same machine.
+    #[arg(long, env = "REEF_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
 }
 
 /// Settings of `reef status`.

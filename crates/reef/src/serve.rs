@@ -4,7 +4,9 @@
 //! [`reef_push::PushEngine`] and does all generation; the tokio workers read and write sockets and never generate.
 //! Debug pages are made on blocking threads from the latest snapshot.
 
+mod access;
 pub(crate) mod applied;
+mod debug;
 pub(crate) mod dump;
 mod inspect;
 mod kube;

@@ -12,14 +12,14 @@ use reef_e2e::namespace::{isolated, shell};
 use reef_e2e::net::Running;
 use serde_json::{Value, json};
 
-const XDS: &str = "127.0.0.1:15010";
+pub(crate) const XDS: &str = "127.0.0.1:15010";
 /// Address of the apps, on the loopback interface; they differ by port.
 const APPS: &str = "10.9.0.1";
 const ONE: u16 = 18081;
 const TWO: u16 = 18082;
 
 /// Two services, of which the client asks for one.
-const SERVICES: &str = r#"
+pub(crate) const SERVICES: &str = r#"
 apiVersion: v1
 kind: Service
 metadata: {name: echo, namespace: default}
@@ -32,14 +32,14 @@ spec: {clusterIP: 10.96.1.2, selector: {app: other}, ports: [{name: grpc, port: 
 "#;
 
 /// The client, in a process of its own.
-struct Client {
+pub(crate) struct Client {
     child: Child,
     ask: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
 impl Client {
-    fn start(target: &str) -> Result<Self> {
+    pub(crate) fn start(target: &str) -> Result<Self> {
         let set = |name: &str| {
             std::env::var(name)
                 .with_context(|| format!("{name} is not set; `cargo xtask test` does"))
@@ -74,7 +74,7 @@ impl Client {
     }
 
     /// Calls the service; returns the name of the app that answered.
-    fn who(&mut self) -> Result<String> {
+    pub(crate) fn who(&mut self) -> Result<String> {
         self.ask.write_all(b"\n")?;
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
@@ -126,7 +126,8 @@ fn endpoints_at(config: &Path, port: u16) -> Result<()> {
     Ok(())
 }
 
-fn start_reef(work: &Path) -> Result<Running> {
+/// Starts Reef on the loopback interface.
+pub(crate) fn start_reef(work: &Path) -> Result<Running> {
     let mut command = Command::new(program("reef", "REEF_BIN")?);
     command
         .args(["serve", "--grpc-addr", XDS, "--monitoring-addr", MONITORING])

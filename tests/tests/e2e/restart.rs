@@ -85,3 +85,56 @@ fn a_killed_reef_fails_no_request_and_sends_nothing_again() {
     })
     .unwrap();
 }
+
+/// The Envoy is told to go first, so it moves without an error on its connection, and is sent nothing again.
+#[test]
+fn a_connection_of_age_is_left_for_another_without_a_resource() {
+    let name = "restart::a_connection_of_age_is_left_for_another_without_a_resource";
+    isolated(name, |power| {
+        let mut fixture = Fixture::start(power, "", &["web-1"])?;
+        let stats = |fixture: &Fixture, names: [&str; 2]| -> anyhow::Result<Vec<u64>> {
+            let all = names.map(|name| fixture.mesh.envoy_stat("web-1", name));
+            all.into_iter().collect()
+        };
+        let applied = [
+            "cluster_manager.cds.update_success",
+            "listener_manager.lds.update_success",
+        ];
+        let before = stats(&fixture, applied)?;
+        fixture.mesh.kill_reef();
+        fixture
+            .mesh
+            .set_reef_arguments(&["--max-server-conn-age", "4s"]);
+        fixture.mesh.start_reef()?;
+        let connected = |fixture: &Fixture| {
+            wait(Duration::from_secs(40), || {
+                let state = fixture
+                    .mesh
+                    .envoy_stat("web-1", "control_plane.connected_state");
+                state.is_ok_and(|state| state == 1)
+            })
+        };
+        ensure!(connected(&fixture), "the Envoy did not come back");
+        // How often it was told to go, and how often a connection was lost under a stream.
+        let ends = [
+            "cluster.reef-xds.upstream_cx_close_notify",
+            "cluster.reef-xds.upstream_cx_destroy_remote_with_active_rq",
+        ];
+        let then = stats(&fixture, ends)?;
+        let moved = wait(Duration::from_secs(60), || {
+            stats(&fixture, ends).is_ok_and(|now| now[0] >= then[0] + 2)
+        });
+        ensure!(moved, "the Envoy was never told to go");
+        ensure!(connected(&fixture), "the Envoy did not come back");
+        assert_eq!(stats(&fixture, ends)?[1], then[1], "a stream was cut");
+        assert_eq!(stats(&fixture, applied)?, before, "Envoy applied updates");
+        let pushed = reef_e2e::call::page(reef_e2e::mesh::MONITORING, "/metrics")?;
+        let again = pushed
+            .lines()
+            .find(|line| line.starts_with("reef_xds_pushed_resources_total{"));
+        assert_eq!(again, None, "sent again");
+        assert!(pushed.contains("reef_xds_streams_ended_total{reason=\"aged\"}"));
+        Ok(())
+    })
+    .unwrap();
+}

@@ -14,8 +14,9 @@ use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode};
 use reef_admin::{
-    BuildInfo, Inspect, InspectError, MeshPage, ProblemReport, ProxySummary, Readiness, TypeSync,
-    http_router, match_proxy, monitoring_router,
+    Among, Audience, BuildInfo, Caller, Deciding, Inspect, InspectError, MeshPage, ProblemReport,
+    ProxySummary, Readiness, Refused, Rights, TypeSync, http_router, match_proxy,
+    monitoring_router, paths,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -41,11 +42,22 @@ impl Inspect for Scripted {
             revision: "abc".to_owned(),
         }
     }
-    fn authorize_debug(&self, peer: Option<SocketAddr>) -> Result<(), String> {
-        match peer {
-            Some(peer) if peer.ip().is_loopback() => Ok(()),
-            _ => Err("debug pages answer loopback only".to_owned()),
-        }
+    fn rights<'a>(&'a self, caller: Caller<'a>) -> Deciding<'a> {
+        let near = caller.peer.is_some_and(|peer| peer.ip().is_loopback());
+        let rights = match caller.token {
+            Some("system") => Ok(Rights::Everything),
+            Some("down") => Err(Refused::Unavailable("nobody can be asked".to_owned())),
+            Some(token) => match token.strip_prefix("ns-") {
+                Some(namespace) => Ok(Rights::Namespace(namespace.into())),
+                None => Err(Refused::Unauthenticated("no such token".to_owned())),
+            },
+            None if near => Ok(Rights::Everything),
+            None if caller.peer.is_some_and(|peer| peer.ip().is_ipv6()) && caller.syncz => {
+                Ok(Rights::Everything)
+            }
+            None => Err(Refused::Forbidden("loopback only".to_owned())),
+        };
+        Box::pin(async { rights })
     }
     fn metrics(&self) -> String {
         "pilot_xds{version=\"1\"} 1\n# EOF\n".to_owned()
@@ -59,6 +71,7 @@ impl Inspect for Scripted {
         };
         vec![ProxySummary {
             id: WEB.to_owned(),
+            namespace: "shop".to_owned(),
             cluster_id: "Kubernetes".to_owned(),
             kind: "sidecar".to_owned(),
             istio_version: "1.30.0".to_owned(),
@@ -89,8 +102,9 @@ impl Inspect for Scripted {
     fn sidecar(&self, id: &str) -> Result<Value, InspectError> {
         Ok(json!({"sidecar": id}))
     }
-    fn mesh_page(&self, page: MeshPage, proxy: Option<&str>) -> Value {
-        json!({"page": format!("{page:?}"), "proxy": proxy})
+    fn mesh_page(&self, page: MeshPage, among: Among<'_>) -> Value {
+        let Among { proxy, namespace } = among;
+        json!({"page": format!("{page:?}"), "proxy": proxy, "namespace": namespace})
     }
     fn why(&self, _id: &str, service: &str) -> Result<Value, InspectError> {
         if service == "bad" {
@@ -106,12 +120,24 @@ fn router(ready: bool) -> Router {
 }
 
 async fn ask(router: Router, path: &str, peer: &str, accept: &str) -> (StatusCode, String) {
+    ask_with(router, path, peer, accept, None).await
+}
+
+async fn ask_with(
+    router: Router,
+    path: &str,
+    peer: &str,
+    accept: &str,
+    token: Option<&str>,
+) -> (StatusCode, String) {
     let peer: SocketAddr = peer.parse().unwrap();
-    let request = Request::get(path)
+    let mut request = Request::get(path)
         .header("accept", accept)
-        .extension(ConnectInfo(peer))
-        .body(Body::empty())
-        .unwrap();
+        .extension(ConnectInfo(peer));
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let request = request.body(Body::empty()).unwrap();
     let response = router.oneshot(request).await.unwrap();
     let status = response.status();
     let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
@@ -249,7 +275,7 @@ async fn debug_pages_are_refused_to_other_machines_and_probes_are_not() {
     ] {
         let (status, body) = ask(router(true), path, "10.0.0.7:1", "*/*").await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{path}: {body}");
-        assert!(body.contains("loopback"));
+        assert!(body.contains("loopback"), "{path}: {body}");
     }
     for path in ["/ready", "/healthz", "/version", "/metrics"] {
         let (status, _) = ask(router(true), path, "10.0.0.7:1", "*/*").await;
@@ -320,4 +346,113 @@ async fn index_lists_every_page_and_every_listed_page_is_there() {
         assert!(routed.contains(&path), "{path} is listed and not there");
     }
     check("/debug/list", StatusCode::OK, "\"endpointShardz\"").await;
+}
+
+/// What a caller of a namespace may read, page by page: what is about the mesh is refused, what is about proxies is
+/// limited to its own.
+#[tokio::test]
+async fn a_caller_of_a_namespace_reads_what_is_about_its_own_proxies() {
+    let far = "10.0.0.7:1";
+    for (path, audience) in paths() {
+        let query = match path {
+            "/debug/config_dump" | "/debug/edsz" | "/debug/sidecarz" => "?proxyID=web-1.shop",
+            "/debug/why" => "?proxyID=web-1.shop&service=a.b",
+            _ => "",
+        };
+        let link = format!("{path}{query}");
+        let ask = |token| ask_with(router(true), &link, far, "*/*", token);
+        let (own, body) = ask(Some("ns-shop")).await;
+        let (other, hidden) = ask(Some("ns-other")).await;
+        let (system, _) = ask(Some("system")).await;
+        let (nobody, _) = ask(Some("forged")).await;
+        let (none, _) = ask(None).await;
+        let (unknown, _) = ask(Some("down")).await;
+        let got = [own, other, system, nobody, none, unknown].map(|status| status.as_u16());
+        let about_one = !query.is_empty();
+        let wanted = match audience {
+            Audience::Anyone => [200; 6],
+            Audience::Mesh => [403, 403, 200, 401, 403, 503],
+            Audience::Proxies if about_one => [200, 404, 200, 401, 403, 503],
+            Audience::Syncz | Audience::Index | Audience::Proxies => [200, 200, 200, 401, 403, 503],
+        };
+        assert_eq!(got, wanted, "{path}");
+        match audience {
+            Audience::Syncz => {
+                assert!(body.contains("web-1.shop"), "{path}: {body}");
+                assert_eq!(hidden, "[]\n", "{path}");
+            }
+            Audience::Proxies if about_one => assert!(
+                hidden.contains("0 proxies are connected here"),
+                "{path} tells of others: {hidden}"
+            ),
+            Audience::Proxies if path == "/debug/proxies" => assert_eq!(hidden, "[]\n"),
+            Audience::Proxies => {
+                let shown: Value = serde_json::from_str(&hidden).unwrap();
+                assert_eq!(shown["namespace"], "other", "{path} is not limited");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_the_page_of_the_sync_state_is_asked_for_as_such() {
+    // The scripted decision opens it, and nothing else, to this peer.
+    for (path, audience) in paths().filter(|(path, _)| path.starts_with("/debug")) {
+        let (status, _) = ask(router(true), path, "[2001:db8::1]:9", "*/*").await;
+        let open = status == StatusCode::OK;
+        assert_eq!(open, audience == Audience::Syncz, "{path}: {status}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_asked_for_within_the_process_is_the_page_of_these_rights() {
+    let inspect: Arc<dyn Inspect> = Arc::new(Scripted { ready: true });
+    let own = Rights::Namespace("shop".into());
+    let other = Rights::Namespace("other".into());
+    let ask = |rights: &Rights, page: &'static str| {
+        let (inspect, rights) = (Arc::clone(&inspect), rights.clone());
+        async move {
+            let (status, body) = reef_admin::ask(&inspect, rights, page).await;
+            (status, String::from_utf8(body.to_vec()).unwrap())
+        }
+    };
+    let (status, body) = ask(&own, "config_dump?proxyID=web-1.shop").await;
+    assert_eq!((status, body.contains(WEB)), (200, true), "{body}");
+    assert_eq!(ask(&other, "config_dump?proxyID=web-1.shop").await.0, 404);
+    assert_eq!(ask(&own, "configz").await.0, 403);
+    assert_eq!(ask(&Rights::Everything, "configz").await.0, 200);
+    for odd in ["../metrics", "nothing", "a b", "http://x/", ""] {
+        let (status, body) = ask(&Rights::Everything, odd).await;
+        assert!(status >= 400 || body.contains("<h1>Reef"), "{odd}: {body}");
+        assert!(!body.contains("pilot_xds"), "{odd}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_served_port_ends_requests_it_has_and_takes_no_new_ones() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let mut serving = tokio::task::JoinSet::new();
+    serving.spawn(reef_admin::serve(listener, router(true), async {
+        stopped.await.unwrap_or_default();
+    }));
+    let mut idle = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = b"GET /debug/proxies HTTP/1.1\r\nhost: x\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200", "the peer's address is known");
+    stop.send(()).unwrap();
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(5), serving.join_next()).await;
+    ended
+        .expect("idle connections hold nothing")
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert_eq!(idle.read(&mut [0; 1]).await.unwrap_or_default(), 0);
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }

@@ -10,13 +10,22 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Most bytes read; above it the answer is not one for a terminal.
 const MAX_BODY_BYTES: u64 = 1 << 30;
 
-/// Asks for `path` and returns the status code and the body.
-pub(super) fn get(addr: SocketAddr, path: &str) -> std::io::Result<(u16, Vec<u8>)> {
+/// Asks for `path`, with a token if there is one, and returns the status code and the body.
+pub(super) fn get(
+    addr: SocketAddr,
+    path: &str,
+    token: Option<&str>,
+) -> std::io::Result<(u16, Vec<u8>)> {
     let mut stream = TcpStream::connect_timeout(&addr, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     // HTTP/1.0: the server closes after the body and never sends it in chunks.
-    let request =
-        format!("GET {path} HTTP/1.0\r\nHost: {addr}\r\nAccept: application/json\r\n\r\n");
+    let credential = match token {
+        Some(token) => format!("Authorization: Bearer {token}\r\n"),
+        None => String::new(),
+    };
+    let request = format!(
+        "GET {path} HTTP/1.0\r\nHost: {addr}\r\nAccept: application/json\r\n{credential}\r\n"
+    );
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.take(MAX_BODY_BYTES).read_to_end(&mut answer)?;

@@ -7,21 +7,21 @@ mod istiod;
 mod more;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reef_admin::{
-    BuildInfo, Inspect, InspectError, MeshPage, ProblemReport, ProxySummary, Readiness, TypeSync,
+    Among, BuildInfo, Caller, Deciding, Inspect, InspectError, MeshPage, ProblemReport,
+    ProxySummary, Readiness, TypeSync,
 };
 use reef_config::{ClusterId, Hostname, Object};
-use reef_identity::{Authorizer, Decision, Denial, Door, Request};
-use reef_mesh::{MeshSnapshot, ProxyIdentity, ServiceKey, identify};
+use reef_mesh::{MeshSnapshot, ProxyIdentity, ProxyNode, ServiceKey, identify};
 use reef_scope::{OutboundPolicy, Scope, Why, WhyNot};
 use reef_server::service::DiscoveryServer;
 use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, oneshot};
 
+use super::access::Access;
 use super::dump;
 use super::metrics::Metrics;
 use super::registry::{Stream, TypeState};
@@ -36,7 +36,7 @@ pub(super) struct Pages {
     /// What is counted.
     pub(super) metrics: Arc<Metrics>,
     /// Who may ask.
-    pub(super) authorizer: Authorizer,
+    pub(super) access: Arc<Access>,
     /// Asks the writer for the objects.
     pub(super) asks: mpsc::Sender<oneshot::Sender<Vec<Arc<Object>>>>,
     /// Asks the streams for the names they watch.
@@ -64,14 +64,8 @@ impl Inspect for Pages {
         }
     }
 
-    fn authorize_debug(&self, peer: Option<SocketAddr>) -> Result<(), String> {
-        let request = Request::anonymous(peer, Door::Debug);
-        match self.authorizer.decide(&request) {
-            Decision::Allow => Ok(()),
-            // A page here shows all namespaces or nothing.
-            Decision::AllowNamespace(_) => Err(Denial::DebugWithoutToken.told().to_owned()),
-            Decision::Deny(denial) => Err(denial.told().to_owned()),
-        }
+    fn rights<'a>(&'a self, caller: Caller<'a>) -> Deciding<'a> {
+        Box::pin(self.access.page(caller))
     }
 
     fn metrics(&self) -> String {
@@ -170,14 +164,17 @@ impl Inspect for Pages {
         Ok(scope_json(&scope))
     }
 
-    fn mesh_page(&self, page: MeshPage, proxy: Option<&str>) -> Value {
+    fn mesh_page(&self, page: MeshPage, among: Among<'_>) -> Value {
         let Some(snapshot) = self.shared.snapshot.load_full() else {
             return Value::Null;
         };
         let streams = || {
             let mut streams = self.shared.registry.streams();
             streams.retain(|stream| {
-                proxy.is_none_or(|part| istiod::connection_id(stream).contains(part))
+                let part = among.proxy;
+                let namespace = among.namespace;
+                part.is_none_or(|part| istiod::connection_id(stream).contains(part))
+                    && namespace.is_none_or(|namespace| namespace_of(&stream.node) == namespace)
             });
             streams
         };
@@ -249,6 +246,14 @@ impl Pages {
     }
 }
 
+/// The namespace a proxy belongs to: that of the pod its id names, which is what its credential was compared with.
+pub(super) fn namespace_of(node: &ProxyNode) -> &str {
+    match &node.pod {
+        Some((namespace, _)) => namespace.as_str(),
+        None => node.namespace.as_str(),
+    }
+}
+
 fn scope(snapshot: &MeshSnapshot, stream: &Stream) -> (ProxyIdentity, Arc<Scope>) {
     let identity = identify(snapshot, &stream.node);
     let scope = reef_scope::resolve(snapshot, &reef_scope::select(snapshot, &identity));
@@ -283,6 +288,7 @@ fn summary(
         .collect();
     ProxySummary {
         id: node.id.to_string(),
+        namespace: namespace_of(node).to_owned(),
         cluster_id: node.text("CLUSTER_ID").unwrap_or(cluster).to_owned(),
         kind: node.id.split('~').next().unwrap_or_default().to_owned(),
         istio_version: node.text("ISTIO_VERSION").unwrap_or_default().to_owned(),

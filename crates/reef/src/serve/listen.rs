@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{error, warn};
 
+use super::access::Access;
 use super::inspect::Pages;
 use super::kube::{ClusterSettings, Feed};
 use super::metrics::Metrics;
@@ -66,6 +67,8 @@ pub struct Settings {
     pub compare_every: Duration,
     /// How long streams may take to end.
     pub drain_duration: Duration,
+    /// How old a connection may get, about; `None` is for ever.
+    pub max_server_conn_age: Option<Duration>,
 }
 
 impl From<ServeArgs> for Settings {
@@ -84,6 +87,7 @@ impl From<ServeArgs> for Settings {
             debounce_max: args.debounce_max,
             compare_every: args.compare_every,
             drain_duration: args.drain_duration,
+            max_server_conn_age: Some(args.max_server_conn_age).filter(|age| !age.is_zero()),
         }
     }
 }
@@ -102,6 +106,12 @@ pub struct Running {
 }
 
 impl Running {
+    /// Lets connections get older than their maximum age until told otherwise, for as long as newcomers cannot be
+    /// authenticated.
+    pub fn suspend_connection_age(&self, suspended: bool) {
+        self.server.suspend_age(suspended);
+    }
+
     /// The address xDS is served on.
     #[must_use]
     pub fn grpc_addr(&self) -> SocketAddr {
@@ -190,10 +200,15 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         .spawn(move || writer.run(inputs))
         .context("the writer thread does not start")?;
 
+    // Nobody knows tokens yet.
+    let access = Arc::new(Access::new(authorizer.clone(), None));
+    let later = Arc::new(OnceLock::new());
     let provider = Provider {
         connects,
         shared: Arc::clone(&shared),
-        authorizer: authorizer.clone(),
+        authorizer,
+        access: Arc::clone(&access),
+        pages: Arc::clone(&later),
         metrics: Arc::clone(&metrics),
     };
     let identifier = format!("reef-{}", env!("CARGO_PKG_VERSION"));
@@ -203,13 +218,16 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         Options::default(),
         server_metrics,
     );
-    let pages: Arc<dyn Inspect> = Arc::new(Pages {
+    server.limit_age(settings.max_server_conn_age);
+    let pages = Arc::new(Pages {
         shared: Arc::clone(&shared),
         metrics,
-        authorizer,
+        access,
         asks,
         server: server.clone(),
     });
+    // Streams come later.
+    let pages: Arc<dyn Inspect> = Arc::<Pages>::clone(later.get_or_init(|| pages));
 
     let mut tasks = JoinSet::new();
     let end = ended(stopped.clone());

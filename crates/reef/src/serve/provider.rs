@@ -1,18 +1,22 @@
 //! The seam between `reef-server` and `reef-push`: a stream's session, seated in the push engine by the writer.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use reef_identity::{Authorizer, Decision, Door, Request};
 use reef_mesh::ProxyNode;
 use reef_push::{ClassView, ProxyId};
+use reef_server::debug::{Answering, Question};
 use reef_server::provider::{
     NodeInfo, OpenSession, Peer, ProxySession, Refusal, ResourceProvider, ResourceView,
     StreamReport,
 };
 use reef_xds::{EncodedResource, ResourceType};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tracing::{debug, warn};
+use tracing::warn;
 
+use super::access::Access;
+use super::debug;
+use super::inspect::Pages;
 use super::metrics::Metrics;
 use super::node;
 use super::registry::{Entry, Stream};
@@ -71,6 +75,10 @@ pub(super) struct Provider {
     pub(super) shared: Arc<Shared>,
     /// Decides who is served.
     pub(super) authorizer: Authorizer,
+    /// Decides who may read debug data.
+    pub(super) access: Arc<Access>,
+    /// What debug data is made of; there as soon as streams are.
+    pub(super) pages: Arc<OnceLock<Arc<Pages>>>,
     /// Counters.
     pub(super) metrics: Arc<Metrics>,
 }
@@ -114,7 +122,7 @@ impl ResourceProvider for Provider {
             let Ok(seat) = seat.await else {
                 return Err(gone());
             };
-            debug!(node = %node.id, class = seat.stream.class(), "proxy seated");
+            tracing::debug!(node = %node.id, class = seat.stream.class(), "proxy seated");
             let entry = self.shared.registry.insert(Arc::clone(&seat.stream));
             let metrics = Arc::clone(&self.metrics);
             Ok(Box::new(Session {
@@ -122,6 +130,26 @@ impl ResourceProvider for Provider {
                 metrics,
                 entry,
             }) as Box<dyn ProxySession>)
+        })
+    }
+
+    fn debug<'a>(
+        &'a self,
+        node: &'a NodeInfo,
+        peer: &'a Peer,
+        question: &'a Question,
+    ) -> Answering<'a> {
+        Box::pin(async move {
+            let rights = self.access.stream(peer).await;
+            let rights = rights.inspect_err(|refusal| {
+                warn!(node = %node.id, peer = ?peer.address, %refusal, "debug request refused");
+            })?;
+            match self.pages.get() {
+                Some(pages) => debug::answer(pages, rights, question).await,
+                None => Err(Refusal::NotReady {
+                    reason: "the server is starting".to_owned(),
+                }),
+            }
         })
     }
 }

@@ -13,14 +13,14 @@ use tokio::time::Instant;
 use crate::mesh::{QUIET, directory, node, service};
 
 /// A `reef serve` in a process of its own.
-struct Process {
+pub(crate) struct Process {
     child: Child,
-    grpc: SocketAddr,
+    pub(crate) grpc: SocketAddr,
     monitoring: SocketAddr,
 }
 
 impl Process {
-    fn start(dir: &Path, options: &[&str]) -> Self {
+    pub(crate) fn start(dir: &Path, options: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_reef"))
             .args(["serve", "--log-format", "json", "--config-dir"])
             .arg(dir)
@@ -50,7 +50,7 @@ impl Process {
         }
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill")
             .args([format!("-{name}"), self.child.id().to_string()])
             .status()
@@ -59,7 +59,7 @@ impl Process {
     }
 
     /// The exit code, once the process ended.
-    async fn ended(&mut self, patience: Duration) -> Option<i32> {
+    pub(crate) async fn ended(&mut self, patience: Duration) -> Option<i32> {
         let start = Instant::now();
         while start.elapsed() < patience {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -79,7 +79,8 @@ impl Drop for Process {
     }
 }
 
-async fn connected(process: &Process, pod: &str) -> DeltaClient {
+/// A proxy of this process, settled, as soon as it serves.
+pub(crate) async fn connected(process: &Process, pod: &str) -> DeltaClient {
     for _ in 0..200 {
         if let Ok(mut client) = DeltaClient::connect(process.grpc, &node(pod, "shop")).await
             && client.settle(QUIET).await.is_ok()

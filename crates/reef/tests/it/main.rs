@@ -12,6 +12,7 @@ mod docs;
 mod draining;
 mod following;
 mod garbage;
+mod handing_over;
 mod mesh;
 mod options;
 mod pages;

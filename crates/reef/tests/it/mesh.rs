@@ -92,6 +92,7 @@ pub(crate) fn settings(dir: &Path) -> Settings {
         debounce_max: Duration::from_millis(100),
         compare_every: Duration::from_secs(30),
         drain_duration: Duration::from_millis(400),
+        max_server_conn_age: None,
     }
 }
 

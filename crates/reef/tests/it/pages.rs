@@ -17,6 +17,7 @@ fn why_args(server: &Running, proxy: &str, service: &str) -> WhyArgs {
         service: service.to_owned(),
         admin: AdminArgs {
             admin_addr: server.monitoring_addr(),
+            token_file: None,
         },
         output: OutputArgs {
             output: Output::Json,
@@ -53,6 +54,7 @@ async fn status_and_why_tell_who_holds_what_and_why() {
         let args = StatusArgs {
             admin: AdminArgs {
                 admin_addr: server.monitoring_addr(),
+                token_file: None,
             },
             output: OutputArgs {
                 output: Output::Json,
