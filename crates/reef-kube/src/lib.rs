@@ -27,12 +27,14 @@ mod pace;
 mod resource;
 mod source;
 mod states;
+mod webhook_config;
 
 pub use cluster::{Cluster, ClusterOptions, ConnectError};
 pub use metrics::KubeMetrics;
 pub use once::{ReadError, read_once};
 pub use source::{KubeOptions, KubeSource, Times};
 pub use states::{KindState, KindStates, KindStatus};
+pub use webhook_config::{CaBundle, WebhookConfigError, WebhookKind};
 
 pub mod lease;
 pub mod secret;

@@ -5,6 +5,7 @@
 
 mod fixed;
 mod node;
+mod probes;
 mod secure;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::str::FromStr;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+pub use probes::AppProbe;
 pub use secure::{Authority, SecureChannel, TOKEN_FILE};
 
 /// Name of the static cluster through which Envoy reaches Reef.
@@ -64,6 +66,10 @@ pub struct BootstrapOptions {
     pub status_port: u16,
     /// Port of the Prometheus listener; default 15090.
     pub prometheus_port: u16,
+    /// Probes of the application that the proxy hands on; the kubelet sends them to `probe_port`.
+    pub app_probes: Vec<AppProbe>,
+    /// Port of the listener for them, which is there if there are any; default 15020.
+    pub probe_port: u16,
     /// If set, Envoy marks its upstream sockets with this number, so that interception can tell
     /// them from the application's where both run as the same user. Needs `CAP_NET_ADMIN`.
     pub socket_mark: Option<u32>,
@@ -94,6 +100,8 @@ impl BootstrapOptions {
             admin_port: 15000,
             status_port: 15021,
             prometheus_port: 15090,
+            app_probes: Vec::new(),
+            probe_port: 15020,
             socket_mark: None,
         }
     }
@@ -272,6 +280,7 @@ pub fn build(options: &BootstrapOptions) -> Result<Value, BootstrapError> {
         "overload_manager": fixed::overload(),
         "stats_config": fixed::stats(),
     });
+    probes::add(options, ip, &mut bootstrap["static_resources"]);
     if let Some(mark) = options.socket_mark {
         bootstrap["cluster_manager"]["upstream_bind_config"] = fixed::marked_sockets(mark);
     }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! BootstrapOptions ─► bootstrap::build ─► Envoy bootstrap (JSON)
+//! files of the pod  ─► pod_info::strings ─► labels and annotations
 //! pod annotations  ─► InterceptOptions ─► intercept::install_input ─► iptables-restore
 //!                                          intercept::install / remove run it
 //! ```
@@ -12,3 +13,4 @@
 
 pub mod bootstrap;
 pub mod intercept;
+pub mod pod_info;

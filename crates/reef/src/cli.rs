@@ -87,6 +87,11 @@ pub enum Command {
     Diff(DiffArgs),
     /// Write the bootstrap of a sidecar's Envoy.
     Bootstrap(Box<crate::sidecar::BootstrapArgs>),
+    /// Add the sidecar to the pods of manifests, as the webhook does it in a cluster.
+    ///
+    /// Pods, Deployments, StatefulSets, DaemonSets, Jobs, CronJobs and Lists of them are changed, everything else is
+    /// printed as it is. What was done is told on standard error.
+    Inject(crate::inject::InjectArgs),
     /// Install or remove the iptables rules of a sidecar.
     Intercept(crate::sidecar::InterceptArgs),
     /// Print the completion script of a shell.

@@ -12,7 +12,7 @@
 //! - [`cli`]: what can be typed. [`run`] carries it out and says the exit code.
 //! - [`serve`]: the running server. [`check`]: a directory validated offline.
 //! - [`render`]: what a proxy would hold, offline. [`diff`]: what a change would do to all of them.
-//! - [`simulate`]: where a request would go.
+//! - [`simulate`]: where a request would go. [`inject`]: the sidecar added to manifests.
 //! - [`ask`]: `reef status` and `reef why`, clients of the admin pages.
 
 pub mod ask;
@@ -20,6 +20,7 @@ pub mod check;
 pub mod cli;
 mod clock;
 pub mod diff;
+pub mod inject;
 mod log;
 pub mod mesh;
 mod offline;

@@ -12,7 +12,7 @@ use crate::ask;
 use crate::check;
 use crate::cli::{Cli, Command, Output};
 use crate::diff;
-use crate::{log, render, serve, sidecar, simulate};
+use crate::{inject, log, render, serve, sidecar, simulate};
 
 /// Exit code for a command line that cannot be understood; 1 and 2 have meanings in `reef check`.
 const USAGE: u8 = 64;
@@ -85,6 +85,9 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             ExitCode::FAILURE
         }),
         Command::Bootstrap(args) => sidecar::bootstrap(&args, &mut out).map(|()| ExitCode::SUCCESS),
+        Command::Inject(args) => {
+            inject::run(&args, &mut out, &mut std::io::stderr()).map(|()| ExitCode::SUCCESS)
+        }
         Command::Intercept(args) => sidecar::intercept(&args, &mut out).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
             let mut command = Cli::command();

@@ -16,6 +16,7 @@ pub(crate) mod node;
 mod provider;
 mod registry;
 mod shared;
+pub mod webhook;
 mod writer;
 
 pub use kube::ClusterSettings;

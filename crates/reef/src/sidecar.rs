@@ -9,13 +9,14 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use reef_config::proxy_config::{self, MeshProxyConfig};
 use reef_proxy::bootstrap::{
-    Authority, BootstrapOptions, DiscoveryAddress, InterceptionMode, Locality, PodPort,
+    AppProbe, Authority, BootstrapOptions, DiscoveryAddress, InterceptionMode, Locality, PodPort,
     SecureChannel, WorkloadCert, build,
 };
 use reef_proxy::intercept::{
     Family, InterceptMode, InterceptOptions, ProxySockets, install, install_input, remove,
     route_commands,
 };
+use reef_proxy::pod_info;
 
 /// Settings of `reef bootstrap`.
 #[derive(Debug, Clone, Args)]
@@ -68,6 +69,10 @@ pub struct BootstrapArgs {
     /// Annotation of the pod, `KEY=VALUE`; may be given several times.
     #[arg(long = "annotation", value_parser = pair, value_name = "KEY=VALUE")]
     pub annotations: Vec<(String, String)>,
+    /// Directory with the files `labels` and `annotations` of a downwardAPI volume; annotations of Istio are read.
+    /// What `--label` and `--annotation` say wins.
+    #[arg(long, value_name = "DIR")]
+    pub pod_info: Option<PathBuf>,
     /// Service account of the pod.
     #[arg(long, env = "SERVICE_ACCOUNT", default_value = "default")]
     pub service_account: String,
@@ -101,6 +106,12 @@ pub struct BootstrapArgs {
     /// Port of the Prometheus listener (`/stats/prometheus`).
     #[arg(long, default_value_t = 15090)]
     pub prometheus_port: u16,
+    /// Probes of the application that are handed on, as a JSON list; `reef inject` writes it.
+    #[arg(long, env = "REEF_APP_PROBES", value_parser = app_probes, value_name = "JSON")]
+    pub app_probes: Option<AppProbes>,
+    /// Port of the listener for such probes.
+    #[arg(long, default_value_t = 15020)]
+    pub probe_port: u16,
     /// Mark Envoy's sockets with this number, for `reef intercept install --mark`.
     #[arg(long)]
     pub socket_mark: Option<u32>,
@@ -108,6 +119,10 @@ pub struct BootstrapArgs {
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     pub file: Option<PathBuf>,
 }
+
+/// Probes of the application, one value of an option.
+#[derive(Debug, Clone, Default)]
+pub struct AppProbes(pub Vec<AppProbe>);
 
 /// How traffic gets into the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -175,7 +190,8 @@ pub struct InstallArgs {
 /// # Errors
 /// If an option makes no valid bootstrap, or it cannot be written.
 pub fn bootstrap(args: &BootstrapArgs, out: &mut dyn Write) -> anyhow::Result<()> {
-    let settings = annotated_settings(&args.annotations)?;
+    let (labels, annotations) = about_pod(args)?;
+    let settings = annotated_settings(&annotations)?;
     let options = BootstrapOptions {
         pod: args.pod.clone(),
         namespace: args.namespace.clone(),
@@ -186,14 +202,14 @@ pub fn bootstrap(args: &BootstrapArgs, out: &mut dyn Write) -> anyhow::Result<()
         cluster_id: args.cluster_id.clone(),
         mesh_id: args.cluster_domain.clone(),
         network: args.network.clone(),
-        labels: args.labels.iter().cloned().collect(),
-        annotations: args.annotations.iter().cloned().collect(),
+        interception: interception(args, &annotations, &settings)?,
+        labels,
+        annotations,
         service_account: args.service_account.clone(),
         workload_name: args.workload_name.clone(),
         node_name: args.node_name.clone(),
         pod_ports: args.pod_ports.clone(),
         locality: args.locality.clone().unwrap_or_default(),
-        interception: interception(args, &settings)?,
         workload_cert: match &args.sds_socket {
             None => WorkloadCert::None,
             Some(socket) => WorkloadCert::SdsGrpc {
@@ -206,6 +222,8 @@ pub fn bootstrap(args: &BootstrapArgs, out: &mut dyn Write) -> anyhow::Result<()
             .unwrap_or(15000),
         status_port: args.status_port,
         prometheus_port: args.prometheus_port,
+        app_probes: args.app_probes.clone().unwrap_or_default().0,
+        probe_port: args.probe_port,
         socket_mark: args.socket_mark,
     };
     let document = serde_json::to_string_pretty(&build(&options)?)? + "\n";
@@ -253,12 +271,35 @@ fn secure(args: &BootstrapArgs) -> anyhow::Result<Option<SecureChannel>> {
     Ok(Some(channel))
 }
 
+type Strings = BTreeMap<String, String>;
+
+/// Labels and annotations of the pod, from files and options.
+fn about_pod(args: &BootstrapArgs) -> anyhow::Result<(Strings, Strings)> {
+    let of_file = |name: &str| -> anyhow::Result<Strings> {
+        let Some(dir) = &args.pod_info else {
+            return Ok(Strings::new());
+        };
+        let path = dir.join(name);
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("{} cannot be read", path.display()))?;
+        Ok(pod_info::strings(&text))
+    };
+    let mut labels = of_file("labels")?;
+    labels.extend(args.labels.iter().cloned());
+    let mut annotations = of_file("annotations")?;
+    // Others can be as large as the whole object, and nobody asks a proxy for them.
+    annotations.retain(|name, _| {
+        let group = name.split_once('/').map(|(group, _)| group);
+        group.is_some_and(|group| group == "istio.io" || group.ends_with(".istio.io"))
+    });
+    annotations.extend(args.annotations.iter().cloned());
+    Ok((labels, annotations))
+}
+
 /// The settings in the annotation for them; none are all defaults.
-fn annotated_settings(annotations: &[(String, String)]) -> anyhow::Result<MeshProxyConfig> {
-    let Some((name, text)) = annotations
-        .iter()
-        .find(|(name, _)| name == proxy_config::ANNOTATION)
-    else {
+fn annotated_settings(annotations: &Strings) -> anyhow::Result<MeshProxyConfig> {
+    let name = proxy_config::ANNOTATION;
+    let Some(text) = annotations.get(name) else {
         return Ok(MeshProxyConfig::default());
     };
     match reef_config::parse::proxy_config(text) {
@@ -269,6 +310,7 @@ fn annotated_settings(annotations: &[(String, String)]) -> anyhow::Result<MeshPr
 
 fn interception(
     args: &BootstrapArgs,
+    annotations: &Strings,
     settings: &MeshProxyConfig,
 ) -> anyhow::Result<InterceptionMode> {
     const ANNOTATION: &str = "sidecar.istio.io/interceptionMode";
@@ -279,8 +321,7 @@ fn interception(
             InterceptionArg::None => InterceptionMode::None,
         });
     }
-    let annotated = args.annotations.iter().find(|(name, _)| name == ANNOTATION);
-    let mode = match annotated.map(|(_, mode)| mode.trim()) {
+    let mode = match annotations.get(ANNOTATION).map(|mode| mode.trim()) {
         Some(mode) if !mode.is_empty() => mode,
         _ => settings.interception_mode.unwrap_or_default().as_str(),
     };
@@ -367,4 +408,11 @@ fn pod_port(text: &str) -> Result<PodPort, String> {
         container_port,
         protocol: "TCP".to_owned(),
     })
+}
+
+fn app_probes(text: &str) -> Result<AppProbes, String> {
+    let probes = serde_json::from_str(text);
+    probes
+        .map(AppProbes)
+        .map_err(|error| format!("no list of probes: {error}"))
 }

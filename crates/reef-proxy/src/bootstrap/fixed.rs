@@ -127,8 +127,17 @@ pub(super) fn listeners(options: &BootstrapOptions, ip: IpAddr) -> Value {
     ])
 }
 
-/// A listener that answers one path from the admin interface, and keeps answering under overload.
+/// A listener that answers one path from the admin interface.
 fn listener(any: &str, port: u16, stat_prefix: &str, path: &str, admin_path: &str) -> Value {
+    let route = json!({
+        "match": { "path": path },
+        "route": { "cluster": ADMIN_CLUSTER, "prefix_rewrite": admin_path },
+    });
+    http_listener(any, port, stat_prefix, &json!([route]))
+}
+
+/// A listener of HTTP that keeps answering under overload.
+pub(super) fn http_listener(any: &str, port: u16, stat_prefix: &str, routes: &Value) -> Value {
     let manager = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3\
                   .HttpConnectionManager",
@@ -138,10 +147,7 @@ fn listener(any: &str, port: u16, stat_prefix: &str, path: &str, admin_path: &st
             "virtual_hosts": [{
                 "name": "backend",
                 "domains": ["*"],
-                "routes": [{
-                    "match": { "path": path },
-                    "route": { "cluster": ADMIN_CLUSTER, "prefix_rewrite": admin_path },
-                }],
+                "routes": routes,
             }],
         },
         "http_filters": [{
@@ -250,11 +256,11 @@ pub(super) fn marked_sockets(mark: u32) -> Value {
     })
 }
 
-fn socket_address(host: &str, port: u16) -> Value {
+pub(super) fn socket_address(host: &str, port: u16) -> Value {
     json!({ "socket_address": { "address": host, "port_value": port } })
 }
 
-fn assignment(name: &str, address: &Value) -> Value {
+pub(super) fn assignment(name: &str, address: &Value) -> Value {
     json!({
         "cluster_name": name,
         "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address } }] }],

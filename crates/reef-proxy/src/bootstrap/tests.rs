@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::{
-    Authority, BootstrapError, BootstrapOptions, DiscoveryAddress, Locality, PodPort,
-    SecureChannel, WorkloadCert, build,
+    AppProbe, Authority, BootstrapError, BootstrapOptions, DiscoveryAddress, InterceptionMode,
+    Locality, PodPort, SecureChannel, WorkloadCert, build,
 };
 
 fn options() -> BootstrapOptions {
@@ -260,4 +260,70 @@ fn plaintext_has_neither_token_nor_certificate() {
     assert!(
         !bootstrap.contains("credential_injector") && !bootstrap.contains("UpstreamTlsContext")
     );
+}
+
+fn probed(mode: InterceptionMode) -> Value {
+    let probe = |at: &str, port, path: &str, tls| AppProbe {
+        at: at.to_owned(),
+        port,
+        path: path.to_owned(),
+        tls,
+        keeps_host: tls,
+        timeout_seconds: 3,
+    };
+    let mut options = options();
+    options.interception = mode;
+    options.app_probes = vec![
+        probe("/app-health/web/livez", 8080, "/live", false),
+        probe("/app-health/web/readyz", 8080, "/", false),
+        probe("/app-health/web/startupz", 8443, "/start", true),
+    ];
+    build(&options).unwrap()
+}
+
+#[test]
+fn probes_of_the_application_have_a_listener_and_a_cluster_per_port() {
+    let bootstrap = probed(InterceptionMode::Redirect);
+    let listeners = bootstrap["static_resources"]["listeners"].as_array();
+    let listener = &listeners.unwrap()[2];
+    assert_eq!(listener["name"], "0.0.0.0_15020");
+    let manager = &listener["filter_chains"][0]["filters"][0]["typed_config"];
+    let routes = &manager["route_config"]["virtual_hosts"][0]["routes"];
+    assert_eq!(routes.as_array().unwrap().len(), 3);
+    assert_eq!(routes[0]["match"]["path"], "/app-health/web/livez");
+    assert_eq!(
+        routes[0]["route"],
+        json!({
+            "cluster": "app-probe-http-8080",
+            "prefix_rewrite": "/live",
+            "timeout": "3s",
+            "host_rewrite_literal": "10.244.1.10:8080",
+        })
+    );
+    assert_eq!(routes[2]["route"].get("host_rewrite_literal"), None);
+    let plain = cluster(&bootstrap, "app-probe-http-8080").unwrap();
+    assert_eq!(plain.get("transport_socket"), None);
+    // The source by which the rules let it through to the application.
+    assert_eq!(
+        plain["upstream_bind_config"]["source_address"]["address"],
+        "127.0.0.6"
+    );
+    let tls = cluster(&bootstrap, "app-probe-https-8443").unwrap();
+    assert_eq!(
+        tls["transport_socket"]["name"],
+        "envoy.transport_sockets.tls"
+    );
+    assert!(cluster(&build(&options()).unwrap(), "app-probe-http-8080").is_none());
+}
+
+#[test]
+fn with_tproxy_the_application_is_probed_on_loopback() {
+    let bootstrap = probed(InterceptionMode::Tproxy);
+    let cluster = cluster(&bootstrap, "app-probe-http-8080").unwrap();
+    let endpoint = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
+    assert_eq!(
+        endpoint["address"]["socket_address"],
+        json!({ "address": "127.0.0.1", "port_value": 8080 })
+    );
+    assert_eq!(cluster.get("upstream_bind_config"), None);
 }

@@ -18,7 +18,7 @@ impl InterceptOptions {
     /// Reads the annotations of a pod over the defaults. `None`: the pod wants no interception.
     ///
     /// # Errors
-    /// [`InterceptError::Annotation`] and [`InterceptError::Cidr`] for values that cannot be read.
+    /// [`InterceptError::Annotation`] for values that cannot be read.
     pub fn from_annotations(
         annotations: &BTreeMap<String, String>,
     ) -> Result<Option<Self>, InterceptError> {
@@ -37,10 +37,10 @@ impl InterceptOptions {
         };
         match text(INCLUDE_RANGES) {
             None | Some("*") => {}
-            Some(list) => options.include_outbound = Ranges::Only(ranges(list)?),
+            Some(list) => options.include_outbound = Ranges::Only(ranges(INCLUDE_RANGES, list)?),
         }
         if let Some(list) = text(EXCLUDE_RANGES) {
-            options.exclude_outbound = ranges(list)?;
+            options.exclude_outbound = ranges(EXCLUDE_RANGES, list)?;
         }
         if let Some(list) = text(INCLUDE_OUT_PORTS) {
             options.include_outbound_ports = ports(INCLUDE_OUT_PORTS, list)?;
@@ -75,6 +75,37 @@ impl InterceptOptions {
         }
         Ok(Some(options))
     }
+
+    /// The annotations that [`Self::from_annotations`] reads as these options, in canonical spelling; what is at its
+    /// default has none. Ports of the proxy itself and how its sockets are told are not said by annotations.
+    pub fn annotations(&self) -> BTreeMap<&'static str, String> {
+        let mut annotations = BTreeMap::new();
+        if self.mode == InterceptMode::Tproxy {
+            annotations.insert(MODE, "TPROXY".to_owned());
+        }
+        if let Ranges::Only(ranges) = &self.include_outbound {
+            annotations.insert(INCLUDE_RANGES, list(ranges));
+        }
+        if let Ports::Only(ports) = &self.include_inbound_ports {
+            annotations.insert(INCLUDE_IN_PORTS, list(ports));
+        }
+        let mut add = |name, list: String| {
+            if !list.is_empty() {
+                annotations.insert(name, list);
+            }
+        };
+        add(EXCLUDE_RANGES, list(&self.exclude_outbound));
+        add(INCLUDE_OUT_PORTS, list(&self.include_outbound_ports));
+        add(EXCLUDE_OUT_PORTS, list(&self.exclude_outbound_ports));
+        add(EXCLUDE_IN_PORTS, list(&self.exclude_inbound_ports));
+        add(EXCLUDE_INTERFACES, list(&self.exclude_interfaces));
+        annotations
+    }
+}
+
+fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    items.join(",")
 }
 
 fn items(list: &str) -> impl Iterator<Item = &str> {
@@ -83,8 +114,14 @@ fn items(list: &str) -> impl Iterator<Item = &str> {
         .filter(|item| !item.is_empty())
 }
 
-fn ranges(list: &str) -> Result<Vec<Cidr>, InterceptError> {
-    items(list).map(str::parse).collect()
+fn ranges(name: &'static str, list: &str) -> Result<Vec<Cidr>, InterceptError> {
+    items(list)
+        .map(|item| {
+            item.parse()
+                .ok()
+                .ok_or_else(|| bad(name, item, "is not an address range"))
+        })
+        .collect()
 }
 
 fn ports(name: &'static str, list: &str) -> Result<BTreeSet<u16>, InterceptError> {

@@ -190,3 +190,40 @@ fn port_of_probes_is_never_led_through_the_proxy() {
     assert_eq!(off.exclude_inbound_ports, BTreeSet::new());
     assert!(annotated(&[(status, "http")]).is_err());
 }
+
+#[test]
+fn options_are_written_as_annotations_that_mean_them() {
+    let read = |pairs: &[(&str, &str)]| {
+        let own = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
+        let annotations = pairs.iter().map(own).collect();
+        InterceptOptions::from_annotations(&annotations)
+            .unwrap()
+            .unwrap()
+    };
+    assert!(InterceptOptions::default().annotations().is_empty());
+    let options = read(&[
+        ("sidecar.istio.io/interceptionMode", "TPROXY"),
+        ("traffic.sidecar.istio.io/includeOutboundIPRanges", ""),
+        (
+            "traffic.sidecar.istio.io/excludeOutboundIPRanges",
+            " 10.0.0.0/8,, fd00::/8",
+        ),
+        ("traffic.sidecar.istio.io/includeOutboundPorts", "53"),
+        ("traffic.sidecar.istio.io/excludeOutboundPorts", "3306, 25"),
+        ("traffic.sidecar.istio.io/includeInboundPorts", "80"),
+        ("traffic.sidecar.istio.io/excludeInboundPorts", "0081"),
+        ("traffic.sidecar.istio.io/excludeInterfaces", "eth1"),
+        ("status.sidecar.istio.io/port", "15999"),
+    ]);
+    let written = options.annotations();
+    assert_eq!(
+        written["traffic.sidecar.istio.io/excludeInboundPorts"],
+        "81,15999"
+    );
+    assert_eq!(
+        written["traffic.sidecar.istio.io/includeOutboundIPRanges"],
+        ""
+    );
+    let written: Vec<(&str, &str)> = written.iter().map(|(k, v)| (*k, v.as_str())).collect();
+    assert_eq!(read(&written), options);
+}
