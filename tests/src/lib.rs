@@ -7,6 +7,7 @@
 //! cluster    a real API server with its store, for meshes that are read from Kubernetes
 //! app        what runs in a pod: HTTP, gRPC, TCP, and a socket by which tests make it call others
 //! demo       the demo, which is the same mesh shown to a person
+//! pod_runner a very small kubelet: runs what a pod says, in such a network namespace
 //! probe      what this machine makes impossible
 //! ```
 
@@ -20,4 +21,5 @@ pub mod manifest;
 pub mod mesh;
 pub mod namespace;
 pub mod net;
+pub mod pod_runner;
 pub mod probe;

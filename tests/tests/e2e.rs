@@ -6,6 +6,8 @@ mod capture;
 mod dashboard;
 #[path = "e2e/demo_mesh.rs"]
 mod demo_mesh;
+#[path = "e2e/injected.rs"]
+mod injected;
 #[path = "e2e/interception.rs"]
 mod interception;
 #[path = "e2e/istioctl.rs"]

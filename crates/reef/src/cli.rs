@@ -62,7 +62,7 @@ pub enum Command {
     /// Serve proxies from a directory of Kubernetes and Istio YAML, or from a cluster.
     ///
     /// Without `--config-dir` the cluster of the kubeconfig is followed, and without that the one this pod runs in.
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Validate a directory offline, or a cluster read once: parse, index, and generate for the default scopes.
     ///
     /// Exit code 0: all is well. 1: errors. 2: no error, but something is not applied. 64: wrong usage.
@@ -264,6 +264,9 @@ pub struct ServeArgs {
     /// Serve plaintext xDS beyond loopback. Whoever reaches the port reads every proxy's configuration.
     #[arg(long, env = "REEF_INSECURE_XDS")]
     pub insecure_xds: bool,
+    /// The admission webhooks.
+    #[command(flatten)]
+    pub webhooks: crate::serve::webhook::WebhookArgs,
     /// Quiet time after a change before it is pushed; further changes start it anew.
     #[arg(long, env = "REEF_DEBOUNCE_AFTER", default_value = "10ms", value_parser = duration, value_name = "TIME")]
     pub debounce_after: Duration,

@@ -60,7 +60,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => {
             log::init(&cli.log)?;
             drop(out);
-            serve::run(args)?;
+            serve::run(*args)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Check(args) => Ok(ExitCode::from(check::run(&args, &mut out)?)),

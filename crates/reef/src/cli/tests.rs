@@ -9,7 +9,7 @@ use super::*;
 fn serve(line: &[&str]) -> ServeArgs {
     let line = ["reef", "serve"].iter().chain(line);
     match Cli::try_parse_from(line).unwrap().command {
-        Command::Serve(args) => args,
+        Command::Serve(args) => *args,
         other => panic!("{other:?}"),
     }
 }

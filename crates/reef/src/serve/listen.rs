@@ -23,6 +23,7 @@ use super::kube::{ClusterSettings, Feed};
 use super::metrics::Metrics;
 use super::provider::Provider;
 use super::shared::Shared;
+use super::webhook::{WebhookArgs, WebhookMetrics};
 use super::writer::{Inputs, Writer};
 use crate::cli::ServeArgs;
 use crate::mesh::MeshOptions;
@@ -59,6 +60,8 @@ pub struct Settings {
     pub monitoring_addr: SocketAddr,
     /// Whether plaintext xDS may leave loopback.
     pub insecure_xds: bool,
+    /// The admission webhooks.
+    pub webhooks: WebhookArgs,
     /// Quiet time after a change.
     pub debounce_after: Duration,
     /// Longest wait of a change.
@@ -83,6 +86,7 @@ impl From<ServeArgs> for Settings {
             http_addr: args.http_addr,
             monitoring_addr: args.monitoring_addr,
             insecure_xds: args.insecure_xds,
+            webhooks: args.webhooks,
             debounce_after: args.debounce_after,
             debounce_max: args.debounce_max,
             compare_every: args.compare_every,
@@ -98,6 +102,7 @@ pub struct Running {
     grpc: SocketAddr,
     http: SocketAddr,
     monitoring: SocketAddr,
+    https: Option<SocketAddr>,
     server: DiscoveryServer,
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
@@ -128,6 +133,12 @@ impl Running {
     #[must_use]
     pub fn monitoring_addr(&self) -> SocketAddr {
         self.monitoring
+    }
+
+    /// The address of the admission webhooks, if there are any.
+    #[must_use]
+    pub fn https_addr(&self) -> Option<SocketAddr> {
+        self.https
     }
 
     /// Ends in order: not ready, streams end spread over the drain duration, then the sockets and the writer.
@@ -170,11 +181,17 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let (http_listener, http) = bind("--http-addr", settings.http_addr)?;
     let (monitoring_listener, monitoring) = bind("--monitoring-addr", settings.monitoring_addr)?;
 
+    let webhook_metrics = WebhookMetrics::default();
+    let webhooks = settings.webhooks.open(webhook_metrics.clone())?;
+    let https = settings.webhooks.https_addr.filter(|_| webhooks.is_some());
+    let https = https.map(|addr| bind("--https-addr", addr)).transpose()?;
+
     let (source, _cluster) = Feed::open(&settings).await?;
     let server_metrics = ServerMetrics::new();
     let shared = Arc::new(Shared::following(source.states()));
     let metrics = Arc::new(Metrics::new(|registry| {
         server_metrics.register(registry);
+        webhook_metrics.register(registry);
         source.register(registry.sub_registry_with_prefix("reef"));
     }));
     let (stop, stopped) = watch::channel(false);
@@ -256,11 +273,17 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
             }
         });
     }
+    let https_addr = https.as_ref().map(|(_, addr)| *addr);
+    if let (Some((listener, _)), Some((hooks, tls))) = (https, webhooks) {
+        let end = ended(stopped);
+        tasks.spawn(async move { hooks.serve(listener, &tls, end).await });
+    }
     let drain_duration = settings.drain_duration;
     Ok(Running {
         grpc,
         http,
         monitoring,
+        https: https_addr,
         server,
         shared,
         stop,

@@ -9,6 +9,7 @@
 //! deadline.
 
 mod metrics;
+mod start;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -33,6 +34,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 pub use metrics::WebhookMetrics;
+pub use start::WebhookArgs;
 
 /// Largest review. etcd takes objects of 1.5 MB, a review has the object twice at most, and some more about it.
 const MAX_BODY_BYTES: usize = 4 << 20;
@@ -59,6 +61,7 @@ const LINGER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Webhooks {
     settings: watch::Receiver<Arc<Settings>>,
+    validates: bool,
     metrics: WebhookMetrics,
     budget: Arc<Semaphore>,
     workers: Arc<Semaphore>,
@@ -70,12 +73,19 @@ impl Webhooks {
     pub fn new(settings: watch::Receiver<Arc<Settings>>, metrics: WebhookMetrics) -> Self {
         Self {
             settings,
+            validates: false,
             metrics,
             budget: Arc::new(Semaphore::new(
                 BODY_BUDGET_KIB.try_into().unwrap_or(usize::MAX),
             )),
             workers: Arc::new(Semaphore::new(WORKERS)),
         }
+    }
+
+    /// The same, answering `/validate` too or not.
+    #[must_use]
+    pub fn validating(self, validates: bool) -> Self {
+        Self { validates, ..self }
     }
 
     /// Serves until `end`; running requests are let go then.
@@ -124,6 +134,9 @@ impl Webhooks {
 
     async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let hook = match Hook::of(request.uri().path()) {
+            Some(Hook::Validate) if !self.validates => {
+                return text(StatusCode::NOT_FOUND, "validation is off (--validation)");
+            }
             Some(hook) => hook,
             None if request.uri().path() == "/ready" => return text(StatusCode::OK, "ok"),
             None => return text(StatusCode::NOT_FOUND, "/inject and /validate are here"),

@@ -88,6 +88,7 @@ pub(crate) fn settings(dir: &Path) -> Settings {
         http_addr: free,
         monitoring_addr: free,
         insecure_xds: false,
+        webhooks: reef::serve::webhook::WebhookArgs::default(),
         debounce_after: Duration::from_millis(10),
         debounce_max: Duration::from_millis(100),
         compare_every: Duration::from_secs(30),

@@ -91,7 +91,7 @@ fn serve() -> Served {
         runtime.block_on(async move {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             bound.send(listener.local_addr().unwrap()).unwrap();
-            let hooks = Webhooks::new(latest, WebhookMetrics::default());
+            let hooks = Webhooks::new(latest, WebhookMetrics::default()).validating(true);
             let end = async move { drop(ended.await) };
             hooks.serve(listener, &tls, end).await;
         });

@@ -1,0 +1,255 @@
+//! A very small kubelet: runs what a pod's JSON says, in a network namespace, without images.
+//!
+//! ```text
+//! initContainers in their order: run to the end, or, if they restart always, until the startup probe succeeds
+//! containers: started, and kept
+//! each: environment and arguments with `$(NAME)`, volumes mounted, user, capabilities, read-only root
+//! ```
+//!
+//! The root of a container is this machine's programs and nothing of its files; the programs of an image
+//! are mounted into `/image`, which comes first in the path. Resources, seccomp and liveness are left out. Needs to be
+//! root: a pod has several users.
+
+mod root;
+mod text;
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::call;
+use crate::mesh::wait;
+use crate::namespace::run;
+use crate::net::{PodNet, Running};
+
+/// How long a container may take to become ready, or to end.
+const START: Duration = Duration::from_secs(20);
+
+/// What stands in for registries, and for the API server's part in a pod.
+#[derive(Debug, Default)]
+pub struct Images {
+    /// Programs every container finds in its path, by name.
+    pub programs: BTreeMap<String, PathBuf>,
+    /// Command lines of containers whose image nobody has, by name of the container.
+    pub commands: BTreeMap<String, Vec<String>>,
+    /// The token a projected volume has.
+    pub token: String,
+    /// Values of ConfigMaps, by name and key.
+    pub config_maps: BTreeMap<(String, String), String>,
+}
+
+/// A pod that runs; ends with the value.
+#[derive(Debug)]
+pub struct RunningPod {
+    ip: Ipv4Addr,
+    control: PathBuf,
+    running: Vec<(String, Running)>,
+    _net: PodNet,
+}
+
+impl RunningPod {
+    /// Starts a pod at an address; returns when its containers run. Its files go to `work`.
+    ///
+    /// # Errors
+    /// When an init container fails, a startup probe does not succeed, or the pod has what this kubelet cannot do.
+    pub fn start(pod: &Value, ip: Ipv4Addr, images: &Images, work: &Path) -> Result<Self> {
+        let name = text::member(pod, "metadata.name")?;
+        let work = work.join(&name);
+        let control = work.join("control");
+        std::fs::create_dir_all(&control)?;
+        let net = PodNet::make(&name, ip)?;
+        let mut kubelet = Kubelet {
+            pod: pod.clone(),
+            images,
+            work,
+            net: &net,
+        };
+        kubelet.place(ip);
+        kubelet.make_volumes()?;
+        let mut running = Vec::new();
+        for container in text::items(&pod["spec"]["initContainers"]) {
+            let name = text::member(container, "name")?;
+            if container["restartPolicy"] != "Always" {
+                run(&mut kubelet.command(container)?).with_context(|| name.clone())?;
+                continue;
+            }
+            let mut sidecar = kubelet.start(container)?;
+            kubelet.await_startup(container, ip, &mut sidecar)?;
+            running.push((name, sidecar));
+        }
+        for container in text::items(&pod["spec"]["containers"]) {
+            let name = text::member(container, "name")?;
+            running.push((name, kubelet.start(container)?));
+        }
+        Ok(Self {
+            ip,
+            control: control.join("app.sock"),
+            running,
+            _net: net,
+        })
+    }
+
+    /// The socket by which its app is made to call others; a container finds its folder at `/control`.
+    pub fn control(&self) -> &Path {
+        &self.control
+    }
+
+    /// Probes a container as the kubelet does: from outside, by what its JSON says. Returns what was answered.
+    ///
+    /// # Errors
+    /// When there is no such probe, or the answer is none or not 200.
+    pub fn probe(&self, container: &Value, probe: &str) -> Result<String> {
+        let get = &container[probe]["httpGet"];
+        let port = get["port"].as_u64().context("no port")?;
+        let path = get["path"].as_str().unwrap_or("/");
+        call::page(&format!("{}:{port}", self.ip), path)
+    }
+
+    /// The last lines of a container.
+    pub fn tail(&self, container: &str) -> String {
+        let found = self.running.iter().find(|(name, _)| name == container);
+        found.map(|(_, running)| running.tail()).unwrap_or_default()
+    }
+}
+
+struct Kubelet<'a> {
+    pod: Value,
+    images: &'a Images,
+    work: PathBuf,
+    net: &'a PodNet,
+}
+
+impl Kubelet<'_> {
+    /// What the API server and the scheduler would have filled in.
+    fn place(&mut self, ip: Ipv4Addr) {
+        let pod = &mut self.pod;
+        pod["status"]["podIP"] = ip.to_string().into();
+        pod["status"]["podIPs"] = serde_json::json!([{ "ip": ip.to_string() }]);
+        let spec = &mut pod["spec"];
+        for (field, value) in [("serviceAccountName", "default"), ("nodeName", "node-a")] {
+            if spec[field].is_null() {
+                spec[field] = value.into();
+            }
+        }
+    }
+
+    fn volume(&self, name: &str) -> PathBuf {
+        self.work.join("volumes").join(name)
+    }
+
+    fn make_volumes(&self) -> Result<()> {
+        for volume in text::items(&self.pod["spec"]["volumes"]) {
+            let folder = self.volume(&text::member(volume, "name")?);
+            std::fs::create_dir_all(&folder)?;
+            if volume["emptyDir"].is_object() {
+                root::for_everybody(&folder)?;
+            } else if volume["downwardAPI"].is_object() {
+                for item in text::items(&volume["downwardAPI"]["items"]) {
+                    let map = text::member(item, "fieldRef.fieldPath")?;
+                    let file = folder.join(text::member(item, "path")?);
+                    std::fs::write(file, text::downward_file(text::at(&self.pod, &map)))?;
+                }
+            } else if volume["projected"].is_object() {
+                for source in text::items(&volume["projected"]["sources"]) {
+                    let path = text::member(source, "serviceAccountToken.path")?;
+                    std::fs::write(folder.join(path), &self.images.token)?;
+                }
+            } else if volume["configMap"].is_object() {
+                let name = text::member(volume, "configMap.name")?;
+                for item in text::items(&volume["configMap"]["items"]) {
+                    let key = (name.clone(), text::member(item, "key")?);
+                    let value = self.images.config_maps.get(&key);
+                    let value = value.with_context(|| format!("no ConfigMap {key:?}"))?;
+                    std::fs::write(folder.join(text::member(item, "path")?), value)?;
+                }
+            } else {
+                bail!("this kubelet has no such volume: {volume}");
+            }
+        }
+        Ok(())
+    }
+
+    /// The environment of a container, variables replaced.
+    fn environment(&self, container: &Value) -> Result<BTreeMap<String, String>> {
+        let mut variables = BTreeMap::new();
+        for variable in text::items(&container["env"]) {
+            let name = text::member(variable, "name")?;
+            let value = match text::member(variable, "valueFrom.fieldRef.fieldPath") {
+                Ok(path) if path == "status.podIPs" => {
+                    let ips = text::items(&self.pod["status"]["podIPs"]);
+                    let ips: Result<Vec<_>> = ips.map(|ip| text::member(ip, "ip")).collect();
+                    ips?.join(",")
+                }
+                Ok(path) => text::member(&self.pod, &path)?,
+                Err(_) => {
+                    let text = variable["value"].as_str().unwrap_or_default();
+                    text::expanded(text, &variables)
+                }
+            };
+            variables.insert(name, value);
+        }
+        Ok(variables)
+    }
+
+    fn command(&self, container: &Value) -> Result<std::process::Command> {
+        let name = text::member(container, "name")?;
+        let environment = self.environment(container)?;
+        let words = |field: &str| -> Vec<String> {
+            let words = text::items(&container[field]).filter_map(Value::as_str);
+            words
+                .map(|word| text::expanded(word, &environment))
+                .collect()
+        };
+        let line = match self.images.commands.get(&name) {
+            Some(line) => line.clone(),
+            None => [words("command"), words("args")].concat(),
+        };
+        ensure!(!line.is_empty(), "{name}: nobody knows what its image runs");
+        let mut mounts = vec![(self.work.join("control"), "/control".to_owned(), false)];
+        for mount in text::items(&container["volumeMounts"]) {
+            let volume = self.volume(&text::member(mount, "name")?);
+            let at = text::member(mount, "mountPath")?;
+            mounts.push((volume, at, mount["readOnly"] == true));
+        }
+        root::command(&root::Container {
+            net: self.net,
+            security: &container["securityContext"],
+            programs: &self.images.programs,
+            mounts: &mounts,
+            environment: &environment,
+            line: &line,
+        })
+    }
+
+    fn start(&self, container: &Value) -> Result<Running> {
+        let name = text::member(container, "name")?;
+        let log = self.work.join(format!("{name}.log"));
+        Running::start(&mut self.command(container)?, log)
+    }
+
+    fn await_startup(&self, container: &Value, ip: Ipv4Addr, sidecar: &mut Running) -> Result<()> {
+        let get = &container["startupProbe"]["httpGet"];
+        let (Some(port), Some(path)) = (get["port"].as_u64(), get["path"].as_str()) else {
+            return Ok(());
+        };
+        let address = format!("{ip}:{port}");
+        let is_up = wait(START, || {
+            sidecar.ended() || call::page(&address, path).is_ok()
+        });
+        if !is_up || sidecar.ended() {
+            bail!(
+                "{}: no success of its startup probe:\n{}",
+                container["name"],
+                sidecar.tail()
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
