@@ -36,8 +36,12 @@ pub(crate) fn reach(connection: &Connection<'_>, outcome: &mut Outcome) -> bool 
         outcome.objects.push(object);
     }
     match discovery(cluster) {
-        Some(DiscoveryType::OriginalDst) => {
+        Some(DiscoveryType::OriginalDst) if connection.restored => {
             outcome.endpoints = vec![original(cluster, connection.to)];
+        }
+        Some(DiscoveryType::OriginalDst) => {
+            let note = "the connection was made to the proxy itself: it has no other destination";
+            outcome.notes.push(note.to_owned());
         }
         Some(DiscoveryType::Eds) => {
             let service = cluster.eds_cluster_config.as_ref();

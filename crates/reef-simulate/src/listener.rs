@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use xds_api::envoy::config::core::v3::TrafficDirection;
-use xds_api::envoy::config::listener::v3::{Filter, Listener, filter};
+use xds_api::envoy::config::listener::v3::{
+    Filter, Listener, ListenerFilter, filter, listener_filter,
+};
 use xds_api::envoy::config::route::v3::RouteConfiguration;
 use xds_api::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
 use xds_api::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
@@ -59,6 +61,22 @@ pub(crate) fn find<'a>(config: &'a Config, request: &Request, to: SocketAddr) ->
             })
         }
     }
+}
+
+/// Whether connections bring the address they were made to: redirected ones do, others come to a socket
+/// of the listener itself.
+pub(crate) fn restores(found: &Found<'_>) -> bool {
+    let listener = found.listener;
+    let asks = |filter: &ListenerFilter| match &filter.config_type {
+        Some(listener_filter::ConfigType::TypedConfig(any)) => {
+            any.type_url.ends_with(".OriginalDst")
+        }
+        _ => false,
+    };
+    found.through.is_some()
+        || listener.use_original_dst.unwrap_or(false)
+        || !listener.bind_to_port.unwrap_or(true)
+        || listener.listener_filters.iter().any(asks)
 }
 
 /// A listener with a socket of its own.

@@ -17,6 +17,8 @@ pub(crate) struct Connection<'a> {
     pub(crate) to: SocketAddr,
     /// Whether the chain terminates TLS.
     pub(crate) tls: bool,
+    /// Whether the proxy knows where the application connected to, other than to the proxy.
+    pub(crate) restored: bool,
 }
 
 /// Says where a request goes.
@@ -64,6 +66,7 @@ pub fn simulate(config: &Config, request: &Request) -> Answer {
         request,
         to,
         tls: chosen.chain.transport_socket.is_some(),
+        restored: listener::restores(&found),
     };
     let mut outcomes = network::evaluate(&connection, chosen.chain);
     outcomes.retain(|outcome| outcome.probability > 0.0);
