@@ -31,7 +31,7 @@ pub struct InjectSettings {
     #[arg(long, env = "REEF_INJECT_CONFIG", value_name = "FILE")]
     pub inject_config: Option<PathBuf>,
     /// File with the certificate of the authority proxies are to trust, PEM; it is written into every pod.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, env = "REEF_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
     /// Image of the init containers.
     #[arg(long, env = "REEF_INIT_IMAGE", value_name = "IMAGE")]

@@ -90,7 +90,6 @@ fn images(pod: &str) -> Result<Images> {
         .into(),
         ..Images::default()
     })
-    .unwrap();
 }
 
 fn get(from: &RunningPod, address: &str, host: &str) -> Result<Answer> {
@@ -107,8 +106,9 @@ fn get(from: &RunningPod, address: &str, host: &str) -> Result<Answer> {
 
 #[test]
 fn injected_pods_start_are_probed_and_talk() {
+    let name = "injected::injected_pods_start_are_probed_and_talk";
     isolated(
-        "injected::injected_pods_start_are_probed_and_talk",
+        name,
         |power| {
             ensure!(
                 power == Power::Root,
@@ -196,4 +196,5 @@ fn injected_pods_start_are_probed_and_talk() {
             Ok(())
         },
     )
+    .unwrap();
 }
