@@ -161,7 +161,9 @@ pub(crate) fn test() -> Result<()> {
         }
         let tools = tools.as_ref().context(NO_KUBE)?;
         let mut own = cargo(&["test", "--workspace", "--lib", "cluster::"]);
-        stage.tests(tools.tell(&mut own))
+        stage.tests(tools.tell(&mut own))?;
+        let mut chart = cargo(&["test", "--workspace", "--test", "chart"]);
+        stage.tests(tools.tell(&mut chart))
     });
     all.stage("fuzz", minutes(6), |stage| {
         stage.tests(&mut fuzz::command(&[]))

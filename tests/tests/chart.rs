@@ -1,0 +1,204 @@
+//! The chart, the plain manifest and the examples against a real API server.
+//!
+//! Nothing runs here: there is no kubelet. What is shown is that every object is taken, with every documented value, and
+//! what Reef's account may do with them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use reef_e2e::cluster::{ADMIN, Cluster, ClusterOptions};
+use reef_e2e::namespace::isolated;
+
+const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
+/// Of a kind that the chart makes only where the Prometheus operator is.
+const SERVICE_MONITOR: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: servicemonitors.monitoring.coreos.com}
+spec:
+  group: monitoring.coreos.com
+  scope: Namespaced
+  names: {kind: ServiceMonitor, plural: servicemonitors, singular: servicemonitor, listKind: ServiceMonitorList}
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+";
+
+fn deploy(path: &str) -> PathBuf {
+    Path::new(DEPLOY).join(path)
+}
+
+/// Runs helm as administrator in the namespace of Reef.
+fn helm(cluster: &Cluster, arguments: &[&str]) -> Result<String> {
+    let mut command = cluster.command_as(ADMIN, "helm")?;
+    let output = command
+        .args(arguments)
+        .args(["--namespace", "reef-system"])
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "helm {arguments:?}: {said}");
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Installs or upgrades the release.
+fn install(cluster: &Cluster, more: &[&str]) -> Result<String> {
+    let chart = deploy("helm/reef");
+    let chart = chart.to_str().context("a folder without a name")?;
+    let mut arguments = vec!["upgrade", "--install", "--create-namespace", "reef", chart];
+    arguments.extend(more);
+    helm(cluster, &arguments)
+}
+
+/// What a query of kubectl prints.
+fn of(cluster: &Cluster, what: &[&str]) -> Result<String> {
+    cluster.kubectl(&[&["get"], what].concat())
+}
+
+/// Whether Reef's account may do something.
+fn may(cluster: &Cluster, what: &[&str]) -> Result<bool> {
+    let account = "--as=system:serviceaccount:reef-system:reef";
+    let mut command = cluster.command_as(ADMIN, "kubectl")?;
+    let output = command
+        .args(["auth", "can-i", account])
+        .args(what)
+        .output()?;
+    Ok(output.stdout.starts_with(b"yes"))
+}
+
+#[test]
+fn the_chart_installs_with_every_value_and_leaves_what_is_not_its_own() {
+    let name = "the_chart_installs_with_every_value_and_leaves_what_is_not_its_own";
+    isolated(name, |_| {
+        let work = tempfile::tempdir()?;
+        let options = ClusterOptions {
+            without_crds: true,
+            ..ClusterOptions::default()
+        };
+        let cluster = Cluster::start(work.path(), options)?;
+        // One definition is somebody else's, as Istio's would be.
+        let theirs = "sidecars.networking.istio.io";
+        let file = deploy(&format!("crds/{theirs}.yaml"));
+        cluster.kubectl(&[
+            "apply",
+            "-f",
+            file.to_str().context("a file without a name")?,
+        ])?;
+        cluster.apply(SERVICE_MONITOR)?;
+
+        install(&cluster, &[])?;
+        let release = "jsonpath={.metadata.annotations.meta\\.helm\\.sh/release-name}";
+        assert_eq!(of(&cluster, &["crd", theirs, "-o", release])?, "");
+        let ours = "virtualservices.networking.istio.io";
+        assert_eq!(of(&cluster, &["crd", ours, "-o", release])?, "reef");
+
+        // An upgrade keeps the definitions it made, and every value makes objects the API server takes.
+        for entry in std::fs::read_dir(deploy("helm/reef/ci"))? {
+            let path = entry?.path();
+            let values = path.to_str().context("a file without a name")?;
+            // The addresses of this cluster are of version 4, and it says so.
+            let outcome = install(&cluster, &["--values", values]);
+            let refused = outcome.as_ref().err().map(|error| error.to_string());
+            match refused {
+                Some(error) if values.ends_with("ipv6-values.yaml") => {
+                    ensure!(error.contains("ipFamilies"), "{error}");
+                }
+                Some(error) => anyhow::bail!("{values}: {error}"),
+                None => ensure!(!values.ends_with("ipv6-values.yaml"), "IPv6 was taken"),
+            }
+        }
+        let error = install(&cluster, &["--set", "replicacount=3"])
+            .unwrap_err()
+            .to_string();
+        ensure!(error.contains("replicacount"), "{error}");
+
+        install(&cluster, &[])?;
+        for (right, wanted) in [
+            (&["list", "pods", "-A"][..], true),
+            (
+                &["watch", "virtualservices.networking.istio.io", "-A"],
+                true,
+            ),
+            (&["list", "configmaps/istio", "-n", "istio-system"], true),
+            (&["get", "secrets/reef-ca", "-n", "reef-system"], true),
+            (&["create", "tokenreviews.authentication.k8s.io"], true),
+            (&["list", "secrets", "-A"], false),
+            (&["get", "secrets/other", "-n", "reef-system"], false),
+            (&["get", "secrets/reef-ca", "-n", "default"], false),
+            (&["list", "configmaps", "-A"], false),
+            (
+                &["update", "virtualservices.networking.istio.io", "-A"],
+                false,
+            ),
+            (
+                &["patch", "virtualservices.networking.istio.io/status", "-A"],
+                false,
+            ),
+            (&["create", "events", "-A"], false),
+            (
+                &[
+                    "patch",
+                    "mutatingwebhookconfigurations/istio-sidecar-injector",
+                ],
+                false,
+            ),
+            (
+                &[
+                    "patch",
+                    "mutatingwebhookconfigurations/reef-sidecar-injector-reef-system",
+                ],
+                true,
+            ),
+        ] {
+            assert_eq!(may(&cluster, right)?, wanted, "{right:?}");
+        }
+        install(&cluster, &["--set", "global.istiod.enableAnalysis=true"])?;
+        ensure!(may(&cluster, &["create", "events", "-n", "default"])?);
+        let status = [
+            "patch",
+            "virtualservices.networking.istio.io",
+            "--subresource=status",
+            "-A",
+        ];
+        ensure!(may(&cluster, &status)?);
+
+        // Without the release the definitions stay, and with them the objects.
+        helm(&cluster, &["uninstall", "reef"])?;
+        ensure!(of(&cluster, &["crd", ours, "-o", "name"])?.contains(ours));
+        ensure!(
+            of(&cluster, &["clusterroles", "-o", "name"])?
+                .lines()
+                .all(|name| !name.contains("reef"))
+        );
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn the_plain_manifest_and_the_examples_are_taken() {
+    isolated("the_plain_manifest_and_the_examples_are_taken", |_| {
+        let work = tempfile::tempdir()?;
+        let cluster = Cluster::start(work.path(), ClusterOptions::default())?;
+        for path in ["kubernetes/reef.yaml", "examples/kubernetes"] {
+            let path = deploy(path);
+            let path = path.to_str().context("a file without a name")?;
+            cluster.kubectl(&["apply", "--validate=strict", "-f", path])?;
+        }
+        let ports = [
+            "service",
+            "reef",
+            "-n",
+            "reef-system",
+            "-o",
+            "jsonpath={.spec.ports[*].name}",
+        ];
+        assert_eq!(
+            of(&cluster, &ports)?,
+            "https-dns https-webhook http-monitoring"
+        );
+        Ok(())
+    })
+    .unwrap();
+}
