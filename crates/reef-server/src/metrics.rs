@@ -88,6 +88,8 @@ struct Inner {
     ended: Family<ReasonLabel, Counter<u64, AtomicU64>>,
     panics: Counter<u64, AtomicU64>,
     unknown_types: Counter<u64, AtomicU64>,
+    handshakes_failed: Family<ReasonLabel, Counter<u64, AtomicU64>>,
+    accepts_failed: Counter<u64, AtomicU64>,
 }
 
 impl Default for ServerMetrics {
@@ -128,6 +130,8 @@ impl ServerMetrics {
             ended: Family::default(),
             panics: Counter::default(),
             unknown_types: Counter::default(),
+            handshakes_failed: Family::default(),
+            accepts_failed: Counter::default(),
         }))
     }
 
@@ -203,6 +207,16 @@ impl ServerMetrics {
             "reef_xds_streams_ended",
             "Streams the server ended, by reason (unstable)",
             m.ended.clone(),
+        );
+        registry.register(
+            "reef_xds_handshakes_failed",
+            "Connections that did not get through their TLS handshake, by reason (unstable)",
+            m.handshakes_failed.clone(),
+        );
+        registry.register(
+            "reef_xds_accepts_failed",
+            "Times no connection could be accepted, for instance for lack of file descriptors (unstable)",
+            m.accepts_failed.clone(),
         );
         registry.register(
             "reef_xds_stream_panics",
@@ -285,6 +299,7 @@ impl ServerMetrics {
             StreamEnd::Refused(_) => "refused",
             StreamEnd::Draining => "draining",
             StreamEnd::Aged => "aged",
+            StreamEnd::Expired => "expired",
             StreamEnd::ProviderGone => "provider_gone",
             StreamEnd::Stuck => {
                 self.0.write_timeouts.inc();
@@ -293,6 +308,17 @@ impl ServerMetrics {
             StreamEnd::Panicked => "panicked",
         };
         self.0.ended.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    pub(crate) fn handshake_failed(&self, reason: &'static str) {
+        self.0
+            .handshakes_failed
+            .get_or_create(&ReasonLabel { reason })
+            .inc();
+    }
+
+    pub(crate) fn accept_failed(&self) {
+        self.0.accepts_failed.inc();
     }
 
     pub(crate) fn panicked(&self) {

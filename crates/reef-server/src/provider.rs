@@ -175,9 +175,23 @@ pub enum Refusal {
 pub type OpenSession<'a> =
     Pin<Box<dyn Future<Output = Result<Box<dyn ProxySession>, Refusal>> + Send + 'a>>;
 
+/// The future [`ResourceProvider::admit`] returns; boxed so that the trait can be made into an object.
+#[cfg(feature = "shell")]
+pub type Admitting<'a> = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send + 'a>>;
+
 /// Decides who is served, and with what.
 #[cfg(feature = "shell")]
 pub trait ResourceProvider: Send + Sync + 'static {
+    /// Looks at a peer before its first request is read; who is refused here is not listened to.
+    ///
+    /// The default refuses nobody.
+    ///
+    /// # Errors
+    /// A [`Refusal`] ends the stream with the status that [`crate::status`] gives it.
+    fn admit<'a>(&'a self, _peer: &'a Peer) -> Admitting<'a> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Opens the session of one stream; called once per stream, after its first request.
     ///
     /// # Errors
@@ -213,6 +227,12 @@ pub trait ProxySession: Send {
     /// Whether somebody wants to know the names this stream is subscribed to; called when the server was asked for names.
     fn wants_names(&self) -> bool {
         false
+    }
+
+    /// Until when the stream may go on, such as until its credential expires; asked again then, so that it may be later.
+    /// `None` is for ever.
+    fn valid_until(&self) -> Option<tokio::time::Instant> {
+        None
     }
 }
 

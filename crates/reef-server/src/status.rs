@@ -32,6 +32,9 @@ pub enum StreamEnd {
     /// The connection is old enough.
     #[error("the connection has reached its maximum age; open another")]
     Aged,
+    /// The credential the stream was opened with is not valid any more.
+    #[error("the credential has expired; open the stream again with another")]
+    Expired,
     /// The provider went away without saying why.
     #[error("the source of this proxy's configuration ended")]
     ProviderGone,
@@ -59,7 +62,9 @@ pub fn status(end: &StreamEnd) -> Status {
         | StreamEnd::Aged
         | StreamEnd::ProviderGone
         | StreamEnd::Stuck => Code::Unavailable,
-        StreamEnd::Refused(Refusal::Unauthenticated { .. }) => Code::Unauthenticated,
+        StreamEnd::Expired | StreamEnd::Refused(Refusal::Unauthenticated { .. }) => {
+            Code::Unauthenticated
+        }
         StreamEnd::Refused(Refusal::NotPermitted { .. }) => Code::PermissionDenied,
         StreamEnd::Panicked => Code::Internal,
     };

@@ -29,6 +29,7 @@ use tonic::service::Routes;
 use tower::Service as _;
 use tracing::{debug, warn};
 
+use super::tls::Handshakes;
 use super::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_STREAMS_PER_CONNECTION, Shared};
 use crate::status::StreamEnd;
 
@@ -93,6 +94,7 @@ pub(super) async fn accept(
     shared: &Arc<Shared>,
     routes: Routes,
     listener: TcpListener,
+    tls: Option<Handshakes>,
     until: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     let mut connections = JoinSet::new();
@@ -103,15 +105,24 @@ pub(super) async fn accept(
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let (shared, routes) = (Arc::clone(shared), routes.clone());
-                    let closing = Arc::clone(&closing);
+                    let (closing, tls) = (Arc::clone(&closing), tls.clone());
                     connections.spawn(async move {
                         prepare(&stream);
-                        serve(shared, routes, stream, Some(peer), false, closing).await;
+                        let Some(tls) = tls else {
+                            return serve(shared, routes, stream, Some(peer), false, closing).await;
+                        };
+                        match tls.accept(stream, peer.ip()).await {
+                            Ok(stream) => {
+                                serve(shared, routes, stream, Some(peer), true, closing).await;
+                            }
+                            Err(failure) => shared.metrics.handshake_failed(failure.as_str()),
+                        }
                     });
                 }
                 Err(error) if refused(&error) => break Err(error),
                 Err(error) if passing(&error) => {}
                 Err(error) => {
+                    shared.metrics.accept_failed();
                     warn!(%error, "no connection can be accepted for now");
                     sleep(ACCEPT_PAUSE).await;
                 }

@@ -9,6 +9,7 @@ mod methods;
 mod questions;
 mod requests;
 mod stream;
+pub mod tls;
 mod wire;
 
 use std::sync::Arc;
@@ -199,7 +200,27 @@ impl DiscoveryServer {
         listener: tokio::net::TcpListener,
         until: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
-        connection::accept(&self.shared, self.routes().prepare(), listener, until)
+        connection::accept(&self.shared, self.routes().prepare(), listener, None, until)
+            .await
+            .map_err(|source| ServeError { source })
+    }
+
+    /// As [`Self::serve`], with TLS 1.3 in front: handshakes are limited in time and number, and the certificate is the
+    /// one the settings hold when a handshake comes.
+    ///
+    /// # Errors
+    /// [`ServeError`] if the listener cannot go on.
+    pub async fn serve_tls(
+        &self,
+        listener: tokio::net::TcpListener,
+        settings: &tls::TlsSettings,
+        until: impl Future<Output = ()>,
+    ) -> Result<(), ServeError> {
+        let tls = tls::Handshakes::new(settings).map_err(|error| ServeError {
+            source: std::io::Error::other(error),
+        })?;
+        let routes = self.routes().prepare();
+        connection::accept(&self.shared, routes, listener, Some(tls), until)
             .await
             .map_err(|source| ServeError { source })
     }

@@ -99,6 +99,9 @@ async fn open<'a, M: Message + Default + 'static>(
     requests: &mut Requests<M>,
     read: fn(M) -> Request,
 ) -> Result<Option<Opened<'a>>, Ended> {
+    // Before a word is read: what a stranger says takes memory.
+    let admitted = shared.provider.admit(&opening.peer).await;
+    admitted.map_err(StreamEnd::Refused)?;
     let first = requests.message().await.map_err(Ended::Client)?;
     let Some(first) = first else { return Ok(None) };
     shared.metrics.received(first.encoded_len());
@@ -151,6 +154,7 @@ async fn drive<M: Message + Default + 'static>(
         } else if full_since.is_none() {
             full_since = Some(Instant::now());
         }
+        let valid_until = stream.session.valid_until();
         let stuck_at = full_since.map(|since| since + shared.stuck_after);
         let deadline = stream
             .state
@@ -189,6 +193,12 @@ async fn drive<M: Message + Default + 'static>(
                 Err(_) => return Ok(()),
             },
             () = wake_at(deadline), if !stream.ready => stream.ready = true,
+            () = wake_at(valid_until), if valid_until.is_some() => {
+                let until = stream.session.valid_until();
+                if until.is_some_and(|until| until <= Instant::now()) {
+                    return Err(StreamEnd::Expired.into());
+                }
+            }
             () = wake_at(stuck_at), if stuck_at.is_some() => {
                 if responses.capacity() == 0 {
                     return Err(StreamEnd::Stuck.into());
