@@ -163,6 +163,11 @@ impl Reviews {
         self.state.lock().silent.is_some()
     }
 
+    /// Takes note that the API server answered something else, so that it can be asked again.
+    pub fn heard(&self) {
+        self.state.lock().silent = None;
+    }
+
     /// What was answered about a token and still counts at `now`, without asking.
     #[must_use]
     pub fn known(&self, token: &str, now: Duration) -> Option<Answer> {
@@ -377,6 +382,11 @@ impl Tokens {
     #[must_use]
     pub fn is_silent(&self) -> bool {
         self.reviews.is_silent()
+    }
+
+    /// Takes note that the API server answers.
+    pub fn heard(&self) {
+        self.reviews.heard();
     }
 
     /// Verifies a token. `now` is on a clock that does not go back, `wall` in seconds since the epoch.

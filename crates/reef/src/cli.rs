@@ -237,6 +237,9 @@ pub struct ServeArgs {
     /// What the mesh is.
     #[command(flatten)]
     pub mesh: MeshArgs,
+    /// The encrypted port and identities.
+    #[command(flatten)]
+    pub channel: crate::channel::ChannelArgs,
     /// Address of the xDS port (plaintext gRPC).
     #[arg(
         long,

@@ -16,6 +16,7 @@
 //! - [`ask`]: `reef status` and `reef why`, clients of the admin pages.
 
 pub mod ask;
+pub mod channel;
 pub mod check;
 pub mod cli;
 mod clock;

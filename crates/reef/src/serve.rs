@@ -6,8 +6,10 @@
 
 mod access;
 pub(crate) mod applied;
+mod certs;
 mod debug;
 pub(crate) mod dump;
+mod identity;
 mod inspect;
 mod kube;
 mod listen;
@@ -15,12 +17,14 @@ mod metrics;
 pub(crate) mod node;
 mod provider;
 mod registry;
+mod secure;
 mod shared;
 pub mod webhook;
 mod writer;
 
 pub use kube::ClusterSettings;
 pub use listen::{Running, Settings, start};
+pub use secure::{Certificate, ChannelSettings};
 
 use anyhow::Context as _;
 use tracing::info;

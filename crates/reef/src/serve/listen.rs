@@ -7,21 +7,24 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use reef_admin::Inspect;
-use reef_identity::Authorizer;
 use reef_server::metrics::ServerMetrics;
 use reef_server::protocol::Options;
 use reef_server::service::DiscoveryServer;
+use reef_server::service::tls::{HandshakeLimits, TlsSettings};
 use reef_source::Source as _;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{error, warn};
 
-use super::access::Access;
+use super::access::{Access, Vouch};
+use super::certs::Serving;
+use super::identity::{Gate, follow_keys};
 use super::inspect::Pages;
 use super::kube::{ClusterSettings, Feed};
 use super::metrics::Metrics;
 use super::provider::Provider;
+use super::secure::{ChannelSettings, suspend_age};
 use super::shared::Shared;
 use super::webhook::{WebhookArgs, WebhookMetrics};
 use super::writer::{Inputs, Writer};
@@ -54,6 +57,8 @@ pub struct Settings {
     pub mesh: MeshOptions,
     /// Address of the xDS port; port 0 takes a free one.
     pub grpc_addr: SocketAddr,
+    /// The encrypted xDS port, and who may come.
+    pub channel: ChannelSettings,
     /// Address of the HTTP port.
     pub http_addr: SocketAddr,
     /// Address of the monitoring port.
@@ -83,6 +88,7 @@ impl From<ServeArgs> for Settings {
             mesh: args.mesh.options(),
             mesh_config: args.mesh.mesh_config,
             grpc_addr: args.grpc_addr,
+            channel: args.channel.settings(),
             http_addr: args.http_addr,
             monitoring_addr: args.monitoring_addr,
             insecure_xds: args.insecure_xds,
@@ -100,6 +106,8 @@ impl From<ServeArgs> for Settings {
 #[derive(Debug)]
 pub struct Running {
     grpc: SocketAddr,
+    secure: Option<SocketAddr>,
+    serving: Option<watch::Receiver<Option<Arc<Serving>>>>,
     http: SocketAddr,
     monitoring: SocketAddr,
     https: Option<SocketAddr>,
@@ -121,6 +129,18 @@ impl Running {
     #[must_use]
     pub fn grpc_addr(&self) -> SocketAddr {
         self.grpc
+    }
+
+    /// The address xDS is served on over TLS, if it is.
+    #[must_use]
+    pub fn secure_addr(&self) -> Option<SocketAddr> {
+        self.secure
+    }
+
+    /// The certificate of the authority that Reef made and serves under, PEM; `None` if it did not, or not yet.
+    #[must_use]
+    pub fn authority(&self) -> Option<String> {
+        self.serving.as_ref()?.borrow().as_ref()?.ca.clone()
     }
 
     /// The address of the HTTP port.
@@ -175,7 +195,9 @@ impl Drop for Running {
 /// # Errors
 /// If an address cannot be bound or may not be, or a directory cannot be read.
 pub async fn start(settings: Settings) -> anyhow::Result<Running> {
-    let authorizer = Authorizer::new(settings.insecure_xds);
+    let (source, cluster) = Feed::open(&settings).await?;
+    let channel = &settings.channel;
+    let authorizer = channel.authorizer(settings.insecure_xds, cluster.as_ref());
     authorizer.check_bind(settings.grpc_addr)?;
     let (grpc_listener, grpc) = bind("--grpc-addr", settings.grpc_addr)?;
     let (http_listener, http) = bind("--http-addr", settings.http_addr)?;
@@ -186,7 +208,13 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let https = settings.webhooks.https_addr.filter(|_| webhooks.is_some());
     let https = https.map(|addr| bind("--https-addr", addr)).transpose()?;
 
-    let (source, _cluster) = Feed::open(&settings).await?;
+    let mut secure = None;
+    if let Some(addr) = channel.address(cluster.as_ref()) {
+        let mut keeper = channel.keeper(cluster.as_ref(), &settings.mesh.domain)?;
+        keeper.begin().await?;
+        secure = Some((bind("--secure-grpc-addr", addr)?, keeper));
+    }
+    let tokens = channel.tokens(cluster.as_ref());
     let server_metrics = ServerMetrics::new();
     let shared = Arc::new(Shared::following(source.states()));
     let metrics = Arc::new(Metrics::new(|registry| {
@@ -217,13 +245,15 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         .spawn(move || writer.run(inputs))
         .context("the writer thread does not start")?;
 
-    // Nobody knows tokens yet.
-    let access = Arc::new(Access::new(authorizer.clone(), None));
+    let gate = Gate::new(authorizer.clone(), tokens.clone(), Arc::clone(&shared));
+    let gate = Arc::new(gate);
+    let vouch: Arc<dyn Vouch> = Arc::<Gate>::clone(&gate);
+    let access = Arc::new(Access::new(authorizer, tokens.is_some().then_some(vouch)));
     let later = Arc::new(OnceLock::new());
     let provider = Provider {
         connects,
         shared: Arc::clone(&shared),
-        authorizer,
+        gate,
         access: Arc::clone(&access),
         pages: Arc::clone(&later),
         metrics: Arc::clone(&metrics),
@@ -247,6 +277,39 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let pages: Arc<dyn Inspect> = Arc::<Pages>::clone(later.get_or_init(|| pages));
 
     let mut tasks = JoinSet::new();
+    if let (Some(cluster), Some(tokens)) = (cluster, tokens) {
+        let end = ended(stopped.clone());
+        let aging = suspend_age(server.clone(), Arc::clone(&tokens), source.states());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = follow_keys(cluster, tokens) => {}
+                () = aging => {}
+                () = end => {}
+            }
+        });
+    }
+    let secure_addr = secure.as_ref().map(|((_, addr), _)| *addr);
+    let serving = secure.as_ref().map(|(_, keeper)| keeper.serving());
+    if let Some(((listener, _), keeper)) = secure {
+        let discovery = server.clone();
+        let tls = TlsSettings {
+            certificates: keeper.certificates(),
+            limits: HandshakeLimits::default(),
+        };
+        let end = ended(stopped.clone());
+        tasks.spawn(async move {
+            if let Err(failure) = discovery.serve_tls(listener, &tls, end).await {
+                error!(%failure, "the encrypted xDS port failed");
+            }
+        });
+        let end = ended(stopped.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = keeper.run() => {}
+                () = end => {}
+            }
+        });
+    }
     let end = ended(stopped.clone());
     tasks.spawn(async move {
         tokio::select! {
@@ -281,6 +344,8 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let drain_duration = settings.drain_duration;
     Ok(Running {
         grpc,
+        secure: secure_addr,
+        serving,
         http,
         monitoring,
         https: https_addr,

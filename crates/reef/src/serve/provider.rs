@@ -2,12 +2,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use reef_identity::{Authorizer, Decision, Door, Request};
 use reef_mesh::ProxyNode;
 use reef_push::{ClassView, ProxyId};
 use reef_server::debug::{Answering, Question};
 use reef_server::provider::{
-    NodeInfo, OpenSession, Peer, ProxySession, Refusal, ResourceProvider, ResourceView,
+    Admitting, NodeInfo, OpenSession, Peer, ProxySession, Refusal, ResourceProvider, ResourceView,
     StreamReport,
 };
 use reef_xds::{EncodedResource, ResourceType};
@@ -16,9 +15,9 @@ use tracing::warn;
 
 use super::access::Access;
 use super::debug;
+use super::identity::{Admitted, Gate, Lease};
 use super::inspect::Pages;
 use super::metrics::Metrics;
-use super::node;
 use super::registry::{Entry, Stream};
 use super::shared::Shared;
 
@@ -74,7 +73,7 @@ pub(super) struct Provider {
     /// What is published.
     pub(super) shared: Arc<Shared>,
     /// Decides who is served.
-    pub(super) authorizer: Authorizer,
+    pub(super) gate: Arc<Gate>,
     /// Decides who may read debug data.
     pub(super) access: Arc<Access>,
     /// What debug data is made of; there as soon as streams are.
@@ -84,29 +83,16 @@ pub(super) struct Provider {
 }
 
 impl ResourceProvider for Provider {
+    fn admit<'a>(&'a self, peer: &'a Peer) -> Admitting<'a> {
+        Box::pin(self.gate.admit(peer))
+    }
+
     fn open<'a>(&'a self, node: &'a Arc<NodeInfo>, peer: &'a Peer) -> OpenSession<'a> {
         Box::pin(async move {
-            let door = if peer.delta {
-                Door::Delta
-            } else {
-                Door::StateOfTheWorld
-            };
-            let request = Request {
-                node: &node.id,
-                ..Request::anonymous(peer.address, door)
-            };
-            if let Decision::Deny(denial) = self.authorizer.decide(&request) {
-                warn!(node = %node.id, peer = ?peer.address, %denial, "stream refused");
-                return Err(Refusal::NotPermitted {
-                    reason: denial.to_string(),
-                });
-            }
-            self.shared.serving().map_err(|reason| Refusal::NotReady {
-                reason: reason.to_owned(),
-            })?;
-            let parsed = node::parse(node).map_err(|error| Refusal::BadNode {
-                reason: error.to_string(),
-            })?;
+            let Admitted {
+                node: parsed,
+                lease,
+            } = self.gate.stream(node, peer).await?;
             let (reply, seat) = oneshot::channel();
             let connect = Connect {
                 node: Arc::new(parsed),
@@ -129,6 +115,7 @@ impl ResourceProvider for Provider {
                 seat,
                 metrics,
                 entry,
+                lease,
             }) as Box<dyn ProxySession>)
         })
     }
@@ -160,6 +147,7 @@ struct Session {
     seat: Seat,
     metrics: Arc<Metrics>,
     entry: Entry,
+    lease: Lease,
 }
 
 impl ProxySession for Session {
@@ -193,6 +181,10 @@ impl ProxySession for Session {
 
     fn wants_names(&self) -> bool {
         self.entry.is_asked()
+    }
+
+    fn valid_until(&self) -> Option<tokio::time::Instant> {
+        self.lease.until().map(Into::into)
     }
 }
 

@@ -16,6 +16,7 @@ mod handing_over;
 mod mesh;
 mod options;
 mod pages;
+mod secure;
 mod serving;
 mod simulate;
 mod wire;

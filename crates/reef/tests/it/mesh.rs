@@ -85,6 +85,7 @@ pub(crate) fn settings(dir: &Path) -> Settings {
         mesh_config: None,
         mesh: MeshOptions::default(),
         grpc_addr: free,
+        channel: reef::serve::ChannelSettings::default(),
         http_addr: free,
         monitoring_addr: free,
         insecure_xds: false,
@@ -147,7 +148,7 @@ pub(crate) async fn connect(server: &Running, node: &str) -> DeltaClient {
 }
 
 /// Tries until the first response is there, and hands the client over with everything settled.
-async fn until_ready<F>(mut attempt: impl FnMut() -> F) -> DeltaClient
+pub(crate) async fn until_ready<F>(mut attempt: impl FnMut() -> F) -> DeltaClient
 where
     F: Future<Output = Result<DeltaClient, Status>>,
 {

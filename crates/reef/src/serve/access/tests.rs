@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Access, Vouch, Vouching};
 use crate::mesh::MeshOptions;
+use crate::serve::identity::Gate;
 use crate::serve::inspect::Pages;
 use crate::serve::metrics::Metrics;
 use crate::serve::provider::Provider;
@@ -189,7 +190,7 @@ fn parts(authorizer: Authorizer) -> Parts {
     let provider = Arc::new(Provider {
         connects: mpsc::channel(1).0,
         shared: Arc::clone(&shared),
-        authorizer,
+        gate: Arc::new(Gate::new(authorizer, None, Arc::clone(&shared))),
         access: Arc::clone(&access),
         pages: Arc::clone(&later),
         metrics: Arc::clone(&metrics),
