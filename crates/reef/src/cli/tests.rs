@@ -82,7 +82,11 @@ fn every_serve_option_has_an_environment_variable() {
             .get_env()
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default();
-        let expected = format!("REEF_{}", arg.get_id().as_str().to_uppercase());
+        let expected = match arg.get_id().as_str() {
+            // As every pod template names it.
+            "namespace" => "POD_NAMESPACE".to_owned(),
+            id => format!("REEF_{}", id.to_uppercase()),
+        };
         assert_eq!(env, expected);
     }
 }

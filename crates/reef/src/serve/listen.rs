@@ -10,7 +10,7 @@ use reef_admin::Inspect;
 use reef_server::metrics::ServerMetrics;
 use reef_server::protocol::Options;
 use reef_server::service::DiscoveryServer;
-use reef_server::service::tls::{HandshakeLimits, TlsSettings};
+use reef_server::service::tls::{self, HandshakeLimits, TlsSettings};
 use reef_source::Source as _;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tracing::{error, warn};
 
 use super::access::{Access, Vouch};
-use super::certs::Serving;
+use super::certs::{Keeper, Serving};
 use super::identity::{Gate, follow_keys};
 use super::inspect::Pages;
 use super::kube::{ClusterSettings, Feed};
@@ -208,12 +208,17 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let https = settings.webhooks.https_addr.filter(|_| webhooks.is_some());
     let https = https.map(|addr| bind("--https-addr", addr)).transpose()?;
 
-    let mut secure = None;
-    if let Some(addr) = channel.address(cluster.as_ref()) {
-        let mut keeper = channel.keeper(cluster.as_ref(), &settings.mesh.domain)?;
-        keeper.begin().await?;
-        secure = Some((bind("--secure-grpc-addr", addr)?, keeper));
+    let secure = channel.address(cluster.as_ref());
+    let secure = secure
+        .map(|addr| bind("--secure-grpc-addr", addr))
+        .transpose()?;
+    let mut keeper = None;
+    if secure.is_some() || https.is_some() {
+        let mut made = channel.keeper(cluster.as_ref(), &settings.mesh.domain)?;
+        made.begin().await?;
+        keeper = Some(made);
     }
+    let certificates = keeper.as_ref().map(Keeper::certificates);
     let tokens = channel.tokens(cluster.as_ref());
     let server_metrics = ServerMetrics::new();
     let shared = Arc::new(Shared::following(source.states()));
@@ -288,12 +293,12 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
             }
         });
     }
-    let secure_addr = secure.as_ref().map(|((_, addr), _)| *addr);
-    let serving = secure.as_ref().map(|(_, keeper)| keeper.serving());
-    if let Some(((listener, _), keeper)) = secure {
+    let secure_addr = secure.as_ref().map(|(_, addr)| *addr);
+    let serving = keeper.as_ref().map(Keeper::serving);
+    if let (Some((listener, _)), Some(certificates)) = (secure, &certificates) {
         let discovery = server.clone();
         let tls = TlsSettings {
-            certificates: keeper.certificates(),
+            certificates: Arc::clone(certificates),
             limits: HandshakeLimits::default(),
         };
         let end = ended(stopped.clone());
@@ -302,6 +307,8 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
                 error!(%failure, "the encrypted xDS port failed");
             }
         });
+    }
+    if let Some(keeper) = keeper {
         let end = ended(stopped.clone());
         tasks.spawn(async move {
             tokio::select! {
@@ -337,7 +344,9 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         });
     }
     let https_addr = https.as_ref().map(|(_, addr)| *addr);
-    if let (Some((listener, _)), Some((hooks, tls))) = (https, webhooks) {
+    if let (Some((listener, _)), Some(hooks), Some(certificates)) = (https, webhooks, certificates)
+    {
+        let tls = tls::server_config(certificates, &[b"h2", b"http/1.1"])?;
         let end = ended(stopped);
         tasks.spawn(async move { hooks.serve(listener, &tls, end).await });
     }

@@ -101,9 +101,9 @@ impl ChannelSettings {
     /// If it is to come from a cluster and there is none.
     pub(super) fn keeper(&self, cluster: Option<&Cluster>, domain: &str) -> anyhow::Result<Keeper> {
         let namespace = self.namespace.clone();
-        let cluster = cluster.cloned().context(
-            "--secure-grpc-addr without a cluster needs --tls-cert-file and --tls-key-file",
-        );
+        let cluster = cluster
+            .cloned()
+            .context("TLS without a cluster needs --tls-cert-file and --tls-key-file");
         let origin = match &self.certificate {
             Certificate::Files { cert, key } => Origin::Files {
                 cert: cert.clone(),
