@@ -108,10 +108,8 @@ fn a_connection_of_age_is_left_for_another_without_a_resource() {
         fixture.mesh.start_reef()?;
         let connected = |fixture: &Fixture| {
             wait(Duration::from_secs(40), || {
-                let state = fixture
-                    .mesh
-                    .envoy_stat("web-1", "control_plane.connected_state");
-                state.is_ok_and(|state| state == 1)
+                let proxies = fixture.mesh.reef_proxies();
+                proxies.is_ok_and(|proxies| proxies.len() == 1)
             })
         };
         ensure!(connected(&fixture), "the Envoy did not come back");
