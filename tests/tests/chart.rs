@@ -136,20 +136,6 @@ fn the_chart_installs_with_every_value_and_leaves_what_is_not_its_own() {
                 false,
             ),
             (&["create", "events", "-A"], false),
-            (
-                &[
-                    "patch",
-                    "mutatingwebhookconfigurations/istio-sidecar-injector",
-                ],
-                false,
-            ),
-            (
-                &[
-                    "patch",
-                    "mutatingwebhookconfigurations/reef-sidecar-injector-reef-system",
-                ],
-                true,
-            ),
         ] {
             assert_eq!(may(&cluster, right)?, wanted, "{right:?}");
         }

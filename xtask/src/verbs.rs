@@ -161,9 +161,7 @@ pub(crate) fn test() -> Result<()> {
         }
         let tools = tools.as_ref().context(NO_KUBE)?;
         let mut own = cargo(&["test", "--workspace", "--lib", "cluster::"]);
-        stage.tests(tools.tell(&mut own))?;
-        let mut chart = cargo(&["test", "--workspace", "--test", "chart"]);
-        stage.tests(tools.tell(&mut chart))
+        stage.tests(tools.tell(&mut own))
     });
     all.stage("fuzz", minutes(6), |stage| {
         stage.tests(&mut fuzz::command(&[]))
