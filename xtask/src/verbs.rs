@@ -55,6 +55,21 @@ pub(crate) fn kube() -> Result<()> {
     run.finish()
 }
 
+/// `cargo xtask soak`: what the stage `kube` runs, with long faults.
+pub(crate) fn soak(tests: &[String]) -> Result<()> {
+    let mut all = Run::start();
+    all.stage("soak", minutes(120), |stage| {
+        let envoy = packages::prepare()?;
+        let tools = packages::kube::prepare(stage)?;
+        stage.run(&mut cargo(&["build", "--workspace", "--bins"]))?;
+        let mut command = cargo(&["test", "--workspace", "--test", "kube", "--no-fail-fast"]);
+        command.args(["--", "--nocapture", "--test-threads=1"]);
+        command.args(tests).env("REEF_SOAK", "1");
+        stage.tests(tools.tell(with_envoy(&mut command, &envoy)))
+    });
+    all.finish()
+}
+
 /// `cargo xtask release`.
 pub(crate) fn release() -> Result<()> {
     let mut run = Run::start();
@@ -154,14 +169,18 @@ pub(crate) fn test() -> Result<()> {
     for (test, reason) in left_out {
         all.leave_out("e2e", format!("{test}: {reason}"));
     }
-    all.stage("kube", minutes(3), |stage| {
+    all.stage("kube", minutes(8), |stage| {
         if let Some(reason) = &no_network {
             stage.leave_out(reason);
             return Ok(());
         }
+        let envoy = envoy.as_deref().context(NO_ENVOY)?;
         let tools = tools.as_ref().context(NO_KUBE)?;
-        let mut own = cargo(&["test", "--workspace", "--lib", "cluster::"]);
-        stage.tests(tools.tell(&mut own))
+        let test = ["test", "--workspace", "--no-fail-fast"];
+        let mut own = cargo(&[&test[..], &["--lib", "cluster::"]].concat());
+        stage.tests(tools.tell(&mut own))?;
+        let mut command = cargo(&[&test[..], &["--test", "kube"]].concat());
+        stage.tests(tools.tell(with_envoy(&mut command, envoy)))
     });
     all.stage("fuzz", minutes(6), |stage| {
         stage.tests(&mut fuzz::command(&[]))

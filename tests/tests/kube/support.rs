@@ -1,0 +1,224 @@
+//! A cluster, Reef with the rights of its chart, and pods; what tests ask them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use reef_e2e::call::{self, Answer, Call, Protocol};
+use reef_e2e::cluster::{ADMIN, Cluster, ClusterOptions, REEF};
+use reef_e2e::manifest::Manifests;
+use reef_e2e::mesh::{MONITORING, Mesh, Source, wait};
+use reef_e2e::namespace::Power;
+
+/// The roles of Reef: those its chart makes, as objects.
+pub(crate) fn roles(cluster: &Cluster) -> Result<String> {
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/helm/reef");
+    if !chart.is_dir() {
+        return Ok(include_str!("role.yaml").to_owned());
+    }
+    let mut helm = cluster.command_as(ADMIN, "helm")?;
+    helm.args(["template", "reef"])
+        .arg(&chart)
+        .args(["--namespace", "reef-system"]);
+    let output = helm.output().context("cannot run helm")?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "helm template: {stderr}");
+    let text = String::from_utf8(output.stdout)?;
+    let kinds = [
+        "Role",
+        "ClusterRole",
+        "RoleBinding",
+        "ClusterRoleBinding",
+        "ServiceAccount",
+    ];
+    let is_role = |part: &&str| {
+        let kind = part.lines().find_map(|line| line.strip_prefix("kind: "));
+        kind.is_some_and(|kind| kinds.contains(&kind.trim()))
+    };
+    let parts: Vec<&str> = text.split("\n---").filter(is_role).collect();
+    ensure!(!parts.is_empty(), "the chart has no roles");
+    Ok(parts.join("\n---\n"))
+}
+
+/// What every test's cluster has: namespaces, two nodes, the mesh's settings.
+pub(crate) const BASE: &str = include_str!("base.yaml");
+
+/// A cluster with Reef and pods.
+pub(crate) struct Fixture {
+    pub(crate) mesh: Mesh,
+    pub(crate) cluster: Cluster,
+    pub(crate) roles: String,
+    work: tempfile::TempDir,
+}
+
+impl Fixture {
+    /// A cluster with objects in it, and Reef not started.
+    pub(crate) fn prepare(power: Power, options: ClusterOptions, manifests: &str) -> Result<Self> {
+        let work = tempfile::tempdir()?;
+        let cluster = Cluster::start(&work.path().join("cluster"), options)?;
+        cluster.apply(BASE)?;
+        let roles = roles(&cluster)?;
+        cluster.apply(&roles)?;
+        if !manifests.is_empty() {
+            cluster.apply(manifests)?;
+        }
+        let source = Source::Kubeconfig(cluster.kubeconfig_for(REEF));
+        let mesh = Mesh::prepare(power, work.path(), source)?;
+        Ok(Self {
+            mesh,
+            cluster,
+            roles,
+            work,
+        })
+    }
+
+    /// The same with Reef and every pod of the manifests running.
+    pub(crate) fn start(power: Power, manifests: &str) -> Result<Self> {
+        Self::start_with(power, ClusterOptions::default(), manifests)
+    }
+
+    /// The same with options of the cluster.
+    pub(crate) fn start_with(
+        power: Power,
+        options: ClusterOptions,
+        manifests: &str,
+    ) -> Result<Self> {
+        let mut fixture = Self::prepare(power, options, manifests)?;
+        fixture.mesh.start_reef()?;
+        fixture.start_pods(manifests)?;
+        Ok(fixture)
+    }
+
+    /// Starts the pods of manifests and waits until their Envoys are ready.
+    pub(crate) fn start_pods(&mut self, manifests: &str) -> Result<()> {
+        for pod in Manifests::parse(manifests)?.pods() {
+            self.mesh.start_pod(&pod)?;
+        }
+        self.mesh.wait_ready(Duration::from_secs(60)).map(drop)
+    }
+
+    /// Where logs go.
+    pub(crate) fn work(&self) -> &Path {
+        self.work.path()
+    }
+
+    /// Asks `host:port` at an address from a pod.
+    pub(crate) fn ask(&self, from: &str, address: &str, host: &str) -> Result<Answer> {
+        self.mesh.call(from, &http(address, host))
+    }
+
+    /// The apps that answer twenty requests.
+    pub(crate) fn answering(&self, from: &str, address: &str, host: &str) -> Result<Vec<String>> {
+        let mut apps = Vec::new();
+        for _ in 0..20 {
+            let answer = self.ask(from, address, host)?;
+            ensure!(answer.status == 200, "{}: {}", answer.status, answer.body);
+            apps.push(answer.app);
+        }
+        apps.sort();
+        apps.dedup();
+        Ok(apps)
+    }
+
+    /// Waits until exactly these apps answer.
+    pub(crate) fn follows(&self, from: &str, (address, host): Target, apps: &[&str]) -> Result<()> {
+        let mut last = String::new();
+        let done = wait(Duration::from_secs(30), || {
+            let found = self.answering(from, address, host);
+            last = format!("{found:?}");
+            found.is_ok_and(|found| found == apps)
+        });
+        ensure!(done, "wanted {apps:?}, got {last}\n{}", self.reef_tail());
+        Ok(())
+    }
+
+    /// The last lines Reef wrote.
+    pub(crate) fn reef_tail(&self) -> String {
+        let log = self.mesh.reef_log().unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let from = lines.len().saturating_sub(20);
+        lines.get(from..).unwrap_or_default().join("\n")
+    }
+
+    /// Calls a target again and again while `play` runs; fails if one call was not answered by one of
+    /// `apps`.
+    pub(crate) fn under_traffic<T>(
+        &mut self,
+        from: &str,
+        (address, host): Target,
+        apps: &[&str],
+        play: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        let socket = self.mesh.control_of(from)?;
+        let call = http(address, host);
+        let (stop, made) = (AtomicBool::new(false), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            let traffic = scope.spawn(|| {
+                let mut wrong = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    made.fetch_add(1, Ordering::Relaxed);
+                    match reef_e2e::control::ask(&socket, &call) {
+                        Ok(answer) if apps.contains(&answer.app.as_str()) => {}
+                        other => wrong.push(format!("{other:?}")),
+                    }
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                wrong
+            });
+            let played = play(self);
+            stop.store(true, Ordering::Relaxed);
+            let wrong = traffic
+                .join()
+                .unwrap_or_else(|_| vec!["a panic".to_owned()]);
+            let value = played?;
+            let made = made.load(Ordering::Relaxed);
+            ensure!(made > 20, "only {made} calls were made");
+            ensure!(
+                wrong.is_empty(),
+                "{} of {made} calls: {:?}",
+                wrong.len(),
+                wrong.first()
+            );
+            Ok(value)
+        })
+    }
+}
+
+/// An address with port, and the host that is asked for there.
+pub(crate) type Target = (&'static str, &'static str);
+
+fn http(address: &str, host: &str) -> Call {
+    Call {
+        protocol: Protocol::Http1,
+        address: address.to_owned(),
+        authority: host.to_owned(),
+        path: "/path".to_owned(),
+    }
+}
+
+/// Reef's metrics of one name, by their labels.
+pub(crate) fn metrics(name: &str) -> Result<BTreeMap<String, f64>> {
+    let page = call::page(MONITORING, "/metrics")?;
+    let mut found = BTreeMap::new();
+    for line in page.lines().filter(|line| !line.starts_with('#')) {
+        let (series, value) = line.rsplit_once(' ').context("no metric")?;
+        let (own, labels) = series.split_once('{').unwrap_or((series, ""));
+        if own == name {
+            found.insert(labels.trim_end_matches('}').to_owned(), value.parse()?);
+        }
+    }
+    Ok(found)
+}
+
+/// How many resources Reef sent since its start, of all types.
+pub(crate) fn sent() -> Result<f64> {
+    Ok(metrics("reef_xds_pushed_resources_total")?.values().sum())
+}
+
+/// A short time in tests, the long one when soaking.
+pub(crate) fn lasting(short: u64, long: u64) -> Duration {
+    let soaks = std::env::var_os("REEF_SOAK").is_some();
+    Duration::from_secs(if soaks { long } else { short })
+}
