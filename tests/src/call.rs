@@ -102,6 +102,23 @@ pub fn page(address: &str, path: &str) -> Result<String> {
     Ok(answer.body)
 }
 
+/// Fetches a page of Reef that is shown to bearers of a token only.
+///
+/// # Errors
+/// When it is not answered with 200.
+pub fn page_as(address: &str, path: &str, token: &str) -> Result<String> {
+    let output = std::process::Command::new("curl")
+        .args(["--silent", "--show-error", "--fail", "--max-time", "10"])
+        .args(["--header", &format!("authorization: Bearer {token}")])
+        .arg(format!("http://{address}{path}"))
+        .output()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{address}{path}: {}", said.trim());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
 async fn tcp(call: &Call) -> Result<Answer> {
     let mut stream = TcpStream::connect(&call.address).await?;
     if call.protocol == Protocol::Tcp {

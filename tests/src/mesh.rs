@@ -65,6 +65,8 @@ pub struct Secure {
 #[derive(Debug)]
 pub struct Mesh {
     secure: Option<Secure>,
+    /// What Reef's debug pages ask for where it follows a cluster.
+    debug_token: Option<String>,
     power: Power,
     work: PathBuf,
     source: Source,
@@ -96,6 +98,7 @@ impl Mesh {
         shell(&format!("chmod 755 {}", work.display()))?;
         Ok(Self {
             secure: None,
+            debug_token: None,
             power,
             work: work.to_path_buf(),
             source,
@@ -486,12 +489,20 @@ impl Mesh {
         Ok(found)
     }
 
+    /// Shows this token when asking for debug pages.
+    pub fn set_debug_token(&mut self, token: String) {
+        self.debug_token = Some(token);
+    }
+
     /// What Reef says about its proxies (`/debug/proxies`).
     ///
     /// # Errors
     /// When Reef does not answer.
     pub fn reef_proxies(&self) -> Result<Vec<Value>> {
-        let page = call::page(MONITORING, "/debug/proxies")?;
+        let page = match &self.debug_token {
+            Some(token) => call::page_as(MONITORING, "/debug/proxies", token)?,
+            None => call::page(MONITORING, "/debug/proxies")?,
+        };
         Ok(serde_json::from_str(&page)?)
     }
 

@@ -68,7 +68,8 @@ impl Webhooks {
         let config = work.join("config");
         std::fs::create_dir(&config)?;
         let settings = work.join("settings.yaml");
-        let text = "injection: {authority: {inline: '-----BEGIN CERTIFICATE-----'}, imagePullSecrets: [mesh, own]}";
+        let text = "injection: {authority: {inline: \"-----BEGIN CERTIFICATE-----\\nMA==\\n-----END CERTIFICATE-----\\n\"}, \
+                    initImage: 'reef-init:test', imagePullSecrets: [mesh, own]}";
         std::fs::write(&settings, text)?;
         let mut reef = Command::new(program("reef", "REEF_BIN")?);
         reef.args(["serve", "--validation", "--config-dir"])
@@ -319,7 +320,7 @@ fn beside_istiod_every_pod_has_one_sidecar() {
         hooks.register("reef-sidecar-injector-reef-system", REEF, REEFS)?;
         for (namespace, labels, _) in NAMESPACES {
             hooks.cluster.apply(&format!(
-                "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}, labels: {labels}}}\n"
+                "apiVersion: v1\nkind: Namespace\nmetadata: {{name: '{namespace}', labels: {labels}}}\n"
             ))?;
         }
         let made = |namespace: &str, labels: &str| -> Result<Value> {

@@ -65,7 +65,8 @@ impl Fixture {
             cluster.apply(manifests)?;
         }
         let source = Source::Kubeconfig(cluster.kubeconfig_for(REEF));
-        let mesh = Mesh::prepare(power, work.path(), source)?;
+        let mut mesh = Mesh::prepare(power, work.path(), source)?;
+        mesh.set_debug_token(cluster.token_for("reef-system", "reef", None, "istio-ca")?);
         Ok(Self {
             mesh,
             cluster,
