@@ -499,10 +499,7 @@ impl Mesh {
     /// # Errors
     /// When Reef does not answer.
     pub fn reef_proxies(&self) -> Result<Vec<Value>> {
-        let page = match &self.debug_token {
-            Some(token) => call::page_as(MONITORING, "/debug/proxies", token)?,
-            None => call::page(MONITORING, "/debug/proxies")?,
-        };
+        let page = call::page_as(MONITORING, "/debug/proxies", self.debug_token.as_deref())?;
         Ok(serde_json::from_str(&page)?)
     }
 

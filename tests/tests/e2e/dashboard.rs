@@ -19,6 +19,10 @@ const DASHBOARDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/dashboa
 const OPERATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md");
 const PROMETHEUS: &str = "127.0.0.1:9090";
 
+/// A Service that was not there.
+const MORE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: more, namespace: default}\n\
+                    spec: {clusterIP: 10.96.200.1, ports: [{name: http, port: 80}]}\n";
+
 #[test]
 fn every_query_of_the_dashboard_has_series() {
     isolated(
@@ -27,9 +31,12 @@ fn every_query_of_the_dashboard_has_series() {
             let mesh = Fixture::start(power, "", &["web-1", "cart-1"])?;
             let work = tempfile::tempdir()?;
             let mut prometheus = prometheus(work.path())?;
+            // What counts pushes is there after the first one.
+            std::fs::write(mesh.config.join("zz-more.yaml"), MORE)?;
             // A rate needs two points; the third says that both were kept.
-            let scraped =
-                || value("count_over_time(pilot_info[1m])").is_ok_and(|count| count >= 3.0);
+            let scraped = || {
+                value("count_over_time(pilot_push_triggers[1m])").is_ok_and(|count| count >= 3.0)
+            };
             ensure!(
                 wait(Duration::from_secs(30), scraped),
                 "{}",

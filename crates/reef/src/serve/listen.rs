@@ -26,7 +26,7 @@ use super::metrics::Metrics;
 use super::provider::Provider;
 use super::secure::{ChannelSettings, suspend_age};
 use super::shared::Shared;
-use super::webhook::{WebhookArgs, WebhookMetrics};
+use super::webhook::{WebhookArgs, WebhookMetrics, authority};
 use super::writer::{Inputs, Writer};
 use crate::cli::ServeArgs;
 use crate::mesh::MeshOptions;
@@ -219,6 +219,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         keeper = Some(made);
     }
     let certificates = keeper.as_ref().map(Keeper::certificates);
+    let (own_namespace, own_cluster) = (channel.namespace.clone(), cluster.clone());
     let tokens = channel.tokens(cluster.as_ref());
     let server_metrics = ServerMetrics::new();
     let shared = Arc::new(Shared::following(source.states()));
@@ -344,9 +345,20 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         });
     }
     let https_addr = https.as_ref().map(|(_, addr)| *addr);
-    if let (Some((listener, _)), Some(hooks), Some(certificates)) = (https, webhooks, certificates)
+    if let (Some((listener, _)), Some((hooks, injection)), Some(certificates)) =
+        (https, webhooks, certificates)
     {
         let tls = tls::server_config(certificates, &[b"h2", b"http/1.1"])?;
+        if let Some(serving) = serving.clone() {
+            let told = authority::follow(injection, serving, own_namespace, own_cluster);
+            let end = ended(stopped.clone());
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = told => {}
+                    () = end => {}
+                }
+            });
+        }
         let end = ended(stopped);
         tasks.spawn(async move { hooks.serve(listener, &tls, end).await });
     }

@@ -8,6 +8,7 @@
 //! here may cost much: connections, bytes in flight, and reviews at work each have their bound, and everything has a
 //! deadline.
 
+pub(super) mod authority;
 mod metrics;
 mod start;
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
+use reef_inject::Settings;
 use tokio::sync::watch;
 
 use super::{WebhookMetrics, Webhooks};
@@ -28,14 +29,14 @@ pub struct WebhookArgs {
 }
 
 impl WebhookArgs {
-    /// Makes the webhooks ready. `None`: there are none.
+    /// Makes the webhooks ready, and where their settings may change. `None`: there are none.
     ///
     /// # Errors
     /// If a file cannot be read, or no pods can be made of the settings.
     pub(in crate::serve) fn open(
         &self,
         metrics: WebhookMetrics,
-    ) -> anyhow::Result<Option<Webhooks>> {
+    ) -> anyhow::Result<Option<(Webhooks, watch::Sender<Arc<Settings>>)>> {
         if self.https_addr.is_none() {
             return Ok(None);
         }
@@ -43,11 +44,8 @@ impl WebhookArgs {
         if inject.inject_config.is_none() && Path::new(CONFIG).is_file() {
             inject.inject_config = Some(CONFIG.into());
         }
-        let settings = Arc::new(inject.load()?);
-        // The last value stays after its sender.
-        let settings = watch::channel(settings).1;
-        Ok(Some(
-            Webhooks::new(settings, metrics).validating(self.validation),
-        ))
+        let (sender, settings) = watch::channel(Arc::new(inject.load()?));
+        let hooks = Webhooks::new(settings, metrics).validating(self.validation);
+        Ok(Some((hooks, sender)))
     }
 }
