@@ -189,7 +189,7 @@ pub(crate) fn test() -> Result<()> {
     all.stage("release", minutes(11), |stage| {
         release::build(stage).map(drop)
     });
-    all.stage("repeats", minutes(2), release::gate);
+    all.stage("repeats", minutes(8), release::gate);
     all.finish()
 }
 
