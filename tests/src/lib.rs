@@ -8,6 +8,7 @@
 //! app        what runs in a pod: HTTP, gRPC, TCP, and a socket by which tests make it call others
 //! demo       the demo, which is the same mesh shown to a person
 //! pod_runner a very small kubelet: runs what a pod says, in such a network namespace
+//! traffic    calls that go on while something changes
 //! probe      what this machine makes impossible
 //! ```
 
@@ -23,3 +24,4 @@ pub mod namespace;
 pub mod net;
 pub mod pod_runner;
 pub mod probe;
+pub mod traffic;

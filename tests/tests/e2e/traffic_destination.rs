@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -13,6 +12,7 @@ use reef_e2e::call::{
 };
 use reef_e2e::mesh::wait;
 use reef_e2e::namespace::{isolated, run};
+use reef_e2e::traffic;
 
 use crate::support::{Fixture, READY, pod, service, slice};
 
@@ -334,55 +334,30 @@ fn clusters_warm_without_losing_a_request() {
         let mesh = Fixture::of(power, &manifests.concat())?;
         let call = get("10.96.1.1:8080", "web.shop:8080", "/");
         let socket = mesh.mesh.control_of("client")?;
-        let (stop, asked) = (AtomicBool::new(false), AtomicU32::new(0));
         let updates = || {
             let stat = "cluster_manager.cluster_modified";
             mesh.mesh.envoy_stat("client", stat)
         };
         let before = updates()?;
-        let failed = std::thread::scope(|scope| {
-            let traffic = scope.spawn(|| {
-                let mut failed = Vec::new();
-                while !stop.load(Ordering::Relaxed) {
-                    asked.fetch_add(1, Ordering::Relaxed);
-                    match reef_e2e::control::ask(&socket, &call) {
-                        Ok(answer) if answer.status == 200 => {}
-                        other => failed.push(format!("{other:?}")),
-                    }
-                }
-                failed
-            });
-            let play = || -> Result<()> {
-                for (round, (from, to)) in [("1000", "1001"), ("1001", "1002"), ("1002", "1003")]
-                    .into_iter()
-                    .enumerate()
-                {
-                    mesh.edit(
-                        &format!("maxConnections: {from}"),
-                        &format!("maxConnections: {to}"),
-                    )?;
-                    // The whole service and its subset.
-                    let wanted = before + 2 * (u64::try_from(round)? + 1);
-                    let came = wait(Duration::from_secs(15), || {
-                        updates().is_ok_and(|now| now >= wanted)
-                    });
-                    ensure!(came, "{} of {wanted} clusters", updates()?);
-                }
-                Ok(())
-            };
-            let played = play();
-            // Some after the last change, too, however slow the machine is.
-            let done = asked.load(Ordering::Relaxed) + 20;
-            wait(Duration::from_secs(20), || {
-                asked.load(Ordering::Relaxed) > done
-            });
-            stop.store(true, Ordering::Relaxed);
-            let done = traffic.join().unwrap();
-            played.map(|()| done)
+        let good = |answer: &Answer| answer.status == 200;
+        traffic::under(&socket, &call, good, || {
+            for (round, (from, to)) in [("1000", "1001"), ("1001", "1002"), ("1002", "1003")]
+                .into_iter()
+                .enumerate()
+            {
+                mesh.edit(
+                    &format!("maxConnections: {from}"),
+                    &format!("maxConnections: {to}"),
+                )?;
+                // The whole service and its subset.
+                let wanted = before + 2 * (u64::try_from(round)? + 1);
+                let came = wait(Duration::from_secs(15), || {
+                    updates().is_ok_and(|now| now >= wanted)
+                });
+                ensure!(came, "{} of {wanted} clusters", updates()?);
+            }
+            Ok(())
         })?;
-        let asked = asked.load(Ordering::Relaxed);
-        assert!(asked > 30, "only {asked} requests");
-        assert_eq!(failed, [""; 0]);
         assert_eq!(updates()?, before + 6, "other clusters changed, too");
         Ok(())
     })

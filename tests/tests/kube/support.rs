@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -11,6 +10,7 @@ use reef_e2e::cluster::{ADMIN, Cluster, ClusterOptions, REEF};
 use reef_e2e::manifest::Manifests;
 use reef_e2e::mesh::{MONITORING, Mesh, Source, wait};
 use reef_e2e::namespace::Power;
+use reef_e2e::traffic;
 
 /// The roles of Reef: those its chart makes, as objects.
 pub(crate) fn roles(cluster: &Cluster) -> Result<String> {
@@ -154,36 +154,8 @@ impl Fixture {
     ) -> Result<T> {
         let socket = self.mesh.control_of(from)?;
         let call = http(address, host);
-        let (stop, made) = (AtomicBool::new(false), AtomicU32::new(0));
-        std::thread::scope(|scope| {
-            let traffic = scope.spawn(|| {
-                let mut wrong = Vec::new();
-                while !stop.load(Ordering::Relaxed) {
-                    made.fetch_add(1, Ordering::Relaxed);
-                    match reef_e2e::control::ask(&socket, &call) {
-                        Ok(answer) if apps.contains(&answer.app.as_str()) => {}
-                        other => wrong.push(format!("{other:?}")),
-                    }
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                wrong
-            });
-            let played = play(self);
-            stop.store(true, Ordering::Relaxed);
-            let wrong = traffic
-                .join()
-                .unwrap_or_else(|_| vec!["a panic".to_owned()]);
-            let value = played?;
-            let made = made.load(Ordering::Relaxed);
-            ensure!(made > 20, "only {made} calls were made");
-            ensure!(
-                wrong.is_empty(),
-                "{} of {made} calls: {:?}",
-                wrong.len(),
-                wrong.first()
-            );
-            Ok(value)
-        })
+        let good = |answer: &Answer| apps.contains(&answer.app.as_str());
+        traffic::under(&socket, &call, good, || play(self))
     }
 }
 
