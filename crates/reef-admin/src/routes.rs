@@ -6,7 +6,7 @@ use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware;
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use axum::{Extension, Router};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -24,6 +24,8 @@ pub const NOT_CONNECTED: &str =
 
 type Shared = Arc<dyn Inspect>;
 type Reader = Extension<Rights>;
+type Answer = Result<serde_json::Value, InspectError>;
+type ProxyAnswer = fn(&dyn Inspect, &str, &Ask) -> Answer;
 
 /// The router of the monitoring port (15014): metrics, health and debug pages.
 pub fn monitoring_router(inspect: Arc<dyn Inspect>) -> Router {
@@ -47,25 +49,25 @@ fn common(inspect: &Shared) -> Router<Shared> {
         .route("/debug/status", get(status))
         .route("/debug/syncz", get(syncz))
         .route("/debug/proxies", get(proxies))
-        .route("/debug/config_dump", get(config_dump))
-        .route("/debug/sidecarz", get(sidecarz))
-        .route("/debug/why", get(why))
+        .route("/debug/config_dump", proxy_page(config_dump))
+        .route("/debug/sidecarz", proxy_page(sidecarz))
+        .route("/debug/why", proxy_page(why))
         .route("/debug/problems", get(problems))
         .route("/debug/list", get(list))
-        .route("/debug/adsz", get(adsz))
-        .route("/debug/connections", get(connections))
-        .route("/debug/registryz", get(registryz))
-        .route("/debug/endpointShardz", get(endpoint_shardz))
-        .route("/debug/endpointz", get(endpoint_shardz))
-        .route("/debug/configz", get(configz))
-        .route("/debug/mesh", get(mesh))
-        .route("/debug/resourcesz", get(resourcesz))
-        .route("/debug/instancesz", get(instancesz))
-        .route("/debug/authorizationz", get(authorizationz))
-        .route("/debug/telemetryz", get(telemetryz))
-        .route("/debug/push_status", get(push_status))
+        .route("/debug/adsz", mesh_page(MeshPage::Adsz))
+        .route("/debug/connections", mesh_page(MeshPage::Connections))
+        .route("/debug/registryz", mesh_page(MeshPage::Registryz))
+        .route("/debug/endpointShardz", mesh_page(MeshPage::EndpointShardz))
+        .route("/debug/endpointz", mesh_page(MeshPage::EndpointShardz))
+        .route("/debug/configz", mesh_page(MeshPage::Configz))
+        .route("/debug/mesh", mesh_page(MeshPage::Mesh))
+        .route("/debug/resourcesz", mesh_page(MeshPage::Resourcesz))
+        .route("/debug/instancesz", mesh_page(MeshPage::Instancesz))
+        .route("/debug/authorizationz", mesh_page(MeshPage::Authorizationz))
+        .route("/debug/telemetryz", mesh_page(MeshPage::Telemetryz))
+        .route("/debug/push_status", mesh_page(MeshPage::PushStatus))
         .route("/debug/cachez", get(cachez))
-        .route("/debug/edsz", get(edsz))
+        .route("/debug/edsz", proxy_page(edsz))
         .route_layer(middleware::from_fn_with_state(Arc::clone(inspect), guard));
     Router::new()
         .route("/ready", get(ready))
@@ -168,48 +170,9 @@ async fn list(Query(ask): Query<Ask>) -> Response {
     json(&pages::names(), ask.pretty())
 }
 
-async fn adsz(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
-    of_mesh(state, reader, ask, MeshPage::Adsz).await
-}
-
-async fn connections(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
-    of_mesh(state, reader, ask, MeshPage::Connections).await
-}
-
-async fn registryz(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
-    of_mesh(state, reader, ask, MeshPage::Registryz).await
-}
-
-async fn endpoint_shardz(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
-    of_mesh(state, reader, ask, MeshPage::EndpointShardz).await
-}
-
-async fn configz(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
-    of_mesh(state, reader, ask, MeshPage::Configz).await
-}
-
-async fn mesh(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
-    of_mesh(state, reader, ask, MeshPage::Mesh).await
-}
-
-async fn resourcesz(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
-    of_mesh(state, reader, ask, MeshPage::Resourcesz).await
-}
-
-async fn instancesz(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
-    of_mesh(state, reader, ask, MeshPage::Instancesz).await
-}
-
-async fn authorizationz(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
-    of_mesh(state, reader, ask, MeshPage::Authorizationz).await
-}
-
-async fn telemetryz(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
-    of_mesh(state, reader, ask, MeshPage::Telemetryz).await
-}
-
-async fn push_status(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
-    of_mesh(state, reader, ask, MeshPage::PushStatus).await
+/// A page about the whole mesh.
+fn mesh_page(page: MeshPage) -> MethodRouter<Shared> {
+    get(move |state, reader, ask| of_mesh(state, reader, ask, page))
 }
 
 async fn cachez(state: State<Shared>, reader: Reader, ask: Query<Ask>) -> Response {
@@ -237,67 +200,36 @@ async fn of_mesh(
     .await
 }
 
-async fn config_dump(
-    State(inspect): State<Shared>,
-    Extension(rights): Reader,
-    Query(ask): Query<Ask>,
-    headers: HeaderMap,
-) -> Response {
+/// A page about one proxy.
+fn proxy_page(answer: ProxyAnswer) -> MethodRouter<Shared> {
+    get(move |state, reader, ask, headers| of_proxy(state, reader, ask, headers, answer))
+}
+
+fn config_dump(inspect: &dyn Inspect, id: &str, ask: &Ask) -> Answer {
     let types: Vec<String> = ask
         .types
         .iter()
         .flat_map(|list| list.split(','))
         .map(|name| name.trim().to_ascii_lowercase())
         .collect();
-    of_proxy(inspect, rights, ask, headers, move |inspect, id, _ask| {
-        inspect.config_dump(id, &types)
-    })
-    .await
+    inspect.config_dump(id, &types)
 }
 
-async fn edsz(
-    State(inspect): State<Shared>,
-    Extension(rights): Reader,
-    Query(ask): Query<Ask>,
-    headers: HeaderMap,
-) -> Response {
-    of_proxy(inspect, rights, ask, headers, |inspect, id, _ask| {
-        inspect.config_dump(id, &["eds".to_owned()])
-    })
-    .await
+fn edsz(inspect: &dyn Inspect, id: &str, _ask: &Ask) -> Answer {
+    inspect.config_dump(id, &["eds".to_owned()])
 }
 
-async fn sidecarz(
-    State(inspect): State<Shared>,
-    Extension(rights): Reader,
-    Query(ask): Query<Ask>,
-    headers: HeaderMap,
-) -> Response {
-    of_proxy(inspect, rights, ask, headers, |inspect, id, _ask| {
-        inspect.sidecar(id)
-    })
-    .await
+fn sidecarz(inspect: &dyn Inspect, id: &str, _ask: &Ask) -> Answer {
+    inspect.sidecar(id)
 }
 
-async fn why(
-    State(inspect): State<Shared>,
-    Extension(rights): Reader,
-    Query(ask): Query<Ask>,
-    headers: HeaderMap,
-) -> Response {
-    of_proxy(
-        inspect,
-        rights,
-        ask,
-        headers,
-        |inspect, id, ask| match &ask.service {
-            Some(service) => inspect.why(id, service),
-            None => Err(InspectError::Bad(
-                "the query needs `service=HOST`".to_owned(),
-            )),
-        },
-    )
-    .await
+fn why(inspect: &dyn Inspect, id: &str, ask: &Ask) -> Answer {
+    match &ask.service {
+        Some(service) => inspect.why(id, service),
+        None => Err(InspectError::Bad(
+            "the query needs `service=HOST`".to_owned(),
+        )),
+    }
 }
 
 async fn unknown(request: Request) -> Response {
@@ -306,16 +238,13 @@ async fn unknown(request: Request) -> Response {
 }
 
 /// Answers a question about one proxy on a blocking thread.
-async fn of_proxy<F>(
-    inspect: Shared,
-    rights: Rights,
-    ask: Ask,
+async fn of_proxy(
+    State(inspect): State<Shared>,
+    Extension(rights): Reader,
+    Query(ask): Query<Ask>,
     headers: HeaderMap,
-    answer: F,
-) -> Response
-where
-    F: FnOnce(&dyn Inspect, &str, &Ask) -> Result<serde_json::Value, InspectError> + Send + 'static,
-{
+    answer: ProxyAnswer,
+) -> Response {
     blocking(move || {
         let Some(query) = ask.proxy.as_deref().filter(|query| !query.is_empty()) else {
             let text = "the query needs `proxyID=POD.NAMESPACE` or a full node id";

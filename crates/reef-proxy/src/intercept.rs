@@ -11,9 +11,9 @@ mod rules;
 mod transparent;
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::IpAddr;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::str::FromStr;
 
 pub use rules::{install_input, remove_input};
@@ -186,7 +186,7 @@ pub enum InterceptError {
         /// Its name.
         program: String,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A program ran and refused.
     #[error("{program} failed: {stderr}")]
@@ -252,56 +252,51 @@ fn forget_routes(family: Family) {
 
 fn ip(arguments: &[String]) -> Result<(), InterceptError> {
     let program = format!("ip {}", arguments.join(" "));
-    let output = Command::new("ip").args(arguments).output();
-    let output = output.map_err(|source| InterceptError::Run {
-        program: program.clone(),
-        source,
-    })?;
-    if !output.status.success() {
-        let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(InterceptError::Refused { program, stderr });
-    }
-    Ok(())
+    finished(program, Command::new("ip").args(arguments).output()).map(|_| ())
 }
 
 /// Reads the rules of all tables.
 fn save(family: Family) -> Result<String, InterceptError> {
     let program = family.program("save");
-    let output = Command::new(&program)
-        .output()
-        .map_err(|source| InterceptError::Run {
-            program: program.clone(),
-            source,
-        })?;
-    if !output.status.success() {
-        let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(InterceptError::Refused { program, stderr });
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    let output = Command::new(&program).output();
+    let rules = finished(program, output)?;
+    Ok(String::from_utf8_lossy(&rules).into_owned())
 }
 
 /// Applies an input in one transaction, leaving everything it does not name.
 fn restore(family: Family, input: &str) -> Result<(), InterceptError> {
     let program = family.program("restore");
-    let run = |source| InterceptError::Run {
-        program: program.clone(),
-        source,
-    };
-    let mut child = Command::new(&program)
-        .args(["--noflush", "--wait"])
+    let output = fed(
+        Command::new(&program).args(["--noflush", "--wait"]),
+        input.as_bytes(),
+    );
+    finished(program, output).map(|_| ())
+}
+
+/// Runs a command to its end with an input.
+fn fed(command: &mut Command, input: &[u8]) -> io::Result<Output> {
+    let mut child = command
         .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-        .map_err(run)?;
+        .spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.as_bytes()).map_err(run)?;
+        stdin.write_all(input)?;
     }
-    let output = child.wait_with_output().map_err(run)?;
+    child.wait_with_output()
+}
+
+/// What a command, named `program` in errors, printed; an error unless it ended well.
+fn finished(program: String, output: io::Result<Output>) -> Result<Vec<u8>, InterceptError> {
+    let output = match output {
+        Ok(output) => output,
+        Err(source) => return Err(InterceptError::Run { program, source }),
+    };
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         return Err(InterceptError::Refused { program, stderr });
     }
-    Ok(())
+    Ok(output.stdout)
 }
 
 #[cfg(test)]

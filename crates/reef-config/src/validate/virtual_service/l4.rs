@@ -1,9 +1,10 @@
 //! The tls and tcp routes of a `VirtualService`.
 
 use super::super::check::{Check, Shown};
+use super::super::rule::Rule;
 use super::super::text;
 use super::{gateways, hosts, http, only_gateways, weighted};
-use crate::istio::{L4Conditions, VirtualService};
+use crate::istio::{L4Conditions, RouteDestination, VirtualService};
 use crate::kind::Kind;
 use crate::names::Hostname;
 use crate::parse::Path;
@@ -44,15 +45,7 @@ pub(super) fn check(service: &VirtualService, check: &mut Check<'_>, spec: &Path
             }
             shared(check, &at, &condition.conditions());
         }
-        let field = at.key("route");
-        check.tell_if(
-            route.route.is_empty(),
-            &TLS_ROUTE,
-            &field,
-            "a destination is needed",
-        );
-        let to = route.route.iter().map(|to| (&to.destination, to.weight));
-        weighted(check, &field, to);
+        destinations(check, &TLS_ROUTE, &at.key("route"), &route.route);
     }
     let tcp = spec.key("tcp");
     for (index, route) in service.tcp.iter().enumerate() {
@@ -69,16 +62,18 @@ pub(super) fn check(service: &VirtualService, check: &mut Check<'_>, spec: &Path
                 check.tell(&L4_SOURCE, &at.key("sourceSubnet"), reason);
             }
         }
-        let field = at.key("route");
-        check.tell_if(
-            route.route.is_empty(),
-            &TCP_ROUTE,
-            &field,
-            "a destination is needed",
-        );
-        let to = route.route.iter().map(|to| (&to.destination, to.weight));
-        weighted(check, &field, to);
+        destinations(check, &TCP_ROUTE, &at.key("route"), &route.route);
     }
+}
+
+fn destinations(
+    check: &mut Check<'_>,
+    rule: &'static Rule,
+    at: &Path<'_>,
+    to: &[RouteDestination],
+) {
+    check.tell_if(to.is_empty(), rule, at, "a destination is needed");
+    weighted(check, at, to.iter().map(|to| (&to.destination, to.weight)));
 }
 
 fn shared(check: &mut Check<'_>, at: &Path<'_>, condition: &L4Conditions<'_>) {
