@@ -48,7 +48,7 @@ const NAMES_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Inspect for Pages {
     fn readiness(&self) -> Readiness {
-        match self.shared.serving() {
+        match self.shared.ready() {
             Ok(()) => Readiness::Ready,
             Err(reason) => Readiness::NotReady(match self.shared.waiting() {
                 Some(waiting) => format!("{reason}: {waiting}"),
@@ -141,7 +141,7 @@ impl Inspect for Pages {
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "kinds": kinds(&self.shared),
-            "ready": self.shared.serving().is_ok(),
+            "ready": self.shared.ready().is_ok(),
             "services": snapshot.as_ref().map(|snapshot| snapshot.service_count()).unwrap_or_default(),
             "endpoints": endpoints,
             "proxies": self.shared.registry.len(),

@@ -18,14 +18,14 @@ use tokio::task::JoinSet;
 use tracing::{error, warn};
 
 use super::access::{Access, Vouch};
-use super::certs::{Keeper, Serving};
+use super::certs::Keeper;
 use super::identity::{Gate, follow_keys};
 use super::inspect::Pages;
 use super::kube::{ClusterSettings, Feed};
 use super::metrics::Metrics;
 use super::provider::Provider;
 use super::secure::{ChannelSettings, suspend_age};
-use super::shared::Shared;
+use super::shared::{ServingCertificate, Shared};
 use super::webhook::{WebhookArgs, WebhookMetrics, authority};
 use super::writer::{Inputs, Writer};
 use crate::cli::ServeArgs;
@@ -107,7 +107,7 @@ impl From<ServeArgs> for Settings {
 pub struct Running {
     grpc: SocketAddr,
     secure: Option<SocketAddr>,
-    serving: Option<watch::Receiver<Option<Arc<Serving>>>>,
+    serving: Option<ServingCertificate>,
     http: SocketAddr,
     monitoring: SocketAddr,
     https: Option<SocketAddr>,
@@ -222,7 +222,8 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let (own_namespace, own_cluster) = (channel.namespace.clone(), cluster.clone());
     let tokens = channel.tokens(cluster.as_ref());
     let server_metrics = ServerMetrics::new();
-    let shared = Arc::new(Shared::following(source.states()));
+    let serving = keeper.as_ref().map(Keeper::serving);
+    let shared = Arc::new(Shared::following(source.states(), serving.clone()));
     let metrics = Arc::new(Metrics::new(|registry| {
         server_metrics.register(registry);
         webhook_metrics.register(registry);
@@ -295,7 +296,6 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         });
     }
     let secure_addr = secure.as_ref().map(|(_, addr)| *addr);
-    let serving = keeper.as_ref().map(Keeper::serving);
     if let (Some((listener, _)), Some(certificates)) = (secure, &certificates) {
         let discovery = server.clone();
         let tls = TlsSettings {

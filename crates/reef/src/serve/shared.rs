@@ -11,7 +11,11 @@ use reef_mesh::MeshSnapshot;
 use reef_push::Sizes;
 use tokio::sync::watch;
 
+use super::certs::Serving;
 use super::registry::Registry;
+
+/// What is served with over TLS, once there is something.
+pub(super) type ServingCertificate = watch::Receiver<Option<Arc<Serving>>>;
 
 /// Read by streams and pages, written by the writer.
 #[derive(Debug, Default)]
@@ -24,6 +28,8 @@ pub(super) struct Shared {
     pub(super) registry: Arc<Registry>,
     /// How each kind of a cluster is followed; `None` where files are.
     pub(super) kinds: Option<watch::Receiver<Arc<KindStates>>>,
+    /// The certificate of the encrypted ports; `None` where there are none.
+    certificate: Option<ServingCertificate>,
     draining: AtomicBool,
 }
 
@@ -41,10 +47,14 @@ pub(super) struct Facts {
 }
 
 impl Shared {
-    /// Nothing yet, of a source whose kinds fare like this.
-    pub(super) fn following(kinds: Option<watch::Receiver<Arc<KindStates>>>) -> Self {
+    /// Nothing yet, of a source whose kinds fare like this, to be served with that certificate.
+    pub(super) fn following(
+        kinds: Option<watch::Receiver<Arc<KindStates>>>,
+        certificate: Option<ServingCertificate>,
+    ) -> Self {
         Self {
             kinds,
+            certificate,
             ..Self::default()
         }
     }
@@ -65,8 +75,21 @@ impl Shared {
         }
     }
 
+    /// Whether all who may come can be served: as [`Self::serving`], and the encrypted ports have their certificate.
+    pub(super) fn ready(&self) -> Result<(), &'static str> {
+        self.serving()?;
+        let certificate = self.certificate.as_ref();
+        if certificate.is_some_and(|serving| serving.borrow().is_none()) {
+            return Err("there is no serving certificate yet; the log says why");
+        }
+        Ok(())
+    }
+
     /// No stream is accepted from now on.
     pub(super) fn drain(&self) {
         self.draining.store(true, Ordering::Release);
     }
 }
+
+#[cfg(test)]
+mod tests;
