@@ -2,8 +2,6 @@
 
 Arguments: address, type, resource names. ISTIOCTL_TOKEN is sent along if set; ISTIOCTL_CA is the file with the roots of
 a TLS server, ISTIOCTL_NAME its name. Prints what came as JSON, or {"error": TEXT, "code": NAME}.
-
-Messages are read and written here by field number, so that no generated code of ours is in the way.
 """
 
 import json
@@ -13,54 +11,10 @@ import time
 
 import grpc
 
+from wire import field, fields
+
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
 STATUS = ["UNKNOWN", "SYNCED", "NOT_SENT", "STALE", "ERROR"]
-
-
-def varint(number):
-    out = bytearray()
-    while True:
-        number, low = number >> 7, number & 0x7F
-        out.append(low | (0x80 if number else 0))
-        if not number:
-            return bytes(out)
-
-
-def field(tag, value):
-    if isinstance(value, str):
-        value = value.encode()
-    return varint(tag << 3 | 2) + varint(len(value)) + value
-
-
-def fields(message):
-    """The fields of a message, by number, in order."""
-    found, at = {}, 0
-
-    def number():
-        nonlocal at
-        value, shift = 0, 0
-        while True:
-            byte = message[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    while at < len(message):
-        key = number()
-        if key & 7 == 0:
-            value = number()
-        elif key & 7 == 2:
-            size = number()
-            value = message[at : at + size]
-            at += size
-        else:
-            size = 8 if key & 7 == 1 else 4
-            value = message[at : at + size]
-            at += size
-        found.setdefault(key >> 3, []).append(value)
-    return found
 
 
 def one(message, *path):

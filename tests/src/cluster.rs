@@ -6,6 +6,7 @@
 //! faults   stopping, killing, compacting, wiping
 //! audit    which verbs were used, and what a ClusterRole grants
 //! objects  what a cluster without controllers needs us to write: CRDs, statuses
+//! tokens   tokens of pods, mounted and rotated, and forged ones
 //! ```
 //!
 //! There is no controller, no scheduler and no kubelet: who needs EndpointSlices, pods with an address
@@ -16,6 +17,7 @@ pub mod audit;
 pub mod faults;
 mod keys;
 pub mod objects;
+pub mod tokens;
 
 use std::io::Write;
 use std::net::TcpListener;

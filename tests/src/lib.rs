@@ -9,6 +9,7 @@
 //! demo       the demo, which is the same mesh shown to a person
 //! pod_runner a very small kubelet: runs what a pod says, in such a network namespace
 //! traffic    calls that go on while something changes
+//! stream     streams to Reef as strangers open them
 //! probe      what this machine makes impossible
 //! ```
 
@@ -24,4 +25,5 @@ pub mod namespace;
 pub mod net;
 pub mod pod_runner;
 pub mod probe;
+pub mod stream;
 pub mod traffic;

@@ -9,6 +9,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+/// Pod annotation of the tests: arguments of the app.
+const LISTEN: &str = "reef-testapp/listen";
+
 /// A pod to start.
 #[derive(Debug, Clone)]
 pub struct PodSpec {
@@ -30,6 +33,29 @@ pub struct PodSpec {
     pub node: Option<String>,
     /// Container ports with their names.
     pub ports: Vec<(String, u16)>,
+}
+
+impl PodSpec {
+    /// What the app of the pod listens on: what an annotation says, else its container ports, each with the protocol its
+    /// name begins with. `WORK` in the annotation is the folder of the mesh.
+    pub fn listen(&self, work: &Path) -> Vec<String> {
+        if let Some(arguments) = self.annotations.get(LISTEN) {
+            let work = work.to_string_lossy();
+            return arguments
+                .split_whitespace()
+                .map(|word| word.replace("WORK", &work))
+                .collect();
+        }
+        let of_port = |(name, port): &(String, u16)| {
+            let kind = if name.starts_with("tcp") {
+                "--tcp"
+            } else {
+                "--http"
+            };
+            [kind.to_owned(), port.to_string()]
+        };
+        self.ports.iter().flat_map(of_port).collect()
+    }
 }
 
 /// An endpoint of a ServiceEntry that is not a pod.

@@ -26,8 +26,6 @@ const PROXY_ID: u32 = 1337;
 /// Mark of Envoy's sockets where there is not; another than TPROXY's.
 const PROXY_MARK: u32 = 1339;
 
-/// Pod annotation of the tests: arguments of the app.
-const LISTEN: &str = "reef-testapp/listen";
 /// Istio's pod annotation for how connections get into the proxy.
 const INTERCEPTION: &str = "sidecar.istio.io/interceptionMode";
 
@@ -125,13 +123,20 @@ impl Mesh {
     /// When the program is missing.
     pub fn spawn_reef(&mut self) -> Result<()> {
         let mut command = Command::new(program("reef", "REEF_BIN")?);
-        command.args(["serve", "--insecure-xds"]);
+        command.arg("serve");
+        // Who has a certificate to show speaks plaintext to this machine only, which is the default.
+        if self.secure.is_none() {
+            command.args([
+                "--insecure-xds",
+                "--grpc-addr",
+                &format!("{HOST}:{XDS_PORT}"),
+            ]);
+        }
         match &self.source {
             Source::Folder(folder) => command.arg("--config-dir").arg(folder),
             Source::Kubeconfig(file) => command.arg("--kubeconfig").arg(file),
         };
         command
-            .args(["--grpc-addr", &format!("{HOST}:{XDS_PORT}")])
             .args(["--http-addr", "127.0.0.1:8080"])
             .args(["--monitoring-addr", MONITORING])
             .args(&self.reef_arguments);
@@ -165,9 +170,10 @@ impl Mesh {
         self.reef_arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
     }
 
-    /// Makes the Envoys of pods that are started from now on use TLS and tokens.
-    pub fn set_secure(&mut self, secure: Secure) {
-        self.secure = Some(secure);
+    /// Makes the Envoys of pods that are started from now on use TLS and tokens, and Reef, from its next start on, serve
+    /// nobody else but this machine; or ends that.
+    pub fn set_secure(&mut self, secure: Option<Secure>) {
+        self.secure = secure;
     }
 
     /// Kills Reef with SIGKILL.
@@ -204,7 +210,7 @@ impl Mesh {
             net.add_v6(v6)?;
         }
         self.intercept(&net, spec)?;
-        let listen = listen_arguments(spec, &self.work);
+        let listen = spec.listen(&self.work);
         let (app, control) = self.start_app(&net, &spec.name, &spec.name, &listen)?;
         let envoy = self.start_envoy(&net, spec)?;
         let pod = Pod {
@@ -523,27 +529,6 @@ impl Mesh {
 /// Whether Reef says that it is ready.
 pub fn reef_is_ready() -> bool {
     call::page(MONITORING, "/ready").is_ok()
-}
-
-/// What the app of a pod listens on: what an annotation says, else its container ports, each with
-/// the protocol its name begins with. `WORK` in the annotation is the folder of this mesh.
-fn listen_arguments(spec: &PodSpec, work: &Path) -> Vec<String> {
-    if let Some(arguments) = spec.annotations.get(LISTEN) {
-        let work = work.to_string_lossy();
-        return arguments
-            .split_whitespace()
-            .map(|word| word.replace("WORK", &work))
-            .collect();
-    }
-    let of_port = |(name, port): &(String, u16)| {
-        let kind = if name.starts_with("tcp") {
-            "--tcp"
-        } else {
-            "--http"
-        };
-        [kind.to_owned(), port.to_string()]
-    };
-    spec.ports.iter().flat_map(of_port).collect()
 }
 
 /// Waits for a condition, asking every 50 ms. `false` if it did not come true in time.

@@ -2,6 +2,8 @@
 //!
 //! With `REEF_SOAK` set (`cargo xtask soak`) faults last as long as in life.
 
+#[path = "kube/channel.rs"]
+mod channel;
 #[path = "kube/faults.rs"]
 mod faults;
 #[path = "kube/inject.rs"]

@@ -61,11 +61,12 @@ pub(crate) fn soak(tests: &[String]) -> Result<()> {
     all.stage("soak", minutes(120), |stage| {
         let envoy = packages::prepare()?;
         let tools = packages::kube::prepare(stage)?;
+        let grpc = packages::grpc::prepare()?;
         stage.run(&mut cargo(&["build", "--workspace", "--bins"]))?;
         let mut command = cargo(&["test", "--workspace", "--test", "kube", "--no-fail-fast"]);
         command.args(["--", "--nocapture", "--test-threads=1"]);
         command.args(tests).env("REEF_SOAK", "1");
-        stage.tests(tools.tell(with_envoy(&mut command, &envoy)))
+        stage.tests(tools.tell(grpc.tell(with_envoy(&mut command, &envoy))))
     });
     all.finish()
 }
@@ -180,8 +181,9 @@ pub(crate) fn test() -> Result<()> {
         let test = ["test", "--workspace", "--no-fail-fast"];
         let mut own = cargo(&[&test[..], &["--lib", "cluster::"]].concat());
         stage.tests(tools.tell(&mut own))?;
+        let grpc = grpc.as_ref().context(NO_GRPC)?;
         let mut command = cargo(&[&test[..], &["--test", "kube"]].concat());
-        stage.tests(tools.tell(with_envoy(&mut command, envoy)))
+        stage.tests(tools.tell(grpc.tell(with_envoy(&mut command, envoy))))
     });
     all.stage("fuzz", minutes(6), |stage| {
         stage.tests(&mut fuzz::command(&[]))

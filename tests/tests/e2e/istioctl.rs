@@ -23,6 +23,8 @@ fn ask(address: &str, question: &[&str]) -> Result<Value> {
     };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/istioctl.py");
     let output = Command::new(set("REEF_GRPC_PYTHON")?)
+        // Leaves no compiled files beside the scripts.
+        .arg("-B")
         .arg(script)
         .arg(address)
         .args(question)

@@ -1,16 +1,19 @@
-//! The API server goes away and comes back: EF tests T1, T2, T5 and T16.
+//! The API server goes away and comes back: EF tests T1, T2, T3, T5 and T16.
 
 use std::time::Duration;
 
 use anyhow::ensure;
 use reef_e2e::call;
-use reef_e2e::cluster::ClusterOptions;
 use reef_e2e::cluster::faults::signal;
+use reef_e2e::cluster::tokens::Signer;
+use reef_e2e::cluster::{ClusterOptions, REEF};
 use reef_e2e::mesh::{MONITORING, reef_is_ready, wait};
 use reef_e2e::namespace::isolated;
+use reef_e2e::stream::{Attempt, Kind, node};
 
+use crate::channel::{FORBIDDEN, PROBE, UNKNOWN, judge, own_node, probes, seconds, stranger};
 use crate::objects::{TO_V2, WEB, pod, service, shop, slice};
-use crate::support::{Fixture, lasting, metrics, sent};
+use crate::support::{AUDIENCE, Fixture, lasting, metrics, sent};
 
 /// Seconds since Reef last heard of a kind, the largest.
 fn stalest() -> f64 {
@@ -18,18 +21,73 @@ fn stalest() -> f64 {
     all.into_values().fold(0.0, f64::max)
 }
 
+/// How many streams ended because their connection was old.
+fn aged() -> anyhow::Result<f64> {
+    let ended = metrics("reef_xds_streams_ended_total")?;
+    let of = |(labels, count): (&String, &f64)| labels.contains("aged").then_some(*count);
+    Ok(ended.iter().filter_map(of).sum())
+}
+
+/// How often the API server was asked about a token.
+fn reviews(fixture: &Fixture) -> anyhow::Result<usize> {
+    let events = fixture.cluster.audit()?;
+    let of_reef = events.iter().filter(|event| event.user.username == REEF);
+    let asked = of_reef.filter(|event| event.object_ref.resource == "tokenreviews");
+    Ok(asked.count())
+}
+
 /// T1.
 #[test]
 fn an_outage_freezes_the_mesh_and_serves_new_proxies() {
     let name = "outage::an_outage_freezes_the_mesh_and_serves_new_proxies";
     isolated(name, |power| {
-        // Its Pod is there before the outage, its proxy comes during it.
+        // Its Pod is there before the outage, its proxy comes during it; so do the streams of the probe.
         let late = pod("web-9", "10.244.1.19", "--http 8080");
         let mut fixture = Fixture::prepare(power, ClusterOptions::default(), &shop())?;
-        fixture.cluster.apply(&late)?;
+        fixture.cluster.apply(&[late.clone(), probes()].concat())?;
+        fixture.issue(&late)?;
+        let of_probe = |fixture: &Fixture| {
+            let token = fixture
+                .cluster
+                .token_for("shop", "probe", Some(PROBE.0), AUDIENCE);
+            token.map(|token| move |name: &str| Attempt::new(name, &own_node()).token(&token))
+        };
+        let (good, next) = (of_probe(&fixture)?, of_probe(&fixture)?);
+        let token = good("").token.unwrap_or_default();
+        let forged = |claim: &'static str, signer: Signer| {
+            let change = |claims: &mut serde_json::Value| claims[claim] = (seconds() - 3600).into();
+            fixture.cluster.forge(&token, change, signer)
+        };
+        let old = forged("exp", Signer::Cluster)?;
+        let foreign = forged("iat", Signer::Stranger)?;
+        let wanted = [
+            (good("good"), ("OK", "")),
+            (good("good, too").by(Kind::Sotw), ("OK", "")),
+            (Attempt::new("none", &own_node()), UNKNOWN),
+            (Attempt::new("expired", &own_node()).token(&old), UNKNOWN),
+            (Attempt::new("forged", &own_node()).token(&foreign), UNKNOWN),
+            (
+                Attempt {
+                    node: node("web-1", "10.244.1.11", "shop"),
+                    ..good("another node")
+                },
+                FORBIDDEN,
+            ),
+        ];
+
+        fixture
+            .mesh
+            .set_reef_arguments(&["--max-server-conn-age", "6s"]);
         fixture.mesh.start_reef()?;
         fixture.start_pods(&shop())?;
         fixture.follows("client-1", WEB, &["web-1", "web-2"])?;
+        let stranger = stranger(&fixture)?;
+        let ages = |from: f64| {
+            wait(Duration::from_secs(60), || {
+                aged().is_ok_and(|now| now > from)
+            })
+        };
+        ensure!(ages(0.0), "connections do not age");
 
         let both = ["web-1", "web-2"];
         fixture.under_traffic("client-1", WEB, &both, |fixture| {
@@ -39,9 +97,16 @@ fn an_outage_freezes_the_mesh_and_serves_new_proxies() {
             fixture.cluster.kill_api();
             let noticed = wait(Duration::from_secs(10), || stalest() > 0.0);
             ensure!(noticed, "no kind is stale without an API server");
-            std::thread::sleep(lasting(5, 300));
+            // Looked at every second.
+            std::thread::sleep(Duration::from_secs(2));
+            let young = aged()?;
+            std::thread::sleep(lasting(8, 300));
             let stale = stalest();
             ensure!(stale > lasting(3, 250).as_secs_f64(), "stale for {stale} s");
+            ensure!(
+                aged()? == young,
+                "connections age while nobody can be asked"
+            );
             ensure!(reef_is_ready(), "an outage is no reason to be not ready");
             call::page(MONITORING, "/healthz")?;
             ensure!(
@@ -49,10 +114,13 @@ fn an_outage_freezes_the_mesh_and_serves_new_proxies() {
                 "{before} and now {} resources sent",
                 sent()?
             );
+            // Nobody was asked about these tokens before; the keys that were read say whose they are.
+            let attempts = wanted.clone().map(|(attempt, _)| attempt);
+            judge(&stranger.open(&attempts)?, &wanted)?;
             fixture.start_pods(&late)
         })?;
         fixture.under_traffic("client-1", WEB, &both, |fixture| {
-            let before = sent()?;
+            let (before, young) = (sent()?, aged()?);
             fixture.cluster.start_api()?;
             ensure!(
                 wait(Duration::from_secs(40), || stalest() == 0.0),
@@ -60,7 +128,15 @@ fn an_outage_freezes_the_mesh_and_serves_new_proxies() {
                 stalest(),
                 fixture.reef_tail()
             );
+            ensure!(ages(young), "connections do not age any more");
             ensure!(sent()? == before, "unchanged objects were pushed");
+            let asked = reviews(fixture)?;
+            let reviewed = wait(Duration::from_secs(30), || {
+                let ends = stranger.open(&[next("next")]);
+                ends.is_ok_and(|ends| ends["next"].code == "OK")
+                    && reviews(fixture).is_ok_and(|now| now > asked)
+            });
+            ensure!(reviewed, "nobody is asked\n{}", fixture.reef_tail());
             Ok(())
         })?;
         fixture.cluster.apply(TO_V2)?;
@@ -74,7 +150,9 @@ fn an_outage_freezes_the_mesh_and_serves_new_proxies() {
 fn without_an_api_server_nothing_is_served_and_a_restart_sends_nothing_again() {
     let name = "outage::without_an_api_server_nothing_is_served_and_a_restart_sends_nothing_again";
     isolated(name, |power| {
-        let mut fixture = Fixture::prepare(power, ClusterOptions::default(), &shop())?;
+        // In plaintext, so that Envoys can ask before Reef has its certificate.
+        let fixture = Fixture::prepare(power, ClusterOptions::default(), &shop())?;
+        let mut fixture = fixture.in_plaintext();
         fixture.cluster.kill_api();
         fixture.mesh.spawn_reef()?;
         let alive = || call::page(MONITORING, "/healthz").is_ok();
@@ -127,10 +205,16 @@ fn without_an_api_server_nothing_is_served_and_a_restart_sends_nothing_again() {
     .unwrap();
 }
 
-/// T5: what was deleted while Reef could not see it is gone afterwards, and nothing else.
+/// How often each kind was listed again, by the labels of the count.
+fn relists() -> anyhow::Result<std::collections::BTreeMap<String, f64>> {
+    metrics("reef_source_relists_total")
+}
+
+/// T3 and T5: history is forgotten. Nothing is sent if nothing changed; what was deleted while Reef could not see it is
+/// gone afterwards, and nothing else.
 #[test]
-fn what_was_deleted_meanwhile_is_gone_and_nothing_else() {
-    let name = "outage::what_was_deleted_meanwhile_is_gone_and_nothing_else";
+fn forgotten_history_costs_one_list_and_what_was_deleted_is_gone() {
+    let name = "outage::forgotten_history_costs_one_list_and_what_was_deleted_is_gone";
     isolated(name, |power| {
         let old = [
             service("old", "10.96.1.2"),
@@ -145,6 +229,24 @@ fn what_was_deleted_meanwhile_is_gone_and_nothing_else() {
         fixture.under_traffic("client-1", WEB, &["web-1", "web-2"], |fixture| {
             let reef = reef.map(|pid| move |name: &str| signal(pid, name));
             let reef = reef.ok_or_else(|| anyhow::anyhow!("Reef does not run"))?;
+            let all = || -> anyhow::Result<f64> { Ok(relists()?.values().sum()) };
+            let (before, listed) = (sent()?, all()?);
+            reef("STOP")?;
+            // An object that means nothing to anybody makes the versions that Reef knows old ones.
+            let how = ["annotate", "service", "old", "-n", "shop", "turn=1"];
+            fixture.cluster.kubectl(&how)?;
+            fixture.cluster.compact()?;
+            fixture.cluster.restart_api()?;
+            reef("CONT")?;
+            let again = wait(Duration::from_secs(60), || {
+                all().is_ok_and(|now| now > listed) && stalest() == 0.0
+            });
+            ensure!(again, "nothing was listed again\n{}", fixture.reef_tail());
+            std::thread::sleep(Duration::from_secs(1));
+            let often: Vec<_> = relists()?.into_iter().filter(|(_, n)| *n > 1.0).collect();
+            ensure!(often.is_empty(), "listed more than once: {often:?}");
+            ensure!(sent()? == before, "unchanged objects were sent");
+
             reef("STOP")?;
             fixture.cluster.delete(&old)?;
             // The deletes are forgotten: only a new list can tell.

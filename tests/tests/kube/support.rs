@@ -1,14 +1,15 @@
 //! A cluster, Reef with the rights of its chart, and pods; what tests ask them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use reef_e2e::call::{self, Answer, Call, Protocol};
+use reef_e2e::cluster::tokens::TokenVolume;
 use reef_e2e::cluster::{ADMIN, Cluster, ClusterOptions, REEF};
-use reef_e2e::manifest::Manifests;
-use reef_e2e::mesh::{MONITORING, Mesh, Source, wait};
+use reef_e2e::manifest::{Manifests, PodSpec};
+use reef_e2e::mesh::{MONITORING, Mesh, Secure, Source, wait};
 use reef_e2e::namespace::Power;
 use reef_e2e::traffic;
 
@@ -45,11 +46,18 @@ pub(crate) fn roles(cluster: &Cluster) -> Result<String> {
 /// What every test's cluster has: namespaces, two nodes, the mesh's settings.
 pub(crate) const BASE: &str = include_str!("base.yaml");
 
-/// A cluster with Reef and pods.
+/// The name in Reef's certificate.
+pub(crate) const SERVER: &str = "reef.reef-system.svc";
+/// The audience of the tokens that Reef takes.
+pub(crate) const AUDIENCE: &str = "istio-ca";
+
+/// A cluster with Reef, and pods whose Envoys come to it over the encrypted port with their tokens.
 pub(crate) struct Fixture {
     pub(crate) mesh: Mesh,
     pub(crate) cluster: Cluster,
     pub(crate) roles: String,
+    pub(crate) tokens: TokenVolume,
+    secure: bool,
     work: tempfile::TempDir,
 }
 
@@ -66,13 +74,29 @@ impl Fixture {
         }
         let source = Source::Kubeconfig(cluster.kubeconfig_for(REEF));
         let mut mesh = Mesh::prepare(power, work.path(), source)?;
-        mesh.set_debug_token(cluster.token_for("reef-system", "reef", None, "istio-ca")?);
+        mesh.set_debug_token(cluster.token_for("reef-system", "reef", None, AUDIENCE)?);
+        let folder = work.path().join("tokens");
+        let tokens = TokenVolume::make(&folder)?;
+        mesh.set_secure(Some(Secure {
+            tokens: folder,
+            ca_file: work.path().join("root-cert.pem"),
+            server_name: SERVER.to_owned(),
+        }));
         Ok(Self {
             mesh,
             cluster,
             roles,
+            tokens,
+            secure: true,
             work,
         })
+    }
+
+    /// Uses the plaintext port instead. Before Reef is started.
+    pub(crate) fn in_plaintext(mut self) -> Self {
+        self.mesh.set_secure(None);
+        self.secure = false;
+        self
     }
 
     /// The same with Reef and every pod of the manifests running.
@@ -94,10 +118,56 @@ impl Fixture {
 
     /// Starts the pods of manifests and waits until their Envoys are ready.
     pub(crate) fn start_pods(&mut self, manifests: &str) -> Result<()> {
+        if self.secure {
+            self.issue(manifests)?;
+            self.fetch_authority()?;
+        }
         for pod in Manifests::parse(manifests)?.pods() {
             self.mesh.start_pod(&pod)?;
         }
         self.mesh.wait_ready(Duration::from_secs(60)).map(drop)
+    }
+
+    /// Gives the pods of manifests that have no token one each, as a kubelet would before it starts them.
+    pub(crate) fn issue(&mut self, manifests: &str) -> Result<()> {
+        for pod in Manifests::parse(manifests)?.pods() {
+            if self.tokens.get(&pod.name).is_none() {
+                let token = self.token_of(&pod)?;
+                self.tokens.put(&pod.name, &token)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A token of a pod, as the API server makes it.
+    pub(crate) fn token_of(&self, pod: &PodSpec) -> Result<String> {
+        let (namespace, account) = (&pod.namespace, &pod.service_account);
+        self.cluster
+            .token_for(namespace, account, Some(&pod.name), AUDIENCE)
+    }
+
+    /// The file with the certificate of the authority that Reef made.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.work().join("root-cert.pem")
+    }
+
+    /// Writes that file, once.
+    fn fetch_authority(&self) -> Result<()> {
+        let file = self.authority();
+        if file.exists() {
+            return Ok(());
+        }
+        let how = ["get", "configmap", "reef-ca-root-cert", "-n", "reef-system"];
+        let only = ["-o", "jsonpath={.data.root-cert\\.pem}"];
+        let mut text = Ok(String::new());
+        // It is published after the certificate is in use.
+        let published = wait(Duration::from_secs(20), || {
+            text = self.cluster.kubectl(&[&how[..], &only].concat());
+            text.as_ref().is_ok_and(|text| text.contains("BEGIN"))
+        });
+        ensure!(published, "no authority: {text:?}\n{}", self.reef_tail());
+        std::fs::write(file, text?)?;
+        Ok(())
     }
 
     /// Where logs go.
