@@ -12,9 +12,10 @@ use reef_config::istio::{
     ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, LoadBalancerSettings,
     OutlierDetection, ProxyProtocol, RetryBudget, SimpleLb, Subset, TrafficPolicy, TunnelSettings,
 };
+use reef_config::names::Namespace;
 use reef_config::{Labels, ObjectKey};
 use reef_mesh::{DestinationPolicy, ServiceKey};
-use reef_scope::Scope;
+use reef_scope::ScopedService;
 
 use crate::input::ClassInput;
 
@@ -64,13 +65,17 @@ pub(crate) fn general(policies: &[Arc<DestinationPolicy>]) -> Option<&Arc<Destin
         .find(|policy| policy.selector.is_none())
 }
 
-/// The rules with a selector that decide for a proxy with these labels, each by its first object,
-/// sorted. Only the namespace's own rules may have one.
-pub(crate) fn selecting_rules(scope: &Scope, labels: &Labels) -> Arc<[ObjectKey]> {
+/// The rules with a selector that decide for a proxy with these labels about some services, each by
+/// its first object, sorted. Only the namespace's own rules may have one.
+pub(crate) fn selecting_rules<'a>(
+    services: impl Iterator<Item = &'a ScopedService>,
+    namespace: &Namespace,
+    labels: &Labels,
+) -> Arc<[ObjectKey]> {
     let mut found = BTreeSet::new();
-    for scoped in &scope.services {
+    for scoped in services {
         let first = scoped.destination_rules.iter().find(|policy| {
-            policy.namespace == scope.id.namespace
+            policy.namespace == *namespace
                 && policy
                     .selector
                     .as_ref()

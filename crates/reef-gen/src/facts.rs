@@ -5,6 +5,7 @@
 //! service in scope or a `Sidecar` ingress names them. So proxies that differ only in such things
 //! share a class.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -12,14 +13,14 @@ use std::time::Duration;
 
 use reef_config::{ClusterId, Labels, ObjectKey};
 use reef_mesh::{
-    AccessLogRules, HeaderPolicy, Interception, IpMode, MeshSnapshot, ProxyIdentity, Registry,
-    Resolution, Service, ServiceKey, ServiceTarget, WorkloadCert,
+    AccessLogRules, DestinationPolicy, HeaderPolicy, Interception, IpMode, MeshSettings,
+    MeshSnapshot, ProxyIdentity, Registry, Resolution, Service, WorkloadCert,
 };
-use reef_scope::{CaptureMode, IngressEndpoint, OutboundPolicy, Scope, ScopeId};
+use reef_scope::{CaptureMode, IngressEndpoint, OutboundPolicy, Scope, ScopedService};
 
 use crate::destination;
 use crate::grpc;
-use crate::locality::{self, Place, share_rule};
+use crate::locality::{self, Level, Place, share_rule};
 use crate::names::{INBOUND_CAPTURE_PORT, OUTBOUND_CAPTURE_PORT};
 use crate::security::{self, InboundSecurity};
 use crate::xds::trace::TraceTags;
@@ -98,269 +99,203 @@ pub struct ProxyFacts {
     pub grpc: bool,
 }
 
-/// A service target by name, so that it outlives versions of the service.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TargetKey {
-    /// The service.
-    pub service: ServiceKey,
-    /// Index of its port.
-    pub port: usize,
-    /// Port of the workload.
-    pub target_port: u16,
+/// What facts read of a scope, whoever the proxy is: made once for all proxies in it, and again
+/// when the scope or the mesh settings change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopeFacts {
+    /// What services tell of which every client uses the same rule.
+    general: Told,
+    /// Places of the services that have rules for some clients only.
+    selective: Box<[usize]>,
+    /// Places of the services that clients address endpoint by endpoint.
+    headless: Box<[usize]>,
+    /// Some service has aliases.
+    aliases: bool,
+    /// Some host without addresses was given some.
+    found_addresses: bool,
+    /// Some egress listener binds a socket.
+    binds_sockets: bool,
+    /// An ingress listener names an address of the proxy.
+    names_proxy: bool,
 }
 
-/// What the set of clusters of a proxy depends on.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClustersKey {
-    /// What load assignments depend on: endpoints written into a cluster are selected alike.
-    pub endpoints: EndpointsKey,
-    /// Address families.
-    pub ip_mode: IpMode,
-    /// Inbound clusters need redirected traffic unless a `Sidecar` declares them.
-    pub intercepted: bool,
-    /// Certificate source.
-    pub workload_cert: WorkloadCert,
-    /// As [`ProxyFacts::ingress_ips`].
-    pub ingress_ips: Arc<[IpAddr]>,
-    /// Service targets, only if they decide the inbound clusters.
-    pub targets: Arc<[TargetKey]>,
-    /// As [`ProxyFacts::dns_proxy`].
-    pub dns_proxy: Option<SocketAddr>,
-    /// HTTP/1 headers keep their case; from [`ProxyFacts::headers`].
-    pub preserve_case: bool,
+/// What facts read of services and the rules in use for them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Told {
+    /// Some keeps traffic on its node.
+    local_only: bool,
+    /// Some keeps it in its cluster.
+    cluster_local: bool,
+    /// Some rule demands a certificate.
+    demanding: bool,
+    /// What preferences compare.
+    near: BTreeSet<Level>,
 }
 
-/// What the load assignments of a proxy depend on.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EndpointsKey {
-    /// The scope.
-    pub scope: ScopeId,
-    /// As [`ProxyFacts::grpc`].
-    pub grpc: bool,
-    /// As [`ProxyFacts::node`].
-    pub node: Option<Option<Arc<str>>>,
-    /// As [`ProxyFacts::networks`].
-    pub networks: Option<Arc<[Arc<str>]>>,
-    /// As [`ProxyFacts::cluster`].
-    pub cluster: Option<ClusterId>,
-    /// As [`ProxyFacts::place`].
-    pub place: Option<Arc<Place>>,
-    /// As [`ProxyFacts::shares`].
-    pub shares: Option<usize>,
-    /// As [`ProxyFacts::selecting_rules`].
-    pub selecting_rules: Arc<[ObjectKey]>,
-    /// As [`ProxyFacts::certified`].
-    pub certified: Option<bool>,
-}
-
-/// What the listeners of a proxy depend on.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ListenersKey {
-    /// The scope.
-    pub scope: ScopeId,
-    /// As [`ProxyFacts::grpc`].
-    pub grpc: bool,
-    /// Address families.
-    pub ip_mode: IpMode,
-    /// How traffic is redirected.
-    pub interception: Interception,
-    /// Certificate source.
-    pub workload_cert: WorkloadCert,
-    /// As [`ProxyFacts::security`].
-    pub security: InboundSecurity,
-    /// Service targets, only if they decide the inbound chains.
-    pub targets: Arc<[TargetKey]>,
-    /// As [`ProxyFacts::own_headless`].
-    pub own_headless: Arc<[IpAddr]>,
-    /// As [`ProxyFacts::ingress_ips`].
-    pub ingress_ips: Arc<[IpAddr]>,
-    /// As [`ProxyFacts::reserved_ports`].
-    pub reserved_ports: Arc<[u16]>,
-    /// As [`ProxyFacts::dns_proxy`]: a filter must have the same cache as its cluster.
-    pub dns_proxy: Option<SocketAddr>,
-    /// As [`ProxyFacts::idle_timeout`].
-    pub idle_timeout: Option<Duration>,
-    /// As [`ProxyFacts::http10`].
-    pub http10: bool,
-    /// As [`ProxyFacts::http_proxy_port`].
-    pub http_proxy_port: Option<u16>,
-    /// As [`ProxyFacts::balance_inbound`].
-    pub balance_inbound: bool,
-    /// As [`ProxyFacts::balance_outbound`].
-    pub balance_outbound: bool,
-    /// As [`ProxyFacts::unprivileged`].
-    pub unprivileged: bool,
-    /// As [`ProxyFacts::alias_domain`].
-    pub alias_domain: Option<Arc<str>>,
-    /// As [`ProxyFacts::auto_addresses`].
-    pub auto_addresses: bool,
-    /// As [`ProxyFacts::headers`].
-    pub headers: Arc<HeaderPolicy>,
-    /// As [`ProxyFacts::sampling`].
-    pub sampling: u32,
-    /// As [`ProxyFacts::trace_tags`].
-    pub trace_tags: Option<Arc<TraceTags>>,
-    /// As [`ProxyFacts::logs`].
-    pub logs: Arc<AccessLogRules>,
-    /// As [`ProxyFacts::client_labels`].
-    pub client_labels: Arc<[Labels]>,
-    /// As [`ProxyFacts::selecting_rules`].
-    pub selecting_rules: Arc<[ObjectKey]>,
-}
-
-/// What the route configurations of a proxy depend on.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RoutesKey {
-    /// The scope.
-    pub scope: ScopeId,
-    /// As [`ProxyFacts::grpc`].
-    pub grpc: bool,
-    /// Address families: they select the addresses among the domains.
-    pub ip_mode: IpMode,
-    /// As [`ProxyFacts::dns_domain`].
-    pub dns_domain: Arc<str>,
-    /// How traffic is redirected: it decides which listeners, hence which routes, there are.
-    pub interception: Interception,
-    /// As [`ProxyFacts::own_headless`]: no listener, no route.
-    pub own_headless: Arc<[IpAddr]>,
-    /// As [`ProxyFacts::reserved_ports`].
-    pub reserved_ports: Arc<[u16]>,
-    /// As [`ProxyFacts::http_proxy_port`].
-    pub http_proxy_port: Option<u16>,
-    /// As [`ProxyFacts::unprivileged`].
-    pub unprivileged: bool,
-    /// As [`ProxyFacts::auto_addresses`].
-    pub auto_addresses: bool,
-    /// Requests tell how often they were tried; from [`ProxyFacts::headers`].
-    pub attempt_count: bool,
-    /// Requests tell which host was asked for; from [`ProxyFacts::headers`].
-    pub forwarded_host: bool,
-    /// As [`ProxyFacts::client_labels`].
-    pub client_labels: Arc<[Labels]>,
-    /// As [`ProxyFacts::selecting_rules`].
-    pub selecting_rules: Arc<[ObjectKey]>,
-    /// As [`ProxyFacts::http_sources`].
-    pub http_sources: Arc<[Labels]>,
-}
-
-/// What the table of names of a proxy depends on.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NamesKey {
-    /// The scope.
-    pub scope: ScopeId,
-    /// Address families.
-    pub ip_mode: IpMode,
-    /// As [`ProxyFacts::name_table`].
-    pub network: Arc<str>,
-}
-
-/// All keys of a proxy; proxies with equal keys are one class and share every resource.
-///
-/// Equality is by content. None of it holds a service, so a class outlives snapshots; what a class
-/// was made from (its scope's services and [`ProxyKeys::targets`]) says when to make it again.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProxyKeys {
-    /// For clusters.
-    pub clusters: ClustersKey,
-    /// For load assignments.
-    pub endpoints: EndpointsKey,
-    /// For listeners.
-    pub listeners: ListenersKey,
-    /// For routes.
-    pub routes: RoutesKey,
-    /// For the table of names; none if nobody asks for it.
-    pub names: Option<NamesKey>,
-}
-
-impl ProxyKeys {
-    /// The services whose ports the proxy serves; a change of one of them changes inbound
-    /// resources, whether or not the scope holds it.
-    #[must_use]
-    pub fn targets(&self) -> &[TargetKey] {
-        &self.clusters.targets
+impl Told {
+    fn add(
+        &mut self,
+        settings: &MeshSettings,
+        service: &Service,
+        rule: Option<&Arc<DestinationPolicy>>,
+    ) {
+        self.local_only |= service.local_traffic_only;
+        self.cluster_local =
+            self.cluster_local || settings.cluster_local.contains(&service.key.hostname);
+        locality::levels(settings, service, rule.map(|rule| &**rule), &mut self.near);
+        self.demanding =
+            self.demanding || rule.is_some_and(|rule| destination::demands_certificate(rule));
     }
 }
 
-/// Selects what generation reads of a proxy.
-///
-/// Costs a walk over the headless services of the scope.
+impl ScopeFacts {
+    /// Walks over the services of a scope.
+    #[must_use]
+    pub fn of(settings: &MeshSettings, scope: &Scope) -> Self {
+        let mut general = Told::default();
+        let (mut selective, mut headless) = (Vec::new(), Vec::new());
+        let (mut aliases, mut found_addresses) = (false, false);
+        // One walk: a large scope's services are spread over the memory.
+        for (at, scoped) in scope.services.iter().enumerate() {
+            let service = &*scoped.service;
+            let mut rules = scoped.destination_rules.iter();
+            if rules.any(|rule| rule.selector.is_some()) {
+                selective.push(at);
+            } else {
+                let rule = destination::general(&scoped.destination_rules);
+                general.add(settings, service, rule);
+            }
+            if service.resolution == Resolution::Passthrough {
+                headless.push(at);
+            }
+            aliases |= !service.aliases.is_empty();
+            found_addresses |= !service.auto_addresses.is_empty();
+        }
+        let mut egress = scope.egress.iter();
+        let mut ingress = scope.ingress.iter();
+        Self {
+            general,
+            selective: selective.into(),
+            headless: headless.into(),
+            aliases,
+            found_addresses,
+            binds_sockets: egress.any(|listener| listener.capture_mode == CaptureMode::None),
+            names_proxy: ingress.any(|listener| {
+                listener.bind.is_none() || matches!(listener.endpoint, IngressEndpoint::Instance(_))
+            }),
+        }
+    }
+
+    /// What the services tell a proxy for which these rules with a selector fit.
+    fn told(
+        &self,
+        settings: &MeshSettings,
+        scope: &Scope,
+        selecting_rules: &[ObjectKey],
+    ) -> Cow<'_, Told> {
+        let mut told = Cow::Borrowed(&self.general);
+        for scoped in at(scope, &self.selective) {
+            let rule = destination::pick(&scoped.destination_rules, selecting_rules);
+            told.to_mut().add(settings, &scoped.service, rule);
+        }
+        told
+    }
+
+    /// Selects what generation reads of a proxy in this scope, of which these facts are.
+    ///
+    /// Costs a walk over the headless services of the scope, and those with rules that select.
+    #[must_use]
+    pub fn facts(
+        &self,
+        snapshot: &MeshSnapshot,
+        scope: &Scope,
+        proxy: &ProxyIdentity,
+    ) -> ProxyFacts {
+        let networks = (!proxy.network_view.is_empty()).then(|| Arc::from(&*proxy.network_view));
+        let settings = snapshot.settings();
+        let traced = settings.proxies.tracing;
+        let selecting_rules = destination::selecting_rules(
+            at(scope, &self.selective),
+            &scope.id.namespace,
+            &proxy.labels,
+        );
+        let told = self.told(settings, scope, &selecting_rules);
+        let resolves = proxy.flag("DNS_CAPTURE");
+        let mut facts = ProxyFacts {
+            ip_mode: proxy.ip_mode,
+            interception: proxy.interception,
+            workload_cert: proxy.workload_cert,
+            dns_domain: proxy.dns_domain.clone(),
+            node: told.local_only.then(|| proxy.node_name.clone()),
+            networks,
+            cluster: told.cluster_local.then(|| proxy.cluster.clone()),
+            place: Place::of(proxy, &told.near),
+            shares: share_rule(settings, &proxy.locality),
+            own_headless: own_headless(snapshot, at(scope, &self.headless), proxy),
+            ingress_ips: if self.names_proxy {
+                first_ips(proxy)
+            } else {
+                Arc::default()
+            },
+            security: security::inbound(snapshot, proxy),
+            reserved_ports: reserved_ports(proxy),
+            idle_timeout: proxy
+                .text("IDLE_TIMEOUT")
+                .and_then(go_duration)
+                .filter(|idle| !idle.is_zero()),
+            dns_proxy: (scope.outbound_policy == OutboundPolicy::AllowAnyDynamicDns)
+                .then(|| dns_proxy(proxy))
+                .flatten(),
+            http10: proxy.text("HTTP10") == Some("1"),
+            http_proxy_port: proxy
+                .text("HTTP_PROXY_PORT")
+                .and_then(|port| port.parse().ok()),
+            balance_inbound: proxy.flag("INBOUND_LISTENER_EXACT_BALANCE"),
+            balance_outbound: proxy.flag("OUTBOUND_LISTENER_EXACT_BALANCE"),
+            unprivileged: proxy.flag("UNPRIVILEGED_POD")
+                && (proxy.interception == Interception::None || self.binds_sockets),
+            alias_domain: self.aliases.then(|| proxy.dns_domain.clone()),
+            auto_addresses: resolves && self.found_addresses,
+            name_table: resolves.then(|| proxy.network.clone()),
+            headers: proxy.settings.headers.clone(),
+            sampling: if traced { proxy.settings.sampling } else { 0 },
+            trace_tags: (traced && proxy.settings.has_tracer).then(|| Arc::new(trace_tags(proxy))),
+            logs: Arc::new(snapshot.access_log_rules(&proxy.namespace, &proxy.labels)),
+            client_labels: scope
+                .client_labels
+                .iter()
+                .filter(|asked| asked.selects(&proxy.labels))
+                .cloned()
+                .collect(),
+            http_sources: scope
+                .http_sources
+                .iter()
+                .filter(|labels| labels.selects(&proxy.labels))
+                .cloned()
+                .collect(),
+            certified: told
+                .demanding
+                .then(|| proxy.workload_cert == WorkloadCert::SdsGrpc),
+            selecting_rules,
+            grpc: grpc::is_proxyless(proxy),
+        };
+        if facts.grpc {
+            grpc::narrow(&mut facts);
+        }
+        facts
+    }
+}
+
+/// The services of a scope at some places.
+fn at<'a>(scope: &'a Scope, places: &[usize]) -> impl Iterator<Item = &'a ScopedService> {
+    places.iter().filter_map(|at| scope.services.get(*at))
+}
+
+/// Selects what generation reads of a proxy. Whoever asks for several proxies of a scope keeps its
+/// [`ScopeFacts`].
 #[must_use]
 pub fn facts(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> ProxyFacts {
-    let services = || scope.services.iter().map(|scoped| &scoped.service);
-    let networks = (!proxy.network_view.is_empty()).then(|| Arc::from(&*proxy.network_view));
-    let settings = snapshot.settings();
-    let traced = settings.proxies.tracing;
-    let selecting_rules = destination::selecting_rules(scope, &proxy.labels);
-    // One walk: a large scope's services are spread over the memory.
-    let (mut local_only, mut cluster_local, mut demanding) = (false, false, false);
-    let mut near = BTreeSet::new();
-    for scoped in &scope.services {
-        let service = &scoped.service;
-        local_only |= service.local_traffic_only;
-        cluster_local = cluster_local || settings.cluster_local.contains(&service.key.hostname);
-        let rule = destination::pick(&scoped.destination_rules, &selecting_rules);
-        locality::levels(settings, service, rule.map(|rule| &**rule), &mut near);
-        demanding = demanding || rule.is_some_and(|rule| destination::demands_certificate(rule));
-    }
-    let resolves = proxy.flag("DNS_CAPTURE");
-    let mut facts = ProxyFacts {
-        ip_mode: proxy.ip_mode,
-        interception: proxy.interception,
-        workload_cert: proxy.workload_cert,
-        dns_domain: proxy.dns_domain.clone(),
-        node: local_only.then(|| proxy.node_name.clone()),
-        networks,
-        cluster: cluster_local.then(|| proxy.cluster.clone()),
-        place: Place::of(proxy, &near),
-        shares: share_rule(settings, &proxy.locality),
-        own_headless: own_headless(snapshot, services(), proxy),
-        ingress_ips: ingress_ips(scope, proxy),
-        security: security::inbound(snapshot, proxy),
-        reserved_ports: reserved_ports(proxy),
-        idle_timeout: proxy
-            .text("IDLE_TIMEOUT")
-            .and_then(go_duration)
-            .filter(|idle| !idle.is_zero()),
-        dns_proxy: (scope.outbound_policy == OutboundPolicy::AllowAnyDynamicDns)
-            .then(|| dns_proxy(proxy))
-            .flatten(),
-        http10: proxy.text("HTTP10") == Some("1"),
-        http_proxy_port: proxy
-            .text("HTTP_PROXY_PORT")
-            .and_then(|port| port.parse().ok()),
-        balance_inbound: proxy.flag("INBOUND_LISTENER_EXACT_BALANCE"),
-        balance_outbound: proxy.flag("OUTBOUND_LISTENER_EXACT_BALANCE"),
-        unprivileged: proxy.flag("UNPRIVILEGED_POD")
-            && (proxy.interception == Interception::None || binds_sockets(scope)),
-        alias_domain: services()
-            .any(|service| !service.aliases.is_empty())
-            .then(|| proxy.dns_domain.clone()),
-        auto_addresses: resolves && services().any(|service| !service.auto_addresses.is_empty()),
-        name_table: resolves.then(|| proxy.network.clone()),
-        headers: proxy.settings.headers.clone(),
-        sampling: if traced { proxy.settings.sampling } else { 0 },
-        trace_tags: (traced && proxy.settings.has_tracer).then(|| Arc::new(trace_tags(proxy))),
-        logs: Arc::new(snapshot.access_log_rules(&proxy.namespace, &proxy.labels)),
-        client_labels: scope
-            .client_labels
-            .iter()
-            .filter(|asked| asked.selects(&proxy.labels))
-            .cloned()
-            .collect(),
-        http_sources: scope
-            .http_sources
-            .iter()
-            .filter(|labels| labels.selects(&proxy.labels))
-            .cloned()
-            .collect(),
-        selecting_rules,
-        certified: demanding.then(|| proxy.workload_cert == WorkloadCert::SdsGrpc),
-        grpc: grpc::is_proxyless(proxy),
-    };
-    if facts.grpc {
-        grpc::narrow(&mut facts);
-    }
-    facts
+    ScopeFacts::of(snapshot.settings(), scope).facts(snapshot, scope, proxy)
 }
 
 /// What the spans of a workload say of it, with Istio's words for what is not known.
@@ -377,118 +312,6 @@ fn trace_tags(proxy: &ProxyIdentity) -> TraceTags {
         cluster: or(proxy.text("CLUSTER_ID"), "unknown"),
         custom: proxy.settings.trace_tags.clone(),
         max_path: proxy.settings.max_path_tag_length,
-    }
-}
-
-fn binds_sockets(scope: &Scope) -> bool {
-    scope
-        .egress
-        .iter()
-        .any(|listener| listener.capture_mode == CaptureMode::None)
-}
-
-/// Computes the keys of a proxy. Costs as [`facts`], and a lookup of its service targets.
-#[must_use]
-pub fn keys(snapshot: &MeshSnapshot, scope: &Scope, proxy: &ProxyIdentity) -> ProxyKeys {
-    let facts = facts(snapshot, scope, proxy);
-    // Declared ingress listeners replace those of services.
-    let targets: Arc<[TargetKey]> = if scope.ingress.is_empty() && !facts.grpc {
-        snapshot
-            .service_targets(proxy)
-            .iter()
-            .map(TargetKey::of)
-            .collect()
-    } else {
-        Arc::from([])
-    };
-    keys_of(scope, &facts, targets)
-}
-
-fn keys_of(scope: &Scope, facts: &ProxyFacts, targets: Arc<[TargetKey]>) -> ProxyKeys {
-    let endpoints = EndpointsKey {
-        scope: scope.id.clone(),
-        grpc: facts.grpc,
-        node: facts.node.clone(),
-        networks: facts.networks.clone(),
-        cluster: facts.cluster.clone(),
-        place: facts.place.clone(),
-        shares: facts.shares,
-        selecting_rules: facts.selecting_rules.clone(),
-        certified: facts.certified,
-    };
-    ProxyKeys {
-        clusters: ClustersKey {
-            endpoints: endpoints.clone(),
-            ip_mode: facts.ip_mode,
-            intercepted: facts.interception != Interception::None,
-            workload_cert: facts.workload_cert,
-            ingress_ips: facts.ingress_ips.clone(),
-            targets: targets.clone(),
-            dns_proxy: facts.dns_proxy,
-            preserve_case: facts.headers.preserve_case,
-        },
-        endpoints,
-        listeners: ListenersKey {
-            scope: scope.id.clone(),
-            grpc: facts.grpc,
-            ip_mode: facts.ip_mode,
-            interception: facts.interception,
-            workload_cert: facts.workload_cert,
-            security: facts.security.clone(),
-            targets,
-            own_headless: facts.own_headless.clone(),
-            ingress_ips: facts.ingress_ips.clone(),
-            reserved_ports: facts.reserved_ports.clone(),
-            dns_proxy: facts.dns_proxy,
-            idle_timeout: facts.idle_timeout,
-            http10: facts.http10,
-            http_proxy_port: facts.http_proxy_port,
-            balance_inbound: facts.balance_inbound,
-            balance_outbound: facts.balance_outbound,
-            unprivileged: facts.unprivileged,
-            alias_domain: facts.alias_domain.clone(),
-            auto_addresses: facts.auto_addresses,
-            headers: facts.headers.clone(),
-            sampling: facts.sampling,
-            trace_tags: facts.trace_tags.clone(),
-            logs: facts.logs.clone(),
-            client_labels: facts.client_labels.clone(),
-            selecting_rules: facts.selecting_rules.clone(),
-        },
-        routes: RoutesKey {
-            scope: scope.id.clone(),
-            grpc: facts.grpc,
-            ip_mode: facts.ip_mode,
-            dns_domain: facts.dns_domain.clone(),
-            interception: facts.interception,
-            own_headless: facts.own_headless.clone(),
-            reserved_ports: facts.reserved_ports.clone(),
-            http_proxy_port: facts.http_proxy_port,
-            unprivileged: facts.unprivileged,
-            auto_addresses: facts.auto_addresses,
-            attempt_count: facts.headers.attempt_count,
-            forwarded_host: facts.headers.forwarded_host,
-            client_labels: facts.client_labels.clone(),
-            selecting_rules: facts.selecting_rules.clone(),
-            http_sources: facts.http_sources.clone(),
-        },
-        names: facts.name_table.as_ref().map(|network| NamesKey {
-            scope: scope.id.clone(),
-            ip_mode: facts.ip_mode,
-            network: network.clone(),
-        }),
-    }
-}
-
-impl TargetKey {
-    /// The key of a service target.
-    #[must_use]
-    pub fn of(target: &ServiceTarget) -> Self {
-        Self {
-            service: target.service.key.clone(),
-            port: target.port,
-            target_port: target.target_port,
-        }
     }
 }
 
@@ -509,12 +332,11 @@ pub(crate) fn identity(service: &Service) -> (Arc<str>, Arc<str>, Arc<str>) {
 
 fn own_headless<'a>(
     snapshot: &MeshSnapshot,
-    services: impl Iterator<Item = &'a Arc<Service>>,
+    headless: impl Iterator<Item = &'a ScopedService>,
     proxy: &ProxyIdentity,
 ) -> Arc<[IpAddr]> {
-    let found: BTreeSet<IpAddr> = services
-        .filter(|service| service.resolution == Resolution::Passthrough)
-        .filter_map(|service| snapshot.endpoints(&service.key))
+    let found: BTreeSet<IpAddr> = headless
+        .filter_map(|scoped| snapshot.endpoints(&scoped.service.key))
         .flat_map(|endpoints| {
             endpoints
                 .iter()
@@ -525,13 +347,8 @@ fn own_headless<'a>(
     found.into_iter().collect()
 }
 
-fn ingress_ips(scope: &Scope, proxy: &ProxyIdentity) -> Arc<[IpAddr]> {
-    let named = scope.ingress.iter().any(|listener| {
-        listener.bind.is_none() || matches!(listener.endpoint, IngressEndpoint::Instance(_))
-    });
-    if !named {
-        return Arc::from([]);
-    }
+/// Its first address of each family.
+fn first_ips(proxy: &ProxyIdentity) -> Arc<[IpAddr]> {
     let first = |v4: bool| proxy.ips.iter().find(|ip| ip.is_ipv4() == v4).copied();
     // The order of the proxy's own list decides which one names the listener.
     let mut both: Vec<IpAddr> = first(true).into_iter().chain(first(false)).collect();

@@ -28,7 +28,7 @@ pub struct ClassInput {
     /// What the proxies can see.
     pub scope: Arc<Scope>,
     /// What they are.
-    pub proxy: ProxyFacts,
+    pub proxy: Arc<ProxyFacts>,
     /// Service ports their workloads serve, oldest service first; read only if the scope declares
     /// no ingress listener.
     pub targets: Vec<ServiceTarget>,
@@ -63,11 +63,21 @@ pub fn applied_kinds() -> &'static [Kind] {
 /// Listener conflicts, clusters that can't be, and parts Reef does not build yet.
 #[must_use]
 pub fn problems(input: &ClassInput) -> Vec<Problem> {
+    let mut found = outbound_problems(input);
+    found.extend(inbound_problems(input));
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// The problems of what leads out of the workload. They follow from the keys of its outbound
+/// clusters and listeners and of its routes. Sorted, without duplicates.
+#[must_use]
+pub fn outbound_problems(input: &ClassInput) -> Vec<Problem> {
     if input.proxy.grpc {
         return Vec::new();
     }
     let mut found = input.plan().problems.clone();
-    found.extend(security::problems(input));
     let (_, policy) = fallback(input);
     found.extend(policy);
     found.extend(crate::route::problems(input));
@@ -84,19 +94,32 @@ pub fn problems(input: &ClassInput) -> Vec<Problem> {
     found
 }
 
+/// The problems of what leads into it. Sorted, without duplicates.
+#[must_use]
+pub fn inbound_problems(input: &ClassInput) -> Vec<Problem> {
+    if input.proxy.grpc {
+        return Vec::new();
+    }
+    let mut found = crate::listener::inbound_plan(input).problems;
+    found.extend(security::problems(input));
+    found.sort();
+    found.dedup();
+    found
+}
+
 impl ClassInput {
     /// A class. What it reads must not be changed once keys were selected from it.
     #[must_use]
     pub fn new(
         snapshot: Arc<MeshSnapshot>,
         scope: Arc<Scope>,
-        proxy: ProxyFacts,
+        proxy: impl Into<Arc<ProxyFacts>>,
         targets: Vec<ServiceTarget>,
     ) -> Self {
         Self {
             snapshot,
             scope,
-            proxy,
+            proxy: proxy.into(),
             targets,
             plan: OnceLock::new(),
         }
@@ -108,7 +131,7 @@ impl ClassInput {
         asked.is_empty() || self.proxy.client_labels.binary_search(asked).is_ok()
     }
 
-    /// The listeners and routes of the class.
+    /// The listeners for destinations, and the routes.
     pub(crate) fn plan(&self) -> &Plan {
         self.plan
             .get_or_init(|| Arc::new(crate::listener::plan(self)))

@@ -5,7 +5,7 @@
 //! equal keys give equal bytes, and one encoded resource serves every class that has its key.
 //!
 //! ```text
-//! ProxyIdentity ─ facts/keys ─► ProxyKeys (the class)
+//! ProxyIdentity ─ ScopeFacts::facts ─► ProxyFacts ─► ProxyKeys (the class)
 //! ClassInput ─┬─ cluster_keys  ─► ClusterKey  ─ build_cluster   ─► Cluster
 //!             ├─ endpoint_keys ─► EndpointKey ─ build_endpoints ─► ClusterLoadAssignment
 //!             ├─ listener_keys ─► ListenerKey ─ build_listener  ─► Listener
@@ -25,6 +25,7 @@ mod endpoint;
 mod facts;
 mod grpc;
 mod input;
+mod keys;
 mod listener;
 mod locality;
 mod name_table;
@@ -37,15 +38,19 @@ mod xds;
 
 pub use cluster::{
     ClusterKey, FixedCluster, InboundCluster, OutboundCluster, build_cluster, cluster_keys,
+    inbound_cluster_keys, outbound_cluster_keys,
 };
 pub use endpoint::{EndpointKey, build_endpoints, endpoint_key, endpoint_keys};
-pub use facts::{
-    ClustersKey, EndpointsKey, ListenersKey, NamesKey, ProxyFacts, ProxyKeys, RoutesKey, TargetKey,
-    facts, keys,
-};
+pub use facts::{ProxyFacts, ScopeFacts, facts};
 pub use grpc::{GrpcCluster, GrpcListener};
-pub use input::{ClassInput, applied_kinds, problems};
-pub use listener::{ListenerKey, build_listener, listener_keys};
+pub use input::{ClassInput, applied_kinds, inbound_problems, outbound_problems, problems};
+pub use keys::{
+    ClustersKey, EndpointsKey, InboundClustersKey, InboundListenersKey, ListenersKey, NamesKey,
+    OutboundClustersKey, OutboundListenersKey, ProxyKeys, RoutesKey, TargetKey, keys,
+};
+pub use listener::{
+    ListenerKey, build_listener, inbound_listener_keys, listener_keys, outbound_listener_keys,
+};
 pub use locality::Place;
 pub use name_table::{NameTableKey, build_name_table, name_table_keys, names_endpoints};
 pub use reach::{Reach, Reached};

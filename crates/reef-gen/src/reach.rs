@@ -16,7 +16,7 @@ use crate::cluster::{ClusterKey, clusters_of};
 use crate::destination;
 use crate::endpoint::{EndpointKey, endpoint_key};
 use crate::input::ClassInput;
-use crate::listener::{ListenerKey, PlanAt, RouteSource, plan_at};
+use crate::listener::{ListenerKey, PlanAt, RouteSource, plan_at, takes_logs};
 use crate::locality;
 use crate::names;
 use crate::route::{RouteKey, port_route, rerouted, selected};
@@ -78,7 +78,8 @@ impl<'a> Reach<'a> {
         })
     }
 
-    /// The clusters it reaches.
+    /// The clusters of destinations it reaches. Those of the workload's own ports follow from what it
+    /// serves, and from rules as its namespace sees them: no scope tells of these.
     #[must_use]
     pub fn clusters(&self) -> Reached<ClusterKey> {
         if self.input.proxy.grpc {
@@ -106,29 +107,51 @@ impl<'a> Reach<'a> {
         }
     }
 
-    /// The listeners it reaches.
+    /// The listeners for destinations it reaches.
     #[must_use]
     pub fn listeners(&self) -> Reached<ListenerKey> {
-        let Patch {
-            rules,
-            policies,
-            services,
-        } = self.patch;
-        let routed = rules.iter().any(|change| {
-            let (before, after) = (&change.before.spec, &change.after.spec);
-            before.tls != after.tls || before.tcp != after.tcp
-        });
-        let forwarded = || policies.iter().any(forwards_otherwise);
-        if self.input.proxy.grpc || routed || self.reaches_fallback() || forwarded() {
+        if self.input.proxy.grpc || self.forwards_otherwise() || self.reaches_logs() {
             return Reached::All;
         }
-        if services.is_empty() {
+        if self.patch.services.is_empty() {
             return Reached::nothing();
         }
         self.at().map_or(Reached::All, |at| Reached::Some {
             gone: at.names.clone(),
             keys: at.listeners.clone(),
         })
+    }
+
+    /// The listeners for the workload's own ports it reaches: those that bind a socket may find
+    /// their address taken by others.
+    #[must_use]
+    pub fn inbound_listeners(&self) -> Reached<ListenerKey> {
+        let scope = &self.input.scope;
+        let besides = || self.forwards_otherwise() || !self.patch.services.is_empty();
+        let declared = !scope.ingress.is_empty() && besides();
+        if !self.input.proxy.grpc && (declared || self.reaches_logs()) {
+            Reached::All
+        } else {
+            Reached::nothing()
+        }
+    }
+
+    /// True if connections of any listener for destinations may go elsewhere, or otherwise.
+    fn forwards_otherwise(&self) -> bool {
+        let routed = self.patch.rules.iter().any(|change| {
+            let (before, after) = (&change.before.spec, &change.after.spec);
+            before.tls != after.tls || before.tcp != after.tcp
+        });
+        let forwarded = || self.patch.policies.iter().any(forwards_otherwise);
+        routed || self.reaches_fallback() || forwarded()
+    }
+
+    /// True if it is about a service that takes logs: every listener names its cluster, if it is
+    /// there.
+    fn reaches_logs(&self) -> bool {
+        let settings = self.input.snapshot.settings();
+        let mut services = self.patch.services.iter();
+        services.any(|change| takes_logs(settings, &change.after.key.hostname))
     }
 
     /// What listens where changed services do.

@@ -1,4 +1,4 @@
-//! Classes: the tuple of a proxy's keys, the four parts it stands for, and the view made of them.
+//! Classes: the tuple of the parts a proxy's keys stand for, and the view made of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,8 +6,9 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashMapExt as _};
 use reef_config::Problem;
 use reef_gen::{
-    ClassInput, ClusterKey, ClustersKey, EndpointKey, EndpointsKey, ListenerKey, ListenersKey,
-    NameTableKey, NamesKey, ProxyFacts, ProxyKeys, Reach, RouteKey, RoutesKey, TargetKey,
+    ClassInput, ClusterKey, EndpointKey, EndpointsKey, InboundClustersKey, InboundListenersKey,
+    ListenerKey, NameTableKey, NamesKey, OutboundClustersKey, OutboundListenersKey, ProxyFacts,
+    ProxyKeys, Reach, RouteKey, RoutesKey, TargetKey,
 };
 use reef_mesh::{MeshSnapshot, ServiceKey, ServiceTarget};
 use reef_scope::{Patch, Scope};
@@ -16,44 +17,70 @@ use crate::parts::Parts;
 use crate::plan::{ClassId, ProxyId};
 use crate::scopes::ScopeNo;
 use crate::store::BuildStats;
-use crate::view::ClassView;
+use crate::view::{ClassView, Joined};
 
 /// A class of proxies.
 #[derive(Debug)]
 pub(crate) struct Class {
-    keys: Arc<ProxyKeys>,
-    facts: ProxyFacts,
+    facts: Arc<ProxyFacts>,
+    /// What its proxies serve.
+    targets: Arc<[TargetKey]>,
     /// Its scope.
     pub(crate) scope: ScopeNo,
     /// Its proxies.
     pub(crate) proxies: BTreeSet<ProxyId>,
-    clusters: u32,
-    endpoints: u32,
-    listeners: u32,
-    routes: u32,
-    /// Its table of names, if its proxies have agents that ask for it.
-    names: Option<u32>,
+    parts: PartIds,
     /// Its problems, once somebody asked.
-    problems: Option<Box<[Problem]>>,
+    problems: Option<Problems>,
     /// What its proxies hold.
     pub(crate) view: Arc<ClassView>,
+}
+
+/// Numbers of the parts of a class: as keys have one part each, they are the class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct PartIds {
+    outbound: Outbound,
+    inbound_clusters: u32,
+    inbound_listeners: u32,
+    endpoints: u32,
+    /// Its table of names, if its proxies have agents that ask for it.
+    names: Option<u32>,
+}
+
+/// The parts that say what leads out of a workload, and what is wrong with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Outbound {
+    clusters: u32,
+    listeners: u32,
+    routes: u32,
+}
+
+/// What is wrong with what a class is sent.
+#[derive(Debug)]
+struct Problems {
+    /// Of what leads out of the workload; one for all classes that share its parts.
+    outbound: Arc<[Problem]>,
+    /// Of what leads into it.
+    inbound: Box<[Problem]>,
 }
 
 /// All classes.
 #[derive(Debug, Default)]
 pub(crate) struct Classes {
     by_id: BTreeMap<ClassId, Class>,
-    by_keys: Ids,
+    by_parts: Ids,
     last: u64,
-    clusters: Parts<ClustersKey, ClusterKey>,
+    clusters: Parts<OutboundClustersKey, ClusterKey>,
+    inbound_clusters: Parts<InboundClustersKey, ClusterKey>,
     endpoints: Parts<EndpointsKey, EndpointKey>,
-    listeners: Parts<ListenersKey, ListenerKey>,
+    listeners: Parts<OutboundListenersKey, ListenerKey>,
+    inbound_listeners: Parts<InboundListenersKey, ListenerKey>,
     routes: Parts<RoutesKey, RouteKey>,
     names: Parts<NamesKey, NameTableKey>,
 }
 
 #[derive(Debug)]
-struct Ids(HashMap<Arc<ProxyKeys>, ClassId>);
+struct Ids(HashMap<PartIds, ClassId>);
 
 impl Default for Ids {
     fn default() -> Self {
@@ -64,13 +91,28 @@ impl Default for Ids {
 impl Classes {
     /// The class of these keys, if there is one.
     pub(crate) fn find(&self, keys: &ProxyKeys) -> Option<ClassId> {
-        self.by_keys.0.get(keys).copied()
+        let parts = PartIds {
+            // What tells most classes apart comes first.
+            inbound_listeners: self.inbound_listeners.find(&keys.listeners.inbound)?,
+            inbound_clusters: self.inbound_clusters.find(&keys.clusters.inbound)?,
+            outbound: Outbound {
+                clusters: self.clusters.find(&keys.clusters.outbound)?,
+                listeners: self.listeners.find(&keys.listeners.outbound)?,
+                routes: self.routes.find(&keys.routes)?,
+            },
+            endpoints: self.endpoints.find(&keys.endpoints)?,
+            names: match &keys.names {
+                Some(names) => Some(self.names.find(names)?),
+                None => None,
+            },
+        };
+        self.by_parts.0.get(&parts).copied()
     }
 
     /// Makes the class of these keys; parts other classes have already are not made again.
     pub(crate) fn create(
         &mut self,
-        keys: ProxyKeys,
+        keys: &ProxyKeys,
         facts: ProxyFacts,
         (no, scope): (ScopeNo, &Arc<Scope>),
         snapshot: &Arc<MeshSnapshot>,
@@ -78,47 +120,52 @@ impl Classes {
     ) -> ClassId {
         self.last += 1;
         let id = ClassId(self.last);
-        let input = input(snapshot, scope, &facts, keys.targets());
-        let clusters = self.clusters.acquire(&keys.clusters, generation, || {
-            reef_gen::cluster_keys(&input)
-        });
-        let endpoints = self.endpoints.acquire(&keys.endpoints, generation, || {
-            reef_gen::endpoint_keys(&input)
-        });
-        let listeners = self.listeners.acquire(&keys.listeners, generation, || {
-            reef_gen::listener_keys(&input)
-        });
-        let routes = self
-            .routes
-            .acquire(&keys.routes, generation, || reef_gen::route_keys(&input));
-        let names = keys.names.as_ref().map(|names| {
-            let keys = || reef_gen::name_table_keys(&input);
-            self.names.acquire(names, generation, keys)
-        });
-        let keys = Arc::new(keys);
-        let view = ClassView {
-            lineage: id.number(),
-            clusters: self.clusters.view(clusters),
-            endpoints: self.endpoints.view(endpoints),
-            listeners: self.listeners.view(listeners),
-            routes: self.routes.view(routes),
-            names: names
-                .map(|names| self.names.view(names))
-                .unwrap_or_default(),
+        let targets = Arc::clone(keys.targets());
+        let facts = Arc::new(facts);
+        let input = &input(snapshot, scope, &facts, &targets);
+        let parts = PartIds {
+            outbound: Outbound {
+                clusters: self
+                    .clusters
+                    .acquire(&keys.clusters.outbound, generation, || {
+                        reef_gen::outbound_cluster_keys(input)
+                    }),
+                listeners: self
+                    .listeners
+                    .acquire(&keys.listeners.outbound, generation, || {
+                        reef_gen::outbound_listener_keys(input)
+                    }),
+                routes: self
+                    .routes
+                    .acquire(&keys.routes, generation, || reef_gen::route_keys(input)),
+            },
+            inbound_clusters: self.inbound_clusters.acquire(
+                &keys.clusters.inbound,
+                generation,
+                || reef_gen::inbound_cluster_keys(input),
+            ),
+            inbound_listeners: self.inbound_listeners.acquire(
+                &keys.listeners.inbound,
+                generation,
+                || reef_gen::inbound_listener_keys(input),
+            ),
+            endpoints: self.endpoints.acquire(&keys.endpoints, generation, || {
+                reef_gen::endpoint_keys(input)
+            }),
+            names: keys.names.as_ref().map(|names| {
+                let keys = || reef_gen::name_table_keys(input);
+                self.names.acquire(names, generation, keys)
+            }),
         };
-        self.by_keys.0.insert(Arc::clone(&keys), id);
+        self.by_parts.0.insert(parts, id);
         let class = Class {
-            keys,
             facts,
+            targets,
             scope: no,
             proxies: BTreeSet::new(),
-            clusters,
-            endpoints,
-            listeners,
-            routes,
-            names,
+            parts,
             problems: None,
-            view: Arc::new(view),
+            view: Arc::new(self.view(id, parts)),
         };
         self.by_id.insert(id, class);
         id
@@ -127,12 +174,15 @@ impl Classes {
     /// Drops a class; returns its scope.
     pub(crate) fn remove(&mut self, id: ClassId) -> Option<ScopeNo> {
         let class = self.by_id.remove(&id)?;
-        self.by_keys.0.remove(&class.keys);
-        self.clusters.release(class.clusters);
-        self.endpoints.release(class.endpoints);
-        self.listeners.release(class.listeners);
-        self.routes.release(class.routes);
-        if let Some(names) = class.names {
+        let parts = class.parts;
+        self.by_parts.0.remove(&parts);
+        self.clusters.release(parts.outbound.clusters);
+        self.inbound_clusters.release(parts.inbound_clusters);
+        self.endpoints.release(parts.endpoints);
+        self.listeners.release(parts.outbound.listeners);
+        self.inbound_listeners.release(parts.inbound_listeners);
+        self.routes.release(parts.outbound.routes);
+        if let Some(names) = parts.names {
             self.names.release(names);
         }
         Some(class.scope)
@@ -150,20 +200,32 @@ impl Classes {
             return;
         };
         class.problems = None;
-        let input = input(snapshot, scope, &class.facts, class.keys.targets());
-        self.clusters.remake(class.clusters, generation, || {
-            reef_gen::cluster_keys(&input)
+        let parts = class.parts;
+        let input = &input(snapshot, scope, &class.facts, &class.targets);
+        self.clusters
+            .remake(parts.outbound.clusters, generation, || {
+                reef_gen::outbound_cluster_keys(input)
+            });
+        self.inbound_clusters
+            .remake(parts.inbound_clusters, generation, || {
+                reef_gen::inbound_cluster_keys(input)
+            });
+        self.endpoints.remake(parts.endpoints, generation, || {
+            reef_gen::endpoint_keys(input)
         });
-        self.endpoints.remake(class.endpoints, generation, || {
-            reef_gen::endpoint_keys(&input)
+        self.listeners
+            .remake(parts.outbound.listeners, generation, || {
+                reef_gen::outbound_listener_keys(input)
+            });
+        self.inbound_listeners
+            .remake(parts.inbound_listeners, generation, || {
+                reef_gen::inbound_listener_keys(input)
+            });
+        self.routes.remake(parts.outbound.routes, generation, || {
+            reef_gen::route_keys(input)
         });
-        self.listeners.remake(class.listeners, generation, || {
-            reef_gen::listener_keys(&input)
-        });
-        self.routes
-            .remake(class.routes, generation, || reef_gen::route_keys(&input));
-        if let Some(names) = class.names {
-            let keys = || reef_gen::name_table_keys(&input);
+        if let Some(names) = parts.names {
+            let keys = || reef_gen::name_table_keys(input);
             self.names.remake(names, generation, keys);
         }
     }
@@ -181,33 +243,40 @@ impl Classes {
             return;
         };
         class.problems = None;
-        let input = &input(snapshot, scope, &class.facts, class.keys.targets());
+        let parts = class.parts;
+        let input = &input(snapshot, scope, &class.facts, &class.targets);
         let reach = Reach::new(input, patch);
         self.clusters.reach(
-            class.clusters,
+            parts.outbound.clusters,
             generation,
             |_| reach.clusters(),
-            || reef_gen::cluster_keys(input),
+            || reef_gen::outbound_cluster_keys(input),
         );
         self.endpoints.reach(
-            class.endpoints,
+            parts.endpoints,
             generation,
             |_| reach.endpoints(),
             || reef_gen::endpoint_keys(input),
         );
         self.listeners.reach(
-            class.listeners,
+            parts.outbound.listeners,
             generation,
             |_| reach.listeners(),
-            || reef_gen::listener_keys(input),
+            || reef_gen::outbound_listener_keys(input),
+        );
+        self.inbound_listeners.reach(
+            parts.inbound_listeners,
+            generation,
+            |_| reach.inbound_listeners(),
+            || reef_gen::inbound_listener_keys(input),
         );
         self.routes.reach(
-            class.routes,
+            parts.outbound.routes,
             generation,
             |view| reach.routes(view.resources().iter().map(|slot| slot.key())),
             || reef_gen::route_keys(input),
         );
-        if let Some(names) = class.names {
+        if let Some(names) = parts.names {
             let all = || reef_gen::name_table_keys(input);
             self.names.reach(names, generation, |_| reach.names(), all);
         }
@@ -230,42 +299,56 @@ impl Classes {
                 .is_some_and(|service| reef_gen::names_endpoints(service))
         });
         for class in ids.iter().filter_map(|id| self.by_id.get(id)) {
-            if let Some(names) = class.names.filter(|_| named) {
+            if let Some(names) = class.parts.names.filter(|_| named) {
                 self.names.remake(names, generation, || {
-                    let input = input(snapshot, scope, &class.facts, class.keys.targets());
+                    let input = input(snapshot, scope, &class.facts, &class.targets);
                     reef_gen::name_table_keys(&input)
                 });
             }
-            if !done.insert(class.endpoints) || self.endpoints.is_made(class.endpoints, generation)
+            if !done.insert(class.parts.endpoints)
+                || self.endpoints.is_made(class.parts.endpoints, generation)
             {
                 continue;
             }
-            let input = input(snapshot, scope, &class.facts, class.keys.targets());
+            let input = input(snapshot, scope, &class.facts, &class.targets);
             let keys = services
                 .iter()
                 .flat_map(|key| reef_gen::endpoint_key(&input, key))
                 .collect();
-            self.endpoints.update(class.endpoints, generation, keys);
+            self.endpoints
+                .update(class.parts.endpoints, generation, keys);
         }
     }
 
     /// Makes the view of a class again; returns it if any byte differs.
     pub(crate) fn refresh_view(&mut self, id: ClassId) -> Option<Arc<ClassView>> {
+        let parts = self.by_id.get(&id)?.parts;
+        let view = self.view(id, parts);
         let class = self.by_id.get_mut(&id)?;
-        let view = ClassView {
-            lineage: id.number(),
-            clusters: self.clusters.view(class.clusters),
-            endpoints: self.endpoints.view(class.endpoints),
-            listeners: self.listeners.view(class.listeners),
-            routes: self.routes.view(class.routes),
-            names: class
-                .names
-                .map(|names| self.names.view(names))
-                .unwrap_or_default(),
-        };
         let changed = view.generation() != class.view.generation();
         class.view = Arc::new(view);
         changed.then(|| Arc::clone(&class.view))
+    }
+
+    /// The parts of a class as they are now.
+    fn view(&self, id: ClassId, parts: PartIds) -> ClassView {
+        ClassView {
+            lineage: id.number(),
+            clusters: Joined {
+                outbound: self.clusters.view(parts.outbound.clusters),
+                inbound: self.inbound_clusters.view(parts.inbound_clusters),
+            },
+            endpoints: self.endpoints.view(parts.endpoints),
+            listeners: Joined {
+                outbound: self.listeners.view(parts.outbound.listeners),
+                inbound: self.inbound_listeners.view(parts.inbound_listeners),
+            },
+            routes: self.routes.view(parts.outbound.routes),
+            names: parts
+                .names
+                .map(|names| self.names.view(names))
+                .unwrap_or_default(),
+        }
     }
 
     /// A class.
@@ -283,11 +366,8 @@ impl Classes {
         self.by_id
             .iter()
             .filter(|(_, class)| {
-                class
-                    .keys
-                    .targets()
-                    .iter()
-                    .any(|target| services.contains(&target.service))
+                let mut targets = class.targets.iter();
+                targets.any(|target| services.contains(&target.service))
             })
             .map(|(id, _)| *id)
             .collect()
@@ -296,7 +376,7 @@ impl Classes {
     /// The services the proxies of a class serve.
     pub(crate) fn served(&self, id: ClassId) -> BTreeSet<&ServiceKey> {
         let class = self.by_id.get(&id);
-        let targets = class.into_iter().flat_map(|class| class.keys.targets());
+        let targets = class.into_iter().flat_map(|class| &*class.targets);
         targets.map(|target| &target.service).collect()
     }
 
@@ -307,22 +387,37 @@ impl Classes {
         scope: impl Fn(ScopeNo) -> Option<Arc<Scope>>,
         all: &mut BTreeSet<Problem>,
     ) {
+        // Told once for all classes that share the parts.
+        let mut outbound: HashMap<Outbound, Arc<[Problem]>> = HashMap::new();
+        for class in self.by_id.values() {
+            if let Some(problems) = &class.problems {
+                outbound.insert(class.parts.outbound, Arc::clone(&problems.outbound));
+            }
+        }
         for class in self.by_id.values_mut() {
             if class.problems.is_none()
                 && let Some(scope) = scope(class.scope)
             {
-                let input = input(snapshot, &scope, &class.facts, class.keys.targets());
-                class.problems = Some(reef_gen::problems(&input).into());
+                let input = input(snapshot, &scope, &class.facts, &class.targets);
+                let shared = outbound.entry(class.parts.outbound);
+                class.problems = Some(Problems {
+                    outbound: Arc::clone(
+                        shared.or_insert_with(|| reef_gen::outbound_problems(&input).into()),
+                    ),
+                    inbound: reef_gen::inbound_problems(&input).into(),
+                });
             }
-            all.extend(
-                class
-                    .problems
-                    .iter()
-                    .flat_map(|problems| problems.iter().cloned()),
-            );
+            let inbound = class.problems.iter();
+            all.extend(inbound.flat_map(|problems| problems.inbound.iter().cloned()));
+        }
+        #[expect(clippy::iter_over_hash_type, reason = "a sorted set is made of it")]
+        for problems in outbound.values() {
+            all.extend(problems.iter().cloned());
         }
         all.extend(self.clusters.store().problems().cloned());
+        all.extend(self.inbound_clusters.store().problems().cloned());
         all.extend(self.listeners.store().problems().cloned());
+        all.extend(self.inbound_listeners.store().problems().cloned());
         all.extend(self.routes.store().problems().cloned());
     }
 
@@ -334,8 +429,10 @@ impl Classes {
     /// How many resources the stores hold.
     pub(crate) const fn resources(&self) -> usize {
         self.clusters.store().len()
+            + self.inbound_clusters.store().len()
             + self.endpoints.store().len()
             + self.listeners.store().len()
+            + self.inbound_listeners.store().len()
             + self.routes.store().len()
             + self.names.store().len()
     }
@@ -343,8 +440,10 @@ impl Classes {
     /// The work since the last call.
     pub(crate) fn take_stats(&mut self) -> BuildStats {
         let mut all = self.clusters.store_mut().take_stats();
+        all.add(self.inbound_clusters.store_mut().take_stats());
         all.add(self.endpoints.store_mut().take_stats());
         all.add(self.listeners.store_mut().take_stats());
+        all.add(self.inbound_listeners.store_mut().take_stats());
         all.add(self.routes.store_mut().take_stats());
         all.add(self.names.store_mut().take_stats());
         all
@@ -353,13 +452,17 @@ impl Classes {
     /// Numbers of classes, parts, resources and their bytes.
     pub(crate) fn sizes(&self) -> (usize, usize, usize, usize) {
         let parts = self.clusters.len()
+            + self.inbound_clusters.len()
             + self.endpoints.len()
             + self.listeners.len()
+            + self.inbound_listeners.len()
             + self.routes.len()
             + self.names.len();
         let bytes = self.clusters.store().retained_bytes()
+            + self.inbound_clusters.store().retained_bytes()
             + self.endpoints.store().retained_bytes()
             + self.listeners.store().retained_bytes()
+            + self.inbound_listeners.store().retained_bytes()
             + self.routes.store().retained_bytes()
             + self.names.store().retained_bytes();
         (self.len(), parts, self.resources(), bytes)
@@ -370,7 +473,7 @@ impl Classes {
 fn input(
     snapshot: &Arc<MeshSnapshot>,
     scope: &Arc<Scope>,
-    facts: &ProxyFacts,
+    facts: &Arc<ProxyFacts>,
     targets: &[TargetKey],
 ) -> ClassInput {
     let targets = targets
@@ -387,7 +490,7 @@ fn input(
     ClassInput::new(
         Arc::clone(snapshot),
         Arc::clone(scope),
-        facts.clone(),
+        Arc::clone(facts),
         targets,
     )
 }

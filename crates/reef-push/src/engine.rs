@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use reef_config::names::Namespace;
 use reef_config::{Kind, Problem};
-use reef_gen::Reach;
+use reef_gen::{ProxyKeys, Reach};
 use reef_mesh::{
     ChangeReport, MeshSnapshot, ProxyIdentity, ProxyNode, ServiceKey, identify_shared,
 };
@@ -378,14 +378,17 @@ impl PushEngine {
     fn class_for(&mut self, identity: &ProxyIdentity) -> ClassId {
         let id = reef_scope::select(&self.snapshot, identity);
         let (no, scope) = self.scopes.enter(&self.snapshot, &id);
-        let keys = reef_gen::keys(&self.snapshot, &scope, identity);
+        let facts = match self.scopes.facts(no, self.snapshot.settings()) {
+            Some(known) => known.facts(&self.snapshot, &scope, identity),
+            None => reef_gen::facts(&self.snapshot, &scope, identity),
+        };
+        let keys = ProxyKeys::of(&self.snapshot, &scope, &facts, identity);
         if let Some(class) = self.classes.find(&keys) {
             return class;
         }
-        let facts = reef_gen::facts(&self.snapshot, &scope, identity);
-        let class = self
-            .classes
-            .create(keys, facts, (no, &scope), &self.snapshot, self.generation);
+        let class =
+            self.classes
+                .create(&keys, facts, (no, &scope), &self.snapshot, self.generation);
         self.scopes.join(no, class);
         self.problems = None;
         class

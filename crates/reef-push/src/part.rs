@@ -1,12 +1,14 @@
 //! The resources of one type that all proxies with one key hold, and what changed of them lately.
 //!
-//! A class is a tuple of four parts. Classes that differ only in what they serve share the other parts, so their
-//! load assignments and routes are kept once.
+//! A class is a tuple of parts: clusters and listeners have two each, one of what leads out of the workload and one of
+//! what leads into it. Classes that differ only in what they serve share all but the inbound parts.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
+
+use reef_xds::EncodedResource;
 
 use crate::sorted::SortedMap;
 use crate::store::{ResourceKey, Slot, Store};
@@ -54,6 +56,21 @@ impl<K> PartView<K> {
     /// The resources, in name order.
     pub(crate) const fn resources(&self) -> &SortedMap<Arc<Slot<K>>> {
         &self.resources
+    }
+
+    /// The resource of this name.
+    pub(crate) fn get(&self, name: &str) -> Option<&EncodedResource> {
+        self.resources.get(name).map(|slot| slot.resource())
+    }
+
+    /// Calls `f` for every resource, in name order.
+    pub(crate) fn for_each(&self, mut f: impl FnMut(&EncodedResource)) {
+        self.resources.iter().for_each(|slot| f(slot.resource()));
+    }
+
+    /// How many resources there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.resources.len()
     }
 
     /// The push that last changed anything.

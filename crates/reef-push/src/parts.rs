@@ -42,6 +42,11 @@ impl<P, K: ResourceKey> Default for Parts<P, K> {
 }
 
 impl<P: Clone + Eq + Hash + fmt::Debug, K: ResourceKey> Parts<P, K> {
+    /// The part of this key, if it is there.
+    pub(crate) fn find(&self, key: &P) -> Option<u32> {
+        self.ids.get(key).copied()
+    }
+
     /// The part of this key, made from `keys` if it is not there; counts one more class.
     pub(crate) fn acquire(
         &mut self,

@@ -1,10 +1,11 @@
 //! Scopes in use, resolved once each, and which of them import a service.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use foldhash::{HashMap, HashMapExt as _};
-use reef_mesh::{ChangeReport, MeshSnapshot, ServiceKey};
+use reef_gen::ScopeFacts;
+use reef_mesh::{ChangeReport, MeshSettings, MeshSnapshot, ServiceKey};
 use reef_scope::{Changes, Patch, Scope, ScopeId};
 use roaring::RoaringBitmap;
 
@@ -21,6 +22,8 @@ pub(crate) struct Used {
     pub(crate) scope: Arc<Scope>,
     /// Classes in it.
     pub(crate) classes: BTreeSet<ClassId>,
+    /// What facts of proxies read of it, once somebody asked; of this version of it and of the mesh settings.
+    facts: OnceLock<ScopeFacts>,
 }
 
 /// What a change did to the scopes.
@@ -64,10 +67,20 @@ impl Scopes {
         let no = self.used.insert(Used {
             scope: Arc::clone(&scope),
             classes: BTreeSet::new(),
+            facts: OnceLock::new(),
         });
         self.ids.insert(id.clone(), no);
         self.link(no, &scope);
         (no, scope)
+    }
+
+    /// What facts of proxies read of a scope in use.
+    pub(crate) fn facts(&self, no: ScopeNo, settings: &MeshSettings) -> Option<&ScopeFacts> {
+        let used = self.used.get(no)?;
+        let found = || ScopeFacts::of(settings, &used.scope);
+        let facts = used.facts.get_or_init(found);
+        debug_assert_eq!(*facts, found(), "facts of an earlier version of a scope");
+        Some(facts)
     }
 
     /// Notes that a class is in a scope.
@@ -105,9 +118,15 @@ impl Scopes {
         let changes = Changes::new(before, snapshot, report);
         let mut depending: Vec<(ScopeNo, Arc<Scope>)> = Vec::new();
         for (no, used) in self.used.iter_mut() {
+            if report.settings {
+                used.facts.take();
+            }
             match changes.patch(&mut used.scope) {
                 Some(patch) if patch.is_empty() => {}
-                Some(patch) => refreshed.patched.push((no, patch)),
+                Some(patch) => {
+                    used.facts.take();
+                    refreshed.patched.push((no, patch));
+                }
                 None if used.scope.depends_on(report, snapshot) => {
                     depending.push((no, Arc::clone(&used.scope)));
                 }
@@ -126,6 +145,7 @@ impl Scopes {
             self.link(no, &new);
             if let Some(used) = self.used.get_mut(no) {
                 used.scope = new;
+                used.facts.take();
             }
             refreshed.dirty.insert(no);
         }

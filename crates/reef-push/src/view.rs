@@ -1,5 +1,6 @@
 //! Everything the proxies of one class hold at one moment.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use reef_gen::{ClusterKey, EndpointKey, ListenerKey, NameTableKey, RouteKey};
@@ -15,14 +16,66 @@ use crate::part::PartView;
 #[derive(Debug, Default)]
 pub struct ClassView {
     pub(crate) lineage: u64,
-    pub(crate) clusters: PartView<ClusterKey>,
+    pub(crate) clusters: Joined<ClusterKey>,
     pub(crate) endpoints: PartView<EndpointKey>,
-    pub(crate) listeners: PartView<ListenerKey>,
+    pub(crate) listeners: Joined<ListenerKey>,
     pub(crate) routes: PartView<RouteKey>,
     pub(crate) names: PartView<NameTableKey>,
 }
 
-/// Runs one expression on the part that holds a type's resources.
+/// Two parts of one type as one: what leads out of the workload, which many classes share, and what leads into it.
+/// No resource of one has a name of the other.
+#[derive(Debug)]
+pub(crate) struct Joined<K> {
+    pub(crate) outbound: PartView<K>,
+    pub(crate) inbound: PartView<K>,
+}
+
+impl<K> Default for Joined<K> {
+    fn default() -> Self {
+        Self {
+            outbound: PartView::default(),
+            inbound: PartView::default(),
+        }
+    }
+}
+
+impl<K> Joined<K> {
+    fn generation(&self) -> u64 {
+        self.outbound.generation().max(self.inbound.generation())
+    }
+
+    fn get(&self, name: &str) -> Option<&EncodedResource> {
+        let own = self.outbound.get(name);
+        own.or_else(|| self.inbound.get(name))
+    }
+
+    /// In name order: the inbound ones, which are few, where they belong among the outbound ones.
+    fn for_each(&self, mut f: impl FnMut(&EncodedResource)) {
+        let mut inbound = self.inbound.resources().iter().peekable();
+        self.outbound.for_each(|resource| {
+            while let Some(before) =
+                inbound.next_if(|slot| slot.resource().name() < resource.name())
+            {
+                f(before.resource());
+            }
+            f(resource);
+        });
+        inbound.for_each(|slot| f(slot.resource()));
+    }
+
+    const fn len(&self) -> usize {
+        self.outbound.len() + self.inbound.len()
+    }
+
+    fn changed_since(&self, generation: u64) -> Option<BTreeSet<Arc<str>>> {
+        let mut names = self.outbound.changed_since(generation)?;
+        names.extend(self.inbound.changed_since(generation)?);
+        Some(names)
+    }
+}
+
+/// Runs one expression on what holds a type's resources.
 macro_rules! with_part {
     ($view:expr, $ty:expr, $part:ident => $then:expr, else $none:expr) => {
         match $ty {
@@ -80,18 +133,18 @@ impl ClassView {
     /// The resource of this name.
     #[must_use]
     pub fn resource(&self, ty: ResourceType, name: &str) -> Option<EncodedResource> {
-        with_part!(self, ty, part => part.resources().get(name).map(|slot| slot.resource().clone()), else None)
+        with_part!(self, ty, part => part.get(name).cloned(), else None)
     }
 
     /// Calls `f` for every resource of a type, in name order.
     pub fn for_each(&self, ty: ResourceType, f: &mut dyn FnMut(&EncodedResource)) {
-        with_part!(self, ty, part => part.resources().iter().for_each(|slot| f(slot.resource())), else ());
+        with_part!(self, ty, part => part.for_each(f), else ());
     }
 
     /// How many resources of a type there are.
     #[must_use]
     pub fn len(&self, ty: ResourceType) -> usize {
-        with_part!(self, ty, part => part.resources().len(), else 0)
+        with_part!(self, ty, part => part.len(), else 0)
     }
 
     /// Names that may differ between `generation` of this lineage and this view, by type, then name; `None` if that
@@ -128,3 +181,6 @@ impl ClassView {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

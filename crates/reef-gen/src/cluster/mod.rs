@@ -32,7 +32,7 @@ pub(crate) use balance::{is_ring_size, is_table_size};
 pub(crate) use outbound::is_logical;
 pub(crate) use outlier::panic as panic_percent;
 pub(crate) use protocol::{AutoSni, discovery, unlimited};
-pub use select::cluster_keys;
+pub use select::{cluster_keys, inbound_cluster_keys, outbound_cluster_keys};
 pub(crate) use select::{
     clusters_of, declared_identity, declared_stat_name, secured, served_stat_name,
 };

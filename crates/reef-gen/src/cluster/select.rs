@@ -29,6 +29,18 @@ use crate::{names, xds};
 /// Selects the clusters of a class: outbound in scope order, fixed, inbound by port.
 #[must_use]
 pub fn cluster_keys(input: &ClassInput) -> Vec<ClusterKey> {
+    let mut keys = outbound_cluster_keys(input);
+    // The last is that of ports nobody declares.
+    let rest = if input.proxy.grpc { None } else { keys.pop() };
+    keys.extend(inbound_cluster_keys(input));
+    keys.extend(rest);
+    keys
+}
+
+/// Selects the clusters that do not depend on the ports of the workload: outbound in scope order,
+/// then those every proxy has. No other has the name of one of these.
+#[must_use]
+pub fn outbound_cluster_keys(input: &ClassInput) -> Vec<ClusterKey> {
     if input.proxy.grpc {
         return crate::grpc::cluster_keys(input);
     }
@@ -47,13 +59,19 @@ pub fn cluster_keys(input: &ClassInput) -> Vec<ClusterKey> {
     if input.scope.outbound_policy == OutboundPolicy::AllowAnyDynamicDns {
         keys.push(fixed(FixedKind::AllowAnyDynamicDns(input.any_lookup())));
     }
-    keys.extend(
-        inbound(input, &defaults)
-            .into_iter()
-            .map(ClusterKey::Inbound),
-    );
     keys.push(fixed(FixedKind::InboundPassthrough(input.proxy.ip_mode)));
     keys
+}
+
+/// Selects the clusters of the workload's own ports, by port.
+#[must_use]
+pub fn inbound_cluster_keys(input: &ClassInput) -> Vec<ClusterKey> {
+    if input.proxy.grpc {
+        return Vec::new();
+    }
+    let defaults = Arc::new(input.cluster_defaults());
+    let keys = inbound(input, &defaults).into_iter();
+    keys.map(ClusterKey::Inbound).collect()
 }
 
 fn outbound(input: &ClassInput, defaults: &Arc<ClusterDefaults>) -> Vec<ClusterKey> {

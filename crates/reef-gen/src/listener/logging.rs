@@ -6,7 +6,7 @@ use reef_config::Problem;
 use reef_config::cel;
 use reef_config::log_provider::{BUILT_IN, LogFormat, LogProvider, LogService};
 use reef_config::names::{Hostname, Namespace};
-use reef_mesh::{AccessLogFormat, AccessLogRule, MeshSnapshot};
+use reef_mesh::{AccessLogFormat, AccessLogRule, MeshSettings, MeshSnapshot};
 
 use crate::input::{ClassInput, has_cluster, is_unresolvable};
 use crate::names;
@@ -129,6 +129,33 @@ fn target(input: &ClassInput, service: &LogService) -> Result<LogTarget, String>
         authority: host.shared().clone(),
         service: service.clone(),
     })
+}
+
+/// True if a rule has logs sent to a service, which the scope must hold.
+pub(crate) fn logs_to_service(settings: &MeshSettings, rule: &AccessLogRule) -> bool {
+    let provider = settings.logs.by_name.get(&rule.provider);
+    provider.is_some_and(|provider| service(provider).is_some())
+}
+
+/// True if logs of the mesh go to this host.
+pub(crate) fn takes_logs(settings: &MeshSettings, host: &Hostname) -> bool {
+    let mut providers = settings.logs.by_name.values().filter_map(service);
+    providers.any(|service| *host_of(service) == **host)
+}
+
+fn service(provider: &LogProvider) -> Option<&LogService> {
+    match provider {
+        LogProvider::File { .. } => None,
+        LogProvider::HttpService(service)
+        | LogProvider::TcpService(service)
+        | LogProvider::OpenTelemetry { service, .. } => Some(service),
+    }
+}
+
+/// The host of a service that takes logs, without the namespace that may stand before.
+fn host_of(service: &LogService) -> &str {
+    let named = &*service.service;
+    named.split_once('/').map_or(named, |(_, host)| host)
 }
 
 /// What of `Telemetry` objects has no effect. Sorted.

@@ -33,8 +33,8 @@ use crate::xds::dynamic_dns::DnsCache;
 use crate::xds::log::Logs;
 use crate::xds::trace::TraceSettings;
 
-pub(crate) use logging::telemetry_problems;
-pub(crate) use plan::{Plan, RouteSource, plan};
+pub(crate) use logging::{logs_to_service, takes_logs, telemetry_problems};
+pub(crate) use plan::{Plan, RouteSource, inbound_plan, plan};
 pub(crate) use plan_at::{PlanAt, plan_at};
 
 /// Everything one listener reads. Equality and hashing are by content.
@@ -52,7 +52,7 @@ pub enum ListenerKey {
     Grpc(GrpcListener),
 }
 
-/// Settings of the mesh and the class that listeners read.
+/// Settings of the mesh and the class that the listeners of a direction read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct ListenerDefaults {
     /// How long to wait for a client's first bytes; zero waits for ever.
@@ -69,19 +69,18 @@ pub(crate) struct ListenerDefaults {
     pub idle_timeout: Option<Duration>,
     /// Accepts HTTP/1.0.
     pub http10: bool,
-    /// Balances accepted outbound connections exactly.
-    pub balance_outbound: bool,
-    /// Balances accepted inbound connections exactly.
-    pub balance_inbound: bool,
+    /// Balances accepted connections exactly.
+    pub balance: bool,
     /// TPROXY: keeps the addresses of packets.
     pub transparent: bool,
     /// The proxy's first family is IPv4.
     pub ipv4: bool,
     /// It has both families.
     pub dual: bool,
-    /// When requests that arrived at the workload are sent again.
+    /// When requests that arrived at the workload are sent again; of listeners for its ports.
     pub inbound_retries: Option<Retries>,
-    /// Set if hosts nobody declared are resolved: where their names are kept.
+    /// Set if hosts nobody declared are resolved, for listeners of destinations: where their names
+    /// are kept.
     pub unknown_hosts: Option<Arc<DnsCache>>,
 }
 
@@ -284,10 +283,27 @@ impl Bind {
 /// inbound ones that bind a socket.
 #[must_use]
 pub fn listener_keys(input: &ClassInput) -> Vec<ListenerKey> {
+    let mut keys = outbound_listener_keys(input);
+    keys.extend(inbound_listener_keys(input));
+    keys
+}
+
+/// Selects the listeners of a class for destinations. No other has the name of one of these.
+#[must_use]
+pub fn outbound_listener_keys(input: &ClassInput) -> Vec<ListenerKey> {
     if input.proxy.grpc {
         return grpc::listener_keys(input);
     }
     input.plan().listeners.clone()
+}
+
+/// Selects the listeners of a class for its own ports.
+#[must_use]
+pub fn inbound_listener_keys(input: &ClassInput) -> Vec<ListenerKey> {
+    if input.proxy.grpc {
+        return Vec::new();
+    }
+    inbound_plan(input).listeners
 }
 
 /// Builds the listener.

@@ -66,7 +66,7 @@ pub(crate) fn base(defaults: &ListenerDefaults) -> lds::Listener {
     lds::Listener {
         traffic_direction: core::TrafficDirection::Outbound.into(),
         continue_on_listener_filters_timeout: true,
-        connection_balance_config: exact_balance(defaults.balance_outbound),
+        connection_balance_config: exact_balance(defaults.balance),
         ..Default::default()
     }
 }

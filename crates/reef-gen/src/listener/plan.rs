@@ -23,11 +23,18 @@ use crate::xds::log::Logs;
 use crate::xds::trace::TraceSettings;
 use crate::{names, xds};
 
-/// The listeners of a class, and the route configurations they ask for.
+/// The listeners of a class for destinations, and the route configurations they ask for.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub listeners: Vec<ListenerKey>,
     pub routes: BTreeMap<Arc<str>, RouteSource>,
+    pub problems: Vec<Problem>,
+}
+
+/// The listeners of a class for its own ports.
+#[derive(Debug, Default)]
+pub(crate) struct InboundPlan {
+    pub listeners: Vec<ListenerKey>,
     pub problems: Vec<Problem>,
 }
 
@@ -54,7 +61,7 @@ pub(crate) enum RouteSource {
     },
 }
 
-/// Plans the listeners of a class.
+/// Plans the listeners of a class for destinations.
 pub(crate) fn plan(input: &ClassInput) -> Plan {
     let config = &input.snapshot.settings().config;
     let mut planner = Planner {
@@ -62,8 +69,7 @@ pub(crate) fn plan(input: &ClassInput) -> Plan {
         drafts: Drafts::default(),
         only: None,
     };
-    // Istio's switch for "no listeners at all".
-    if config.proxy_listen_port == 0 {
+    if has_none(input) {
         return Plan {
             listeners: Vec::new(),
             routes: BTreeMap::new(),
@@ -74,17 +80,7 @@ pub(crate) fn plan(input: &ClassInput) -> Plan {
         planner.add_egress(index, egress);
     }
     let problems = &mut planner.drafts.problems;
-    let defaults = Arc::new(defaults(input, logging::outbound(input, problems)));
-    // Whoever logs alike both ways has one value.
-    let inbound_logs = logging::inbound(input, problems);
-    let arriving = if inbound_logs == defaults.logs {
-        defaults.clone()
-    } else {
-        Arc::new(ListenerDefaults {
-            logs: inbound_logs,
-            ..(*defaults).clone()
-        })
-    };
+    let defaults = Arc::new(outbound_defaults(input, logging::outbound(input, problems)));
     let (fallback, _) = fallback(input);
     let mut listeners: Vec<ListenerKey> = planner
         .drafts
@@ -113,8 +109,6 @@ pub(crate) fn plan(input: &ClassInput) -> Plan {
             listeners.push(ListenerKey::Outbound(proxy));
         }
     }
-    let mut problems = planner.drafts.problems;
-    let inbound = inbound::inbound(input, &arriving, &mut problems);
     if input.proxy.interception != Interception::None {
         listeners.push(ListenerKey::VirtualOutbound(VirtualOutbound {
             port: config.proxy_listen_port,
@@ -122,24 +116,48 @@ pub(crate) fn plan(input: &ClassInput) -> Plan {
             defaults,
         }));
     }
-    listeners.extend(inbound.captured.map(ListenerKey::VirtualInbound));
-    let taken: BTreeSet<Arc<str>> = listeners.iter().map(ListenerKey::name).collect();
-    for listener in inbound.real {
-        if taken.contains(&listener.name) {
-            problems.push(inbound::refused(
-                input,
-                listener.port.number,
-                "has its address taken",
-            ));
-        } else {
-            listeners.push(ListenerKey::Inbound(listener));
-        }
-    }
     Plan {
         listeners,
         routes,
-        problems,
+        problems: planner.drafts.problems,
     }
+}
+
+/// Plans the listeners of a class for its own ports. Those that bind a socket need an address that
+/// no listener for destinations has, so there the plan of those is made, too.
+pub(crate) fn inbound_plan(input: &ClassInput) -> InboundPlan {
+    let mut plan = InboundPlan::default();
+    if has_none(input) {
+        return plan;
+    }
+    let problems = &mut plan.problems;
+    let defaults = Arc::new(inbound_defaults(input, logging::inbound(input, problems)));
+    let inbound = inbound::inbound(input, &defaults, problems);
+    let captured = inbound.captured.map(ListenerKey::VirtualInbound);
+    plan.listeners.extend(captured);
+    if inbound.real.is_empty() {
+        return plan;
+    }
+    let beside = input.plan().listeners.iter();
+    let taken: BTreeSet<Arc<str>> = beside
+        .chain(&plan.listeners)
+        .map(ListenerKey::name)
+        .collect();
+    for listener in inbound.real {
+        if taken.contains(&listener.name) {
+            let number = listener.port.number;
+            let refused = inbound::refused(input, number, "has its address taken");
+            plan.problems.push(refused);
+        } else {
+            plan.listeners.push(ListenerKey::Inbound(listener));
+        }
+    }
+    plan
+}
+
+/// Istio's switch for "no listeners at all".
+fn has_none(input: &ClassInput) -> bool {
+    input.snapshot.settings().config.proxy_listen_port == 0
 }
 
 pub(super) fn routes_of(listener: &ListenerKey) -> impl Iterator<Item = &Arc<str>> {
@@ -156,9 +174,29 @@ pub(super) fn routes_of(listener: &ListenerKey) -> impl Iterator<Item = &Arc<str
     })
 }
 
-pub(super) fn defaults(input: &ClassInput, logs: Logs) -> ListenerDefaults {
-    let mesh = &input.snapshot.settings().proxies;
+/// Settings of listeners for destinations.
+pub(super) fn outbound_defaults(input: &ClassInput, logs: Logs) -> ListenerDefaults {
     let resolves = input.scope.outbound_policy == OutboundPolicy::AllowAnyDynamicDns;
+    ListenerDefaults {
+        balance: input.proxy.balance_outbound,
+        unknown_hosts: resolves.then(|| Arc::new(DnsCache::of_unknown_hosts(input.any_lookup()))),
+        ..defaults(input, logs)
+    }
+}
+
+/// Settings of listeners for the workload's own ports.
+fn inbound_defaults(input: &ClassInput, logs: Logs) -> ListenerDefaults {
+    let config = &input.snapshot.settings().config;
+    ListenerDefaults {
+        balance: input.proxy.balance_inbound,
+        inbound_retries: Retries::inbound(config.default_inbound_http_retry_policy.as_ref()),
+        ..defaults(input, logs)
+    }
+}
+
+/// Settings that both have.
+fn defaults(input: &ClassInput, logs: Logs) -> ListenerDefaults {
+    let mesh = &input.snapshot.settings().proxies;
     ListenerDefaults {
         detection_timeout: mesh.detection_timeout,
         tracing: mesh.tracing.then(|| TraceSettings {
@@ -170,20 +208,12 @@ pub(super) fn defaults(input: &ClassInput, logs: Logs) -> ListenerDefaults {
         headers: input.proxy.headers.clone(),
         idle_timeout: input.proxy.idle_timeout,
         http10: input.proxy.http10,
-        balance_outbound: input.proxy.balance_outbound,
-        balance_inbound: input.proxy.balance_inbound,
+        balance: false,
         transparent: input.proxy.interception == Interception::Tproxy,
         ipv4: input.proxy.ip_mode != IpMode::V6,
         dual: input.proxy.ip_mode == IpMode::Dual,
-        inbound_retries: Retries::inbound(
-            input
-                .snapshot
-                .settings()
-                .config
-                .default_inbound_http_retry_policy
-                .as_ref(),
-        ),
-        unknown_hosts: resolves.then(|| Arc::new(DnsCache::of_unknown_hosts(input.any_lookup()))),
+        inbound_retries: None,
+        unknown_hosts: None,
     }
 }
 

@@ -11,7 +11,7 @@ use reef_scope::ServiceChange;
 
 use super::egress::{Places, Planner};
 use super::place::Drafts;
-use super::plan::{RouteSource, defaults, routes_of};
+use super::plan::{RouteSource, outbound_defaults, routes_of};
 use super::{ListenerKey, logging};
 use crate::input::{ClassInput, fallback};
 use crate::names;
@@ -74,7 +74,8 @@ pub(crate) fn plan_at(input: &ClassInput, changes: &[ServiceChange]) -> Option<P
     }
     planner.only = Some(places.clone());
     planner.add_egress(0, egress);
-    let defaults = Arc::new(defaults(input, logging::outbound(input, &mut Vec::new())));
+    let logs = logging::outbound(input, &mut Vec::new());
+    let defaults = Arc::new(outbound_defaults(input, logs));
     let (fallback, _) = fallback(input);
     let listeners: Vec<ListenerKey> = planner
         .drafts

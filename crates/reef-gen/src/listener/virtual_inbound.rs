@@ -77,7 +77,7 @@ fn base(defaults: &ListenerDefaults) -> lds::Listener {
         traffic_direction: core::TrafficDirection::Inbound.into(),
         max_connections_to_accept_per_socket_event: Some(1),
         access_log: defaults.logs.of_listener(),
-        connection_balance_config: exact_balance(defaults.balance_inbound),
+        connection_balance_config: exact_balance(defaults.balance),
         ..Default::default()
     }
 }

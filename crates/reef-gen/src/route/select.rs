@@ -377,7 +377,7 @@ pub(crate) fn problems(input: &ClassInput) -> Vec<Problem> {
     if tables.is_empty() {
         return Vec::new();
     }
-    let sent: BTreeSet<Arc<str>> = crate::cluster::cluster_keys(input)
+    let sent: BTreeSet<Arc<str>> = crate::cluster::outbound_cluster_keys(input)
         .iter()
         .map(crate::cluster::ClusterKey::name)
         .collect();

@@ -212,6 +212,36 @@ fn labels_count_only_by_the_services_they_select() {
 }
 
 #[test]
+fn what_a_workload_serves_and_how_it_is_secured_counts_only_for_what_leads_in() {
+    let check_inbound = |mesh: &str, from: &str, to: &str| {
+        let (one, other) = (keys_of(mesh, BASE), keys_of(mesh, &BASE.replace(from, to)));
+        assert_ne!(one.listeners.inbound, other.listeners.inbound, "{to}");
+        assert_eq!(one.listeners.outbound, other.listeners.outbound, "{to}");
+        assert_eq!(one.clusters.outbound, other.clusters.outbound, "{to}");
+    };
+    check_inbound(MESH, "app: client", "app: stranger");
+    let secured = format!("{MESH}{SECURED}");
+    check_inbound(&secured, "app: client", "app: client, tier: closed");
+    check_inbound(
+        MESH,
+        "MESH_ID: m",
+        "MESH_ID: m, INBOUND_LISTENER_EXACT_BALANCE: 'true'",
+    );
+    // Ports a `Sidecar` declares may need an address that a listener for destinations has.
+    let declared = format!("{MESH}{SIDECAR}").replace(
+        "egress:",
+        "ingress: [{port: {number: 9000, protocol: TCP, name: t}, defaultEndpoint: '127.0.0.1:9000'}], egress:",
+    );
+    let special = |entry: &str| {
+        let proxy = BASE.replace("app: client", "app: special");
+        keys_of(&declared, &proxy.replace("MESH_ID: m", entry)).listeners
+    };
+    let (one, other) = (special("MESH_ID: m"), special("HTTP_PROXY_PORT: '3128'"));
+    assert_ne!(one.outbound, other.outbound);
+    assert_ne!(one.inbound, other.inbound);
+}
+
+#[test]
 fn proxy_settings_change_only_what_shows_them() {
     let settings =
         |text: &str, expected: &str| check_added(&format!("PROXY_CONFIG: '{text}'"), expected);
