@@ -19,7 +19,7 @@ use crate::input::ClassInput;
 use crate::listener::{ListenerKey, PlanAt, RouteSource, plan_at, takes_logs};
 use crate::locality;
 use crate::names;
-use crate::route::{RouteKey, port_route, rerouted, selected};
+use crate::route::{RouteKey, moved, port_route, rerouted, selected};
 
 /// What of one type of resources a change reaches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,19 +201,28 @@ impl<'a> Reach<'a> {
             .map(|port| (port_route(port.number), port.number))
             .collect();
         let mut sources = at.routes.clone();
+        let mut keys = Vec::new();
         for key in before {
-            if let Some(number) = shared.get(&key.name())
-                && !at.asked.contains(&key.name())
-            {
-                let source = RouteSource::Port {
-                    egress: 0,
-                    number: *number,
-                };
-                sources.insert(key.name(), source);
+            let name = key.name();
+            let number = match sources.get(&name) {
+                Some(RouteSource::Port { egress: 0, number }) => *number,
+                None if !at.asked.contains(&name) => match shared.get(&name) {
+                    Some(number) => *number,
+                    None => continue,
+                },
+                _ => continue,
+            };
+            if let Some(key) = moved(self.input, &self.patch.services, number, key) {
+                sources.remove(&name);
+                keys.push(key);
+            } else {
+                let egress = 0;
+                sources.insert(name, RouteSource::Port { egress, number });
             }
         }
+        keys.extend(selected(self.input, &sources));
         let gone = at.asked.iter().cloned().collect();
-        Some((gone, selected(self.input, &sources)))
+        Some((gone, keys))
     }
 
     /// Whether it reaches the table of names.

@@ -79,10 +79,15 @@ impl Planner<'_> {
             None => Rules::new(&own.virtual_services),
         };
         let only = self.only.clone();
+        let auto = self.input.proxy.auto_addresses;
         for service in &own.services {
             let at_some = |port: &ServicePort| {
                 let only = only.as_ref();
-                only.is_none_or(|only| only.iter().any(|(_, number)| *number == port.number))
+                let here = |bind: &Bind| bind.is_wildcard() || may_listen(service, bind, auto);
+                only.is_none_or(|only| {
+                    let mut only = only.iter();
+                    only.any(|(bind, number)| *number == port.number && here(bind))
+                })
             };
             if !service.ports.iter().any(at_some) {
                 continue;
@@ -359,6 +364,18 @@ impl Planner<'_> {
             .filter(|ip| !self.input.proxy.own_headless.contains(ip))
             .collect()
     }
+}
+
+/// False if no port of a service listens at an address for sure: it has others. `auto` counts
+/// addresses found for services that declare none.
+fn may_listen(service: &Service, bind: &Bind, auto: bool) -> bool {
+    let Bind::Ip(ip) = bind else { return true };
+    let addresses = service.virtual_addresses(auto);
+    let is_ip = |address: &Address| matches!(address, Address::Ip(_));
+    addresses.is_empty()
+        || ip.is_loopback()
+        || !addresses.iter().all(is_ip)
+        || addresses.contains(&Address::Ip(*ip))
 }
 
 /// True if an egress listener leads to every port of its services.

@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use reef_mesh::Resolution;
-use reef_scope::ServiceChange;
+use reef_mesh::{Protocol, Resolution, Service, ServicePort};
+use reef_scope::{EgressListener, ServiceChange};
 
 use super::egress::{Places, Planner};
 use super::place::Drafts;
 use super::plan::{RouteSource, outbound_defaults, routes_of};
-use super::{ListenerKey, logging};
+use super::{Bind, ListenerKey, logging};
 use crate::input::{ClassInput, fallback};
 use crate::names;
 use crate::route::port_route;
@@ -72,6 +72,7 @@ pub(crate) fn plan_at(input: &ClassInput, changes: &[ServiceChange]) -> Option<P
         let ports = service.ports.iter().filter(|port| port.protocol.is_auto());
         asked.extend(ports.map(|port| names::own_route(&service.key.hostname, port.number)));
     }
+    places.retain(|place| !stays(&planner, egress, changes, place));
     planner.only = Some(places.clone());
     planner.add_egress(0, egress);
     let logs = logging::outbound(input, &mut Vec::new());
@@ -98,4 +99,44 @@ pub(crate) fn plan_at(input: &ClassInput, changes: &[ServiceChange]) -> Option<P
         routes,
         asked,
     })
+}
+
+/// True if the listener at a place is what it was, as changed services only ever join it: some other
+/// service opened it for HTTP, and they bring nothing but virtual hosts.
+fn stays(
+    planner: &Planner<'_>,
+    egress: &EgressListener,
+    changes: &[ServiceChange],
+    (bind, number): &(Bind, u16),
+) -> bool {
+    let is_plain =
+        |port: &ServicePort| port.protocol.is_http() && port.protocol != Protocol::HttpProxy;
+    // Whether a service is there, and with plain HTTP only.
+    let of_number = |service: &Service| {
+        let ports = service.ports.iter();
+        let here: Vec<&ServicePort> = ports.filter(|port| port.number == *number).collect();
+        (!here.is_empty()).then(|| here.into_iter().all(is_plain))
+    };
+    let versions = || changes.iter().flat_map(|it| [&it.before, &it.after]);
+    let joins = |service: &Service| {
+        of_number(service) != Some(false) && service.resolution != Resolution::DynamicDns
+    };
+    if !versions().all(|service| joins(service)) {
+        return false;
+    }
+    let place = (bind.clone(), *number);
+    for service in &egress.services {
+        if let Some(change) = changes.iter().find(|it| it.after.key == service.key) {
+            // One that was first or is may have opened it.
+            let versions = [&change.before, &change.after];
+            if versions.iter().any(|it| of_number(it).is_some()) {
+                return false;
+            }
+        } else if let Some(is_http) = of_number(service)
+            && planner.places_of(egress, service).contains(&place)
+        {
+            return is_http;
+        }
+    }
+    false
 }

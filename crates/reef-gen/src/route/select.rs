@@ -43,7 +43,11 @@ pub(crate) fn selected(
         Rest::Allow(cluster)
     };
     let single_frame = Frame::single(policy(input));
-    let ports: Vec<ByPort<'_>> = input.scope.egress.iter().map(by_port).collect();
+    let wanted = numbers(sources);
+    let ports = input.scope.egress.iter();
+    let ports: Vec<ByPort<'_>> = ports
+        .map(|egress| by_port(egress, wanted.as_ref()))
+        .collect();
     let all = |egress: usize, number: Option<u16>, ports: &[At<'_>]| {
         let hosts = shared(input, egress, number, ports);
         let asked = Asked {
@@ -80,6 +84,19 @@ pub(crate) fn selected(
         .collect()
 }
 
+/// The ports routes are of; `None` if some are of all.
+fn numbers(sources: &BTreeMap<Arc<str>, RouteSource>) -> Option<BTreeSet<u16>> {
+    let mut found = BTreeSet::new();
+    for source in sources.values() {
+        match source {
+            RouteSource::Port { number, .. } => found.insert(*number),
+            RouteSource::AllPorts { .. } => return None,
+            RouteSource::Single { .. } => continue,
+        };
+    }
+    Some(found)
+}
+
 /// Settles which host has which domain: the first. Then they are in the order of the message.
 fn settled(
     all: Vec<HostRoutes>,
@@ -90,40 +107,69 @@ fn settled(
     let services = all
         .iter()
         .filter(|routes| matches!(routes.host, Host::Service(_)));
-    let known: HashSet<Hostname, FixedState> =
-        services.map(|routes| routes.host.name().clone()).collect();
+    let known = services.map(|routes| routes.host.name().clone()).collect();
     let mut names_seen: HashSet<(Hostname, u16), FixedState> = HashSet::default();
-    let mut seen: HashSet<String, FixedState> = HashSet::default();
+    let mut claims = Claims::new(&asked, policy.auto_addresses, known);
     let mut hosts = Vec::with_capacity(all.len());
     for mut routes in all {
-        let candidates = domains::candidates(&routes, &asked, policy.auto_addresses);
-        let count = candidates.len();
-        let lost: Box<[u32]> = (0u32..)
-            .zip(candidates)
-            .filter_map(|(at, domain)| {
-                let short = domain.short.and_then(|short| domain.text.get(short));
-                let meant = short.is_some_and(|short| known.contains(short));
-                (meant || !seen.insert(lower(domain.text))).then_some(at)
-            })
-            .collect();
+        let lost = claims.lost(&routes);
         let name = || (routes.host.name().clone(), routes.number);
-        if lost.len() < count && names_seen.insert(name()) {
+        if let Some(lost) = lost
+            && names_seen.insert(name())
+        {
             routes.lost = lost;
             hosts.push(Arc::new(routes));
         }
     }
+    let everything = claims.seen.contains("*");
     hosts.sort_by_cached_key(|routes| routes.name());
     let frame = Frame {
         policy: policy.clone(),
         asked: Some(asked),
         // Only one virtual host may have the domain `*`.
-        rest: (!seen.contains("*")).then(|| rest.clone()),
+        rest: (!everything).then(|| rest.clone()),
     };
     (hosts.into(), frame)
 }
 
+/// Domains as they are given to virtual hosts.
+pub(super) struct Claims<'a> {
+    asked: &'a Asked,
+    auto: bool,
+    /// Hosts of services: a short form that is one of them means it.
+    known: HashSet<Hostname, FixedState>,
+    /// Given away.
+    seen: HashSet<String, FixedState>,
+}
+
+impl<'a> Claims<'a> {
+    pub(super) fn new(asked: &'a Asked, auto: bool, known: HashSet<Hostname, FixedState>) -> Self {
+        Self {
+            asked,
+            auto,
+            known,
+            seen: HashSet::default(),
+        }
+    }
+
+    /// Gives a virtual host its domains: the places of those it does not get, `None` if it gets none.
+    pub(super) fn lost(&mut self, routes: &HostRoutes) -> Option<Box<[u32]>> {
+        let candidates = domains::candidates(routes, self.asked, self.auto);
+        let count = candidates.len();
+        let lost: Box<[u32]> = (0u32..)
+            .zip(candidates)
+            .filter_map(|(at, domain)| {
+                let short = domain.short.and_then(|short| domain.text.get(short));
+                let meant = short.is_some_and(|short| self.known.contains(short));
+                (meant || !self.seen.insert(lower(domain.text))).then_some(at)
+            })
+            .collect();
+        (lost.len() < count).then_some(lost)
+    }
+}
+
 /// Names are compared without regard to case.
-fn lower(text: String) -> String {
+pub(super) fn lower(text: String) -> String {
     let is_lower = text
         .bytes()
         .all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
@@ -151,10 +197,12 @@ type ByPort<'a> = BTreeMap<u16, Vec<At<'a>>>;
 /// A port of a service, with the place of the service in its listener.
 type At<'a> = (usize, &'a Arc<Service>, &'a ServicePort);
 
-fn by_port(egress: &EgressListener) -> ByPort<'_> {
+/// Those of some numbers, or of all.
+fn by_port<'a>(egress: &'a EgressListener, wanted: Option<&BTreeSet<u16>>) -> ByPort<'a> {
     let mut found: ByPort<'_> = BTreeMap::new();
     for (at, service) in egress.services.iter().enumerate() {
-        for port in &service.ports {
+        let ports = service.ports.iter();
+        for port in ports.filter(|port| wanted.is_none_or(|some| some.contains(&port.number))) {
             found
                 .entry(port.number)
                 .or_default()
@@ -165,7 +213,7 @@ fn by_port(egress: &EgressListener) -> ByPort<'_> {
 }
 
 /// True if requests for the port are routed.
-fn is_routed(service: &Service, port: &ServicePort) -> bool {
+pub(super) fn is_routed(service: &Service, port: &ServicePort) -> bool {
     has_cluster(service, port) && (port.protocol.is_http() || port.protocol.is_auto())
 }
 

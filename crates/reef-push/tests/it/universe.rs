@@ -47,12 +47,72 @@ pub(crate) fn objects() -> Vec<Arc<Object>> {
     routes(&mut texts);
     destinations(&mut texts);
     traffic(&mut texts);
+    parsed(&texts)
+}
+
+fn parsed(texts: &[String]) -> Vec<Arc<Object>> {
     let parsed = texts.iter().map(|text| {
         let parsed = parse::object(text, &origin());
         assert!(!parsed.has_errors(), "{text}\n{:?}", parsed.problems);
         parsed.objects
     });
     parsed.flatten().map(Arc::new).collect()
+}
+
+/// Services that meet at few ports, under names and addresses that others have, too.
+pub(crate) fn neighbours() -> Vec<Arc<Object>> {
+    let mut texts = Vec::new();
+    let ports = [
+        "{name: http, port: 80}",
+        "{name: http, port: 81}",
+        "{name: http, port: 80}, {name: http-b, port: 81}",
+        "{name: web, port: 80}",
+        "{name: tcp, port: 80}",
+        "{name: grpc-web, port: 80}, {name: tcp, port: 81}",
+    ];
+    for (at, vip) in [("a/w", 1), ("a/x", 2), ("a/y", 3), ("b/w", 4), ("b/z", 5)] {
+        for (number, ports) in ports.iter().enumerate() {
+            let labels = format!(", labels: {{version: v{number}}}");
+            let spec = format!("spec: {{clusterIP: 10.1.0.{vip}, ports: [{ports}]}}");
+            texts.push(core("Service", at, &labels, &spec));
+        }
+        let other = format!("spec: {{clusterIP: 10.1.0.1, ports: [{}]}}", ports[0]);
+        texts.push(core("Service", at, "", &other));
+        let headless = format!("spec: {{clusterIP: None, ports: [{}]}}", ports[0]);
+        texts.push(core("Service", at, "", &headless));
+    }
+    for (at, what) in [
+        ("a/se", "hosts: [w.a]"),
+        ("a/se", "hosts: [w]"),
+        ("b/se", "hosts: [10.1.0.1]"),
+        ("b/se", "hosts: ['*.w.a.svc.cluster.local']"),
+        ("b/se", "hosts: [x.a.svc.cluster.local]"),
+        ("a/more", "hosts: ['*.svc.cluster.local']"),
+        ("a/more", "hosts: [x.com], addresses: [10.1.0.2]"),
+    ] {
+        for protocol in ["HTTP", "HTTP_PROXY", "TLS"] {
+            let port = format!("{{number: 80, name: p, protocol: {protocol}}}");
+            let spec = format!("{what}, resolution: NONE, ports: [{port}]");
+            let spec = spec.replace("NONE", if what.contains('*') { "NONE" } else { "DNS" });
+            texts.push(istio("ServiceEntry", at, &spec));
+        }
+    }
+    for host in [
+        "[w.a.svc.cluster.local, y.a.svc.cluster.local]",
+        "['*.a.svc.cluster.local', 10.1.0.3]",
+        "[z.b.svc.cluster.local, w.b]",
+    ] {
+        for path in ["/a", "/b"] {
+            let to = "directResponse: {status: 418}";
+            let http = format!("http: [{{match: [{{uri: {{prefix: {path}}}}}], {to}}}]");
+            texts.push(istio(
+                "VirtualService",
+                "a/vs",
+                &format!("hosts: {host}, {http}"),
+            ));
+        }
+    }
+    parsed(&texts)
 }
 
 fn services(texts: &mut Vec<String>) {
