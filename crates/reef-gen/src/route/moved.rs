@@ -113,6 +113,9 @@ impl Names {
                 return None;
             }
             self.stems.insert(stem(&text).to_owned());
+            // The host of an entry may be an address.
+            let bare = text.trim_matches(['[', ']']);
+            self.addresses.extend(bare.parse().ok().map(Address::Ip));
             if *self.domains.entry(text).or_insert(change) != change {
                 return None;
             }

@@ -107,6 +107,10 @@ proptest! {
     ) {
         follow(objects(), &steps, order, options(keep_idle))?;
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn following_services_from_port_to_port_gives_the_bytes_of_the_final_mesh(
