@@ -8,9 +8,11 @@ use reef_config::Kind;
 use serde::Deserialize;
 use tokio::sync::{Notify, watch};
 use tokio::time::{self, Instant};
-use tracing::{debug, info};
+use tracing::{debug, error, info};
 
 use crate::api::ApiError;
+use crate::guard::{guarded, rest};
+use crate::metrics::KubeMetrics;
 use crate::pace::Pace;
 use crate::resource;
 use crate::{Cluster, Times};
@@ -38,6 +40,7 @@ pub(crate) struct Discovery {
     told: watch::Sender<Option<Arc<Served>>>,
     doubt: Arc<Notify>,
     times: Times,
+    metrics: KubeMetrics,
     /// Since when a kind that was there is missing. A server that has just started may not serve all it has, so one
     /// look says nothing.
     missed: BTreeMap<Kind, Instant>,
@@ -48,6 +51,7 @@ impl Discovery {
         cluster: Cluster,
         kinds: impl IntoIterator<Item = Kind>,
         times: Times,
+        metrics: KubeMetrics,
     ) -> Self {
         Self {
             cluster,
@@ -55,6 +59,7 @@ impl Discovery {
             told: watch::Sender::new(None),
             doubt: Arc::new(Notify::new()),
             times,
+            metrics,
             missed: BTreeMap::new(),
         }
     }
@@ -71,33 +76,46 @@ impl Discovery {
     /// Looks for ever.
     pub(crate) async fn run(mut self) {
         let mut pace = Pace::new();
+        let mut panics = 0;
         loop {
             pace.wait().await;
-            let found = match look(&self.cluster, &self.kinds).await {
-                Ok(found) => {
-                    pace.succeeded();
-                    found
+            match guarded(self.turn(&mut pace)).await {
+                Ok(()) => panics = 0,
+                Err(panic) => {
+                    self.metrics.panicked("discovery");
+                    error!(panic, "looking for kinds panicked, trying again");
+                    panics += 1;
+                    pace.failed(Some(rest(panics)));
                 }
-                Err(error) => {
-                    debug!(%error, "which kinds are served is not known");
-                    let after = match &error {
-                        ApiError::Refused { retry_after, .. } => *retry_after,
-                        _ => None,
-                    };
-                    pace.failed(after);
-                    continue;
-                }
-            };
-            let all = self.tell(found);
-            let rest = if all { BELIEVED } else { self.times.look_again };
-            // A doubt is looked into, but not by a storm of requests.
-            let doubted = async {
-                self.doubt.notified().await;
-                time::sleep(Duration::from_secs(1)).await;
-            };
-            // Either is a reason to look again.
-            let _either = time::timeout(rest, doubted).await;
+            }
         }
+    }
+
+    /// Looks once, and rests.
+    async fn turn(&mut self, pace: &mut Pace) {
+        let found = match look(&self.cluster, &self.kinds).await {
+            Ok(found) => {
+                pace.succeeded();
+                found
+            }
+            Err(error) => {
+                debug!(%error, "which kinds are served is not known");
+                let after = match &error {
+                    ApiError::Refused { retry_after, .. } => *retry_after,
+                    _ => None,
+                };
+                return pace.failed(after);
+            }
+        };
+        let all = self.tell(found);
+        let rest = if all { BELIEVED } else { self.times.look_again };
+        // A doubt is looked into, but not by a storm of requests.
+        let doubted = async {
+            self.doubt.notified().await;
+            time::sleep(Duration::from_secs(1)).await;
+        };
+        // Either is a reason to look again.
+        let _either = time::timeout(rest, doubted).await;
     }
 
     /// Tells what was found; true if it is everything and sure.

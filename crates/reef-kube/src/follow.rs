@@ -9,22 +9,25 @@
 //! ```
 //!
 //! A list tells only what differs from what was told; until it is complete nothing is told to be gone. A failure
-//! changes nothing but the state of the kind.
+//! changes nothing but the state of the kind, and a panic is a failure. Who finds that history went back tells all
+//! others, which list at once.
 
 mod list;
 mod stream;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reef_config::{Change, Kind};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::api::ApiError;
 use crate::discovery::ServedReceiver;
+use crate::guard::{guarded, rest};
 use crate::known::Known;
 use crate::metrics::{KubeMetrics, Relist};
 use crate::pace::Pace;
@@ -43,10 +46,26 @@ const STREAM_FAILURES: u32 = 2;
 pub(crate) enum Told {
     /// These differ.
     Changes(Vec<Change>),
-    /// What was told may lack deletions until the list that begins now is complete.
-    Relisting(Kind),
+    /// How far what was told of a kind can be believed.
+    Contact {
+        kind: Kind,
+        /// The history this was seen in; see [`Common::histories`].
+        history: u64,
+        contact: Contact,
+    },
+}
+
+/// How far what was told of a kind can be believed.
+#[derive(Debug)]
+pub(crate) enum Contact {
+    /// Nothing is heard, or a list is to come: what was told may lack deletions.
+    Lost,
+    /// The watch goes on where it was lost.
+    Watching,
     /// A list is complete; these are gone.
-    Listed(Kind, Vec<Change>),
+    Listed(Vec<Change>),
+    /// The kind is not installed; these went with it.
+    Absent(Vec<Change>),
 }
 
 /// How a list or a watch ended.
@@ -56,6 +75,8 @@ pub(super) enum End {
     Good,
     /// The server does not know the version any more.
     Gone,
+    /// The server's history went back.
+    Rewound,
     /// The server does not know the kind.
     NotServed,
     /// Anything else, with the verb that was refused if it was not allowed.
@@ -75,6 +96,8 @@ pub(crate) struct Common {
     pub(crate) streams: Arc<AtomicBool>,
     pub(crate) served: ServedReceiver,
     pub(crate) doubt: Arc<Notify>,
+    /// How often the server's history was found to have begun anew; versions of two histories compare with nothing.
+    pub(crate) histories: watch::Sender<u64>,
     pub(crate) out: mpsc::Sender<Told>,
 }
 
@@ -88,20 +111,29 @@ pub(crate) struct Follower {
     pace: Pace,
     /// The version the next watch begins at; without one there is a list first.
     version: Option<u64>,
+    /// The history the version is of.
+    history: u64,
+    /// The history there is.
+    histories: watch::Receiver<u64>,
     /// A list was complete once.
     listed: bool,
+    /// Whether the hub was told that nothing is heard.
+    lost: bool,
     /// The last attempt failed: the server may be another one now.
     doubtful: bool,
     /// Streamed lists that failed in a row.
     stream_failures: u32,
     /// Lines in a row that were no events.
     unreadable: u32,
+    /// Attempts in a row that panicked.
+    panics: u32,
     /// When the server was last heard.
     heard: Instant,
 }
 
 impl Follower {
     pub(crate) fn new(common: Common, resource: Resource, known: Known) -> Self {
+        let histories = common.histories.subscribe();
         Self {
             common,
             resource,
@@ -109,10 +141,14 @@ impl Follower {
             changes: Vec::new(),
             pace: Pace::new(),
             version: None,
+            history: 0,
+            histories,
             listed: false,
+            lost: false,
             doubtful: false,
             stream_failures: 0,
             unreadable: 0,
+            panics: 0,
             heard: Instant::now(),
         }
     }
@@ -124,30 +160,62 @@ impl Follower {
     /// Follows until nobody listens.
     pub(crate) async fn run(mut self) {
         loop {
-            let Some(version) = self.served().await else {
-                return;
-            };
-            self.pace.wait().await;
-            let end = self.attempt(version).await;
-            if self.flush().await.is_err() {
-                return;
-            }
-            match end {
-                End::Good => {}
-                End::Closed => return,
-                End::Gone => {
-                    debug!(kind = %self.kind(), "the server forgot our version, listing again");
-                    self.relist(Relist::Gone);
-                    self.pace.failed(None);
+            match guarded(self.turn()).await {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => return,
+                Err(panic) => {
+                    self.panicked(&panic);
+                    if self.lost().await.is_err() {
+                        return;
+                    }
                 }
-                End::NotServed => {
-                    self.common.doubt.notify_one();
-                    self.stale("the API server does not serve it");
-                    self.pace.failed(None);
-                }
-                End::Failed(error, verb) => self.failed(&error, verb),
             }
         }
+    }
+
+    /// One list or watch, and what follows from its end.
+    async fn turn(&mut self) -> ControlFlow<()> {
+        let Some(version) = self.served().await else {
+            return ControlFlow::Break(());
+        };
+        self.pace.wait().await;
+        let end = self.attempt(version).await;
+        if self.flush().await.is_err() {
+            return ControlFlow::Break(());
+        }
+        match end {
+            End::Closed => return ControlFlow::Break(()),
+            // The next turn sees which history there is.
+            End::Good | End::Rewound => return ControlFlow::Continue(()),
+            End::Gone => {
+                debug!(kind = %self.kind(), "the server forgot our version, listing again");
+                self.relist(Relist::Gone);
+                self.pace.failed(None);
+            }
+            End::NotServed => {
+                self.common.doubt.notify_one();
+                self.stale("the API server does not serve it");
+                self.pace.failed(None);
+            }
+            End::Failed(error, verb) => self.failed(&error, verb),
+        }
+        match self.lost().await {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_closed) => ControlFlow::Break(()),
+        }
+    }
+
+    /// An attempt ended in a bug of ours. What was told stays and everything is told again, since nobody knows what of
+    /// it was about to be noted.
+    fn panicked(&mut self, panic: &str) {
+        let kind = self.kind();
+        self.common.metrics.panicked(kind.as_str());
+        error!(%kind, panic, "following panicked, what was read stays in force; trying again");
+        self.known.distrust();
+        self.relist(Relist::Panicked);
+        self.panics = self.panics.saturating_add(1);
+        self.pace.failed(Some(rest(self.panics)));
+        self.stale("following it panicked");
     }
 
     /// The version the kind is served in; waits while it is not. `None` when nobody listens.
@@ -166,8 +234,8 @@ impl Follower {
                 self.version = None;
                 self.listed = false;
                 self.common.states.not_installed(kind);
-                let told = Told::Listed(kind, gone);
-                self.common.out.send(told).await.ok()?;
+                self.lost = false;
+                self.contact(Contact::Absent(gone)).await.ok()?;
             }
             tokio::select! {
                 changed = self.common.served.changed() => changed.ok()?,
@@ -177,14 +245,15 @@ impl Follower {
     }
 
     async fn attempt(&mut self, api: &'static str) -> End {
+        let history = *self.histories.borrow_and_update();
+        if history != self.history {
+            self.history = history;
+            self.start_over();
+        }
         if self.version.is_some() && std::mem::take(&mut self.doubtful) {
             match self.went_back(api).await {
                 Ok(false) => {}
-                Ok(true) => {
-                    warn!(kind = %self.kind(), "the server's history went back, listing again");
-                    self.known.distrust();
-                    self.relist(Relist::Rewound);
-                }
+                Ok(true) => self.rewound(),
                 Err(error) => {
                     self.doubtful = true;
                     return End::Failed(error, "list");
@@ -195,9 +264,7 @@ impl Follower {
         if self.version.is_some() {
             return self.stream(api).await;
         }
-        if self.listed && self.send(Told::Relisting(self.kind())).await.is_err() {
-            return End::Closed;
-        }
+        or_end!(self.lost().await);
         let in_pages =
             self.stream_failures >= STREAM_FAILURES || !self.common.streams.load(Ordering::Acquire);
         if in_pages {
@@ -205,6 +272,27 @@ impl Follower {
         } else {
             self.stream(api).await
         }
+    }
+
+    /// The server's history was found to have gone back: a new one begins, for all kinds.
+    fn rewound(&mut self) {
+        warn!(kind = %self.kind(), "the server's history went back, listing everything again");
+        let ours = self.history;
+        // Unless another kind was faster.
+        self.common.histories.send_if_modified(|history| {
+            let first = *history == ours;
+            *history += u64::from(first);
+            first
+        });
+        self.history = *self.histories.borrow_and_update();
+        self.start_over();
+    }
+
+    /// What is known is of another history.
+    fn start_over(&mut self) {
+        self.doubtful = false;
+        self.known.distrust();
+        self.relist(Relist::Rewound);
     }
 
     /// The next attempt begins with a list.
@@ -248,28 +336,72 @@ impl Follower {
 
     /// A list is complete.
     async fn complete(&mut self, version: u64) -> Result<(), End> {
-        let gone = self.known.complete(version);
-        self.version = Some(version);
-        self.stream_failures = 0;
+        if self.listed && version != 0 && version < self.known.newest() {
+            // Versions of this list were taken for those of the history that is no more.
+            self.rewound();
+            return Err(End::Rewound);
+        }
         self.flush().await?;
-        let (kind, objects) = (self.kind(), self.known.len());
+        let (kind, gone) = (self.kind(), self.known.missing());
+        let objects = self.known.len() - gone;
         if !self.listed {
             debug!(%kind, objects, "listed");
         } else {
-            info!(%kind, objects, gone = gone.len(), "listed again");
+            info!(%kind, objects, gone, "listed again");
         }
+        let out = self.common.out.clone();
+        let room = out.reserve().await.map_err(|_gone| End::Closed)?;
+        // From here on nothing can end in between, so that what is forgotten is told.
+        let gone = self.known.complete(version);
+        room.send(Told::Contact {
+            kind,
+            history: self.history,
+            contact: Contact::Listed(gone),
+        });
+        self.version = Some(version);
+        self.stream_failures = 0;
         self.listed = true;
+        self.lost = false;
+        self.panics = 0;
         self.live();
-        self.send(Told::Listed(kind, gone)).await
+        Ok(())
+    }
+
+    /// Tells the hub that what was told may lack something; once.
+    async fn lost(&mut self) -> Result<(), End> {
+        if !self.listed || std::mem::replace(&mut self.lost, true) {
+            return Ok(());
+        }
+        self.contact(Contact::Lost).await
+    }
+
+    /// Tells the hub that the watch goes on.
+    async fn found(&mut self) -> Result<(), End> {
+        if !std::mem::take(&mut self.lost) {
+            return Ok(());
+        }
+        self.contact(Contact::Watching).await
+    }
+
+    async fn contact(&self, contact: Contact) -> Result<(), End> {
+        let (kind, history) = (self.kind(), self.history);
+        self.send(Told::Contact {
+            kind,
+            history,
+            contact,
+        })
+        .await
     }
 
     async fn flush(&mut self) -> Result<(), End> {
         if self.changes.is_empty() {
             return Ok(());
         }
-        let changes = std::mem::take(&mut self.changes);
         self.common.states.count(self.kind(), self.known.len());
-        self.send(Told::Changes(changes)).await
+        let room = self.common.out.reserve().await;
+        let room = room.map_err(|_gone| End::Closed)?;
+        room.send(Told::Changes(std::mem::take(&mut self.changes)));
+        Ok(())
     }
 
     async fn send(&self, told: Told) -> Result<(), End> {

@@ -67,6 +67,12 @@ impl Known {
         self.listing = true;
     }
 
+    /// How many objects the list did not have so far.
+    pub(crate) fn missing(&self) -> usize {
+        let entries = self.entries.values();
+        entries.filter(|entry| entry.list != self.list).count()
+    }
+
     /// A list is complete, as of `version`: what it did not have.
     pub(crate) fn complete(&mut self, version: u64) -> Vec<Change> {
         self.listing = false;

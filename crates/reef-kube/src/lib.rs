@@ -20,6 +20,8 @@ mod decode;
 mod discovery;
 mod event;
 mod follow;
+mod guard;
+mod hub;
 mod known;
 mod metrics;
 mod once;

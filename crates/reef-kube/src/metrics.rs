@@ -25,11 +25,18 @@ pub(crate) enum Relist {
     Rewound,
     /// What it sent could not be read.
     Unreadable,
+    /// We panicked.
+    Panicked,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfKind {
     kind: KindLabel,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfTask {
+    task: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -53,6 +60,7 @@ pub struct KubeMetrics {
     events: Family<OfKind, Counter>,
     relists: Family<Why, Counter>,
     failures: Family<Why, Counter>,
+    panics: Family<OfTask, Counter>,
 }
 
 impl KubeMetrics {
@@ -73,6 +81,11 @@ impl KubeMetrics {
             "Lists and watches that failed, by reason (unstable)",
             self.failures.clone(),
         );
+        registry.register(
+            "source_panics",
+            "Panics while a kind was followed or looked for; it is tried again (unstable)",
+            self.panics.clone(),
+        );
         registry.register_collector(Box::new(Fares(states)));
     }
 
@@ -88,10 +101,15 @@ impl KubeMetrics {
             Relist::Gone => "gone",
             Relist::Rewound => "rewound",
             Relist::Unreadable => "unreadable",
+            Relist::Panicked => "panic",
         };
         self.relists
             .get_or_create_owned(&labels(kind, reason))
             .inc();
+    }
+
+    pub(crate) fn panicked(&self, task: &'static str) {
+        self.panics.get_or_create_owned(&OfTask { task }).inc();
     }
 
     pub(crate) fn failed(&self, kind: Kind, error: &ApiError) {

@@ -1,11 +1,11 @@
-//! The source: one follower per kind, and the hub that makes batches of what they tell.
+//! The source: one follower per kind, each in a task of its own, and the hub that takes what they tell.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use reef_config::{Change, ChangeBatch, ClusterId, Kind, MeshConfig, Object, ObjectKey, Problem};
+use reef_config::{ChangeBatch, ClusterId, Kind};
 use reef_source::Source;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -14,7 +14,8 @@ use tracing::error;
 
 use crate::decode::Decoder;
 use crate::discovery::Discovery;
-use crate::follow::{Common, Follower, Told};
+use crate::follow::{Common, Follower};
+use crate::hub::Hub;
 use crate::known::Known;
 use crate::metrics::KubeMetrics;
 use crate::resource::{FOLLOWED, Resource};
@@ -23,13 +24,6 @@ use crate::{Cluster, KindStates};
 
 /// What followers may tell before the hub has taken it: one each.
 const WAITING: usize = 32;
-
-/// Deletions found by a list wait for the other lists that are under way, so that nothing is withdrawn because one
-/// list was faster than another; but not for ever.
-const HELD_LONGEST: Duration = Duration::from_secs(10);
-
-/// Changes of one batch while the receiver keeps up; more wait for the next.
-const BATCH_MOST: usize = 10_000;
 
 /// How long things take; the defaults are what a cluster needs, tests take less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +111,12 @@ impl KubeSource {
 impl Source for KubeSource {
     async fn run(self, out: mpsc::Sender<ChangeBatch>) {
         let times = self.options.times;
-        let discovery = Discovery::new(self.cluster.clone(), FOLLOWED.iter().copied(), times);
+        let discovery = Discovery::new(
+            self.cluster.clone(),
+            FOLLOWED.iter().copied(),
+            times,
+            self.metrics.clone(),
+        );
         let (tell, told) = mpsc::channel(WAITING);
         let common = Common {
             cluster: self.cluster,
@@ -127,6 +126,7 @@ impl Source for KubeSource {
             streams: Arc::new(AtomicBool::new(true)),
             served: discovery.subscribe(),
             doubt: discovery.doubt(),
+            histories: watch::Sender::new(0),
             out: tell,
         };
         let mut resources: Vec<Resource> = Vec::new();
@@ -152,7 +152,7 @@ impl Source for KubeSource {
         let states = common.states.clone();
         drop(common);
         let watchdog = async {
-            // None of them ends before the hub, unless it is a bug of ours.
+            // None of them ends before the hub: each lives on after a panic. If one does, it is said.
             while let Some(ended) = tasks.join_next_with_id().await {
                 let Err(failure) = ended else { continue };
                 let kind = names.get(&failure.id().to_string()).copied().flatten();
@@ -164,175 +164,8 @@ impl Source for KubeSource {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            () = Hub::new(awaited).run(told, out) => {}
+            () = Hub::new(awaited, times).run(told, out) => {}
             () = watchdog => {}
         }
     }
 }
-
-/// Makes batches.
-#[derive(Debug)]
-struct Hub {
-    /// Kinds whose first list is not complete.
-    awaited: BTreeSet<Kind>,
-    /// The first batch, which nobody has yet.
-    first: Vec<Change>,
-    synced: bool,
-    waiting: Waiting,
-    /// Kinds that are being listed again.
-    relisting: BTreeSet<Kind>,
-    /// What these lists found to be gone.
-    held: Vec<Change>,
-    held_until: Option<Instant>,
-}
-
-/// What differs and was not handed over: the last word on each thing.
-#[derive(Debug, Default)]
-struct Waiting {
-    objects: BTreeMap<ObjectKey, Option<Arc<Object>>>,
-    problems: BTreeMap<Arc<str>, Vec<Problem>>,
-    mesh: Option<Arc<MeshConfig>>,
-}
-
-impl Waiting {
-    fn add(&mut self, change: Change) {
-        match change {
-            Change::Apply(object) => {
-                self.objects.insert(object.key.clone(), Some(object));
-            }
-            Change::Delete(key) => {
-                self.objects.insert(key, None);
-            }
-            Change::MeshConfig(config) => self.mesh = Some(config),
-            Change::Problems { source, problems } => {
-                self.problems.insert(source, problems);
-            }
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.objects.is_empty() && self.problems.is_empty() && self.mesh.is_none()
-    }
-
-    fn take(&mut self) -> Vec<Change> {
-        let Self {
-            objects,
-            problems,
-            mesh,
-        } = std::mem::take(self);
-        let mesh = mesh.map(Change::MeshConfig);
-        let objects = objects.into_iter().map(|(key, object)| match object {
-            Some(object) => Change::Apply(object),
-            None => Change::Delete(key),
-        });
-        let problems = problems
-            .into_iter()
-            .map(|(source, problems)| Change::Problems { source, problems });
-        mesh.into_iter().chain(objects).chain(problems).collect()
-    }
-}
-
-impl Hub {
-    fn new(awaited: BTreeSet<Kind>) -> Self {
-        Self {
-            awaited,
-            first: Vec::new(),
-            synced: false,
-            waiting: Waiting::default(),
-            relisting: BTreeSet::new(),
-            held: Vec::new(),
-            held_until: None,
-        }
-    }
-
-    async fn run(mut self, mut told: mpsc::Receiver<Told>, out: mpsc::Sender<ChangeBatch>) {
-        loop {
-            let ready = self.awaited.is_empty() && (!self.synced || !self.waiting.is_empty());
-            tokio::select! {
-                // What was told first, so that a batch is as large as the receiver is slow.
-                biased;
-                message = told.recv(), if self.waiting.objects.len() < BATCH_MOST => {
-                    let Some(message) = message else { return };
-                    self.take(message);
-                }
-                permit = out.reserve(), if ready => {
-                    let Ok(permit) = permit else { return };
-                    permit.send(self.batch());
-                }
-                () = until(self.held_until) => self.release(),
-                () = out.closed() => return,
-            }
-        }
-    }
-
-    fn take(&mut self, told: Told) {
-        match told {
-            Told::Changes(changes) => self.add(changes),
-            Told::Relisting(kind) => {
-                self.relisting.insert(kind);
-            }
-            Told::Listed(kind, gone) => {
-                self.awaited.remove(&kind);
-                self.relisting.remove(&kind);
-                if !gone.is_empty() {
-                    self.held.extend(gone);
-                    self.held_until
-                        .get_or_insert_with(|| Instant::now() + HELD_LONGEST);
-                }
-                if self.relisting.is_empty() {
-                    self.release();
-                }
-            }
-        }
-    }
-
-    fn add(&mut self, changes: Vec<Change>) {
-        if !self.synced {
-            self.first.extend(changes);
-            return;
-        }
-        for change in changes {
-            if let (Change::Apply(object), false) = (&change, self.held.is_empty()) {
-                // It is there again.
-                self.held
-                    .retain(|held| !matches!(held, Change::Delete(key) if *key == object.key));
-            }
-            self.waiting.add(change);
-        }
-    }
-
-    /// What was found to be gone is told.
-    fn release(&mut self) {
-        self.held_until = None;
-        let held = std::mem::take(&mut self.held);
-        if self.synced {
-            held.into_iter().for_each(|change| self.waiting.add(change));
-        } else {
-            self.first.extend(held);
-        }
-    }
-
-    fn batch(&mut self) -> ChangeBatch {
-        let changes = if self.synced {
-            self.waiting.take()
-        } else {
-            self.synced = true;
-            std::mem::take(&mut self.first)
-        };
-        ChangeBatch {
-            changes,
-            synced: true,
-        }
-    }
-}
-
-/// Waits until a moment; for ever if there is none.
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,4 +1,5 @@
-//! A Kubernetes API server that can be told to misbehave: lists, watches and discovery of the kinds Reef reads.
+//! A Kubernetes API server that can be told to misbehave: lists, watches and discovery of the kinds Reef reads, and
+//! writes with the conflicts they may end in.
 //!
 //! [`FakeApi`] holds objects as JSON and a history with versions, and answers over plain HTTP/1.1. What a real server
 //! does only by accident (a 410 in place of an answer, half an event, an event out of order, silence) it does when
@@ -7,6 +8,7 @@
 mod answers;
 mod http;
 mod store;
+mod writes;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,10 +28,16 @@ use store::Store;
 pub struct Asked {
     /// When.
     pub at: Instant,
+    /// `GET`, unless something is written.
+    pub method: String,
     /// The path without its query.
     pub path: String,
     /// The query, decoded.
     pub query: Vec<(String, String)>,
+    /// Of the body, without parameters.
+    pub content_type: String,
+    /// What is to be written.
+    pub body: String,
 }
 
 impl Asked {
@@ -92,6 +100,14 @@ pub(crate) struct Shared {
     /// To watches of a plural; an empty one is all.
     pub(crate) interfere: broadcast::Sender<(String, Interfere)>,
     pub(crate) watches: Mutex<Vec<String>>,
+}
+
+impl Shared {
+    /// Tells watches that wait how far history has come.
+    pub(crate) fn tell(&self) {
+        let version = self.store.lock().version;
+        self.moved.send_replace(version);
+    }
 }
 
 impl std::fmt::Debug for Shared {
@@ -208,8 +224,13 @@ impl FakeApi {
 
     /// Everything is as it was then, versions included, as after a restore of etcd; watches break.
     pub fn restore(&self, backup: &Backup) {
+        self.restore_unnoticed(backup);
+        self.break_watches("");
+    }
+
+    /// The same behind the back of open watches, which stay and tell nothing of it.
+    pub fn restore_unnoticed(&self, backup: &Backup) {
         *self.shared.store.lock() = backup.0.clone();
-        self.interfere("", Interfere::Break);
     }
 
     /// Installs kinds of a group in a version.
@@ -289,8 +310,7 @@ impl FakeApi {
     }
 
     fn moved(&self) {
-        let version = self.shared.store.lock().version;
-        self.shared.moved.send_replace(version);
+        self.shared.tell();
     }
 }
 

@@ -51,6 +51,7 @@ impl Follower {
                 self.heard();
                 if self.version.is_some() {
                     self.live();
+                    or_end!(self.found().await);
                 } else {
                     self.known.begin();
                 }
@@ -60,7 +61,7 @@ impl Follower {
             Err(error) => self.refused(error),
         };
         match &end {
-            End::Good => self.pace.ended(began),
+            End::Good | End::Rewound => self.pace.ended(began),
             End::Failed(..) if self.version.is_none() => self.stream_failures += 1,
             _ => {}
         }
@@ -93,6 +94,7 @@ impl Follower {
             };
             let frame = tokio::select! {
                 frame = timeout_at(until, body.frame()) => frame,
+                Ok(()) = self.histories.changed() => return End::Rewound,
                 () = self.common.out.closed() => return End::Closed,
             };
             let frame = match frame {
@@ -174,8 +176,8 @@ impl Follower {
                             self.complete(bookmark.version).await?;
                         }
                     } else if bookmark.version != 0 && self.version > Some(bookmark.version) {
-                        self.known.distrust();
-                        return Err(End::Gone);
+                        // The next attempt asks what that means.
+                        return Ok(Err("a bookmark of an older version".to_owned()));
                     } else {
                         self.known.passed(bookmark.version);
                         self.advance();

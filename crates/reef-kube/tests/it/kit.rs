@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reef_config::{Change, ChangeBatch, Kind, MeshConfig, Object, ObjectKey, Problem};
-use reef_kube::{Cluster, ClusterOptions, KindState, KindStates, KubeOptions, KubeSource, Times};
+use reef_kube::{
+    Cluster, ClusterOptions, KindState, KindStates, KubeMetrics, KubeOptions, KubeSource, Times,
+};
 use reef_source::Source as _;
 use reef_testkit::fake_api::FakeApi;
 use serde_json::{Value, json};
@@ -37,7 +39,10 @@ pub(crate) struct Listener {
     pub(crate) changes: usize,
     /// Deletions told.
     pub(crate) deleted: Vec<ObjectKey>,
+    /// Batches that had deletions.
+    pub(crate) withdrawals: usize,
     pub(crate) states: watch::Receiver<Arc<KindStates>>,
+    pub(crate) metrics: KubeMetrics,
     batches: mpsc::Receiver<ChangeBatch>,
     _source: JoinSet<()>,
 }
@@ -67,6 +72,7 @@ pub(crate) async fn listen_with(kubeconfig: &str, times: Times) -> Listener {
     };
     let source = KubeSource::new(client(kubeconfig).await, options);
     let states = source.states();
+    let metrics = source.metrics().clone();
     let (emit, batches) = mpsc::channel(1);
     let mut tasks = JoinSet::new();
     tasks.spawn(source.run(emit));
@@ -77,7 +83,9 @@ pub(crate) async fn listen_with(kubeconfig: &str, times: Times) -> Listener {
         synced: false,
         changes: 0,
         deleted: Vec::new(),
+        withdrawals: 0,
         states,
+        metrics,
         batches,
         _source: tasks,
     }
@@ -87,6 +95,8 @@ impl Listener {
     fn take(&mut self, batch: ChangeBatch) {
         self.synced |= batch.synced;
         self.changes += batch.changes.len();
+        let withdraws = |change: &Change| matches!(change, Change::Delete(_));
+        self.withdrawals += usize::from(batch.changes.iter().any(withdraws));
         for change in batch.changes {
             match change {
                 Change::Apply(object) => {
@@ -202,6 +212,21 @@ pub(crate) fn sidecar(name: &str, hosts: Value) -> Value {
         "apiVersion": "networking.istio.io/v1", "kind": "Sidecar",
         "metadata": {"name": name, "namespace": "shop"},
         "spec": {"workloadSelector": {"labels": {"app": name}}, "egress": [{"hosts": hosts}]},
+    })
+}
+
+/// A rule that names a service of the shop.
+pub(crate) fn rule(kind: &str, name: &str) -> Value {
+    let spec = match kind {
+        "VirtualService" => json!({
+            "hosts": [name],
+            "http": [{"route": [{"destination": {"host": name, "subset": "one"}}]}],
+        }),
+        _ => json!({"host": name, "subsets": [{"name": "one", "labels": {"version": "one"}}]}),
+    };
+    json!({
+        "apiVersion": "networking.istio.io/v1", "kind": kind,
+        "metadata": {"name": name, "namespace": "shop"}, "spec": spec,
     })
 }
 

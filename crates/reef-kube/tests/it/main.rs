@@ -9,3 +9,5 @@ mod faults;
 mod follow;
 mod kit;
 mod limits;
+mod panics;
+mod restore;

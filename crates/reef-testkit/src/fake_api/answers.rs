@@ -3,14 +3,17 @@
 use serde_json::{Map, Value, json};
 
 use super::Asked;
-use super::store::{Event, Store, Wanted};
+use super::store::{self, Event, Store, Wanted};
 
-/// Where a request points: a plural of a version of a group, perhaps in a namespace.
+/// Where a request points: a plural of a version of a group, perhaps in a namespace, perhaps one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) api_version: String,
+    pub(crate) kind: &'static str,
     pub(crate) plural: String,
     pub(crate) namespace: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) subresource: Option<String>,
 }
 
 /// A status and a body.
@@ -27,12 +30,41 @@ pub(crate) fn status(code: u16, message: &str) -> Value {
         422 => "Invalid",
         429 => "TooManyRequests",
         503 => "ServiceUnavailable",
+        504 => "Timeout",
         _ => "InternalError",
     };
+    failure(code, reason, message)
+}
+
+fn failure(code: u16, reason: &str, message: &str) -> Value {
     json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "message": message, "reason": reason, "code": code,
     })
+}
+
+/// A request for one object is refused; the details name it.
+pub(crate) fn refusal(code: u16, reason: &str, target: &Target, name: &str) -> Answer {
+    let group = target.api_version.rsplit_once('/').map(|(group, _)| group);
+    let message = format!("{reason}: {} {name:?}", target.plural);
+    let mut status = failure(code, reason, &message);
+    status["details"] = json!({"kind": target.plural});
+    if !name.is_empty() {
+        status["details"]["name"] = json!(name);
+    }
+    if let Some(group) = group {
+        status["details"]["group"] = json!(group);
+    }
+    (code, status)
+}
+
+/// A list as of a version that is not there yet.
+pub(crate) fn too_large() -> Answer {
+    let mut status = status(504, "Too large resource version");
+    let cause =
+        json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});
+    status["details"] = json!({"causes": [cause], "retryAfterSeconds": 1});
+    (504, status)
 }
 
 /// The event that ends a watch whose version is forgotten.
@@ -53,7 +85,8 @@ pub(crate) fn bookmark(target: &Target, version: u64, list_end: bool) -> String 
     if list_end {
         metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
     }
-    let object = json!({"kind": "", "apiVersion": target.api_version, "metadata": metadata});
+    let object =
+        json!({"kind": target.kind, "apiVersion": target.api_version, "metadata": metadata});
     line("BOOKMARK", &object)
 }
 
@@ -78,7 +111,7 @@ pub(crate) fn of_version(object: &Value, target: &Target) -> Value {
     object
 }
 
-/// Finds what a path points to; `Err` is the answer otherwise.
+/// Finds what a path points to; `Err` is the answer otherwise, without a body if there is nothing there.
 pub(crate) fn target(store: &Store, path: &str) -> Result<Target, Answer> {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let (group, version, rest) = match parts.as_slice() {
@@ -86,19 +119,31 @@ pub(crate) fn target(store: &Store, path: &str) -> Result<Target, Answer> {
         ["apis", group, version] => return Err(resources(store, group, version)),
         ["api", version, rest @ ..] => ("", *version, rest),
         ["apis", group, version, rest @ ..] => (*group, *version, rest),
-        _ => return Err((404, status(404, "no such path"))),
+        _ => return Err((404, Value::Null)),
     };
-    let (namespace, plural) = match rest {
-        [plural] => (None, *plural),
-        ["namespaces", namespace, plural] => (Some((*namespace).to_owned()), *plural),
-        _ => return Err((404, status(404, "no such path"))),
+    let (namespace, plural, one) = match rest {
+        [plural] => (None, *plural, &[][..]),
+        ["namespaces", namespace, plural, one @ ..] => {
+            (Some((*namespace).to_owned()), *plural, one)
+        }
+        [plural, one @ ..] => (None, *plural, one),
+        _ => return Err((404, Value::Null)),
+    };
+    let (name, subresource) = match one {
+        [] => (None, None),
+        [name] => (Some((*name).to_owned()), None),
+        [name, subresource] => (Some((*name).to_owned()), Some((*subresource).to_owned())),
+        _ => return Err((404, Value::Null)),
     };
     let key = (group.to_owned(), version.to_owned(), plural.to_owned());
-    if !store.served.contains(&key) {
-        let message = "the server could not find the requested resource";
-        return Err((404, status(404, message)));
-    }
+    let kind = store::kind_of(group, plural);
+    let Some(kind) = kind.filter(|_| store.served.contains(&key)) else {
+        return Err((404, Value::Null));
+    };
     Ok(Target {
+        kind,
+        name,
+        subresource,
         api_version: if group.is_empty() {
             version.to_owned()
         } else {
@@ -133,13 +178,17 @@ fn resources(store: &Store, group: &str, version: &str) -> Answer {
         .served
         .iter()
         .filter(of)
-        .map(|(_, _, plural)| json!({"name": plural, "namespaced": true, "verbs": ["list", "watch"]}))
+        .filter_map(|(_, _, plural)| {
+            let kind = store::kind_of(group, plural)?;
+            let namespaced = store::is_namespaced(kind);
+            let verbs = [
+                "create", "delete", "get", "list", "patch", "update", "watch",
+            ];
+            Some(json!({"name": plural, "kind": kind, "namespaced": namespaced, "verbs": verbs}))
+        })
         .collect();
     if rows.is_empty() {
-        return (
-            404,
-            status(404, "the server could not find the requested resource"),
-        );
+        return (404, Value::Null);
     }
     let group_version = format!("{group}/{version}");
     let list = json!({
@@ -150,6 +199,10 @@ fn resources(store: &Store, group: &str, version: &str) -> Answer {
 
 /// A list, or a page of it.
 pub(crate) fn list(store: &Store, target: &Target, asked: &Asked, wanted: &Wanted) -> Answer {
+    let number = |name| asked.get(name).and_then(|text| text.parse::<u64>().ok());
+    if number("resourceVersion") > Some(store.version) {
+        return too_large();
+    }
     let mut items = store.list(&target.plural, wanted);
     let (mut from, mut version) = (0, store.version);
     if let Some(token) = asked.get("continue").filter(|token| !token.is_empty()) {
@@ -168,7 +221,7 @@ pub(crate) fn list(store: &Store, target: &Target, asked: &Asked, wanted: &Wante
     let limit = asked.get("limit").and_then(|limit| limit.parse().ok());
     let limit: usize = limit.filter(|limit| *limit > 0).unwrap_or(usize::MAX);
     let rest = items.split_off(from.min(items.len()));
-    let more = rest.len() > limit;
+    let left = rest.len().saturating_sub(limit);
     let page: Vec<Value> = rest
         .into_iter()
         .take(limit)
@@ -183,18 +236,21 @@ pub(crate) fn list(store: &Store, target: &Target, asked: &Asked, wanted: &Wante
         })
         .collect();
     let mut metadata = json!({"resourceVersion": version.to_string()});
-    if more {
+    if left > 0 {
         // Signs that a query has to encode.
         metadata["continue"] = json!(format!("{}/{version}", from + limit));
+        if wanted.fields.is_empty() {
+            metadata["remainingItemCount"] = json!(left);
+        }
     }
     let body = json!({
-        "kind": "List", "apiVersion": target.api_version, "metadata": metadata, "items": page,
+        "kind": format!("{}List", target.kind), "apiVersion": target.api_version, "metadata": metadata, "items": page,
     });
     (200, body)
 }
 
 impl Target {
-    fn is_istio(&self) -> bool {
+    pub(crate) fn is_istio(&self) -> bool {
         self.api_version.contains("istio.io")
     }
 }

@@ -9,12 +9,17 @@ use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 use tokio::time::{self, Instant};
 
+use serde_json::Value;
+
 use super::answers::{self, Target};
 use super::store::Wanted;
-use super::{Asked, Instead, Interfere, Shared};
+use super::{Asked, Instead, Interfere, Shared, writes};
 
 /// Largest head of a request.
 const HEAD_BYTES: usize = 64 << 10;
+
+/// Largest body of a request, as etcd takes it.
+const BODY_BYTES: usize = 3 << 19;
 
 /// The watch ends if it is not told how long to last.
 const WATCH_TIME: Duration = Duration::from_secs(1800);
@@ -69,7 +74,13 @@ async fn connection(mut stream: TcpStream, shared: &Shared) -> std::io::Result<(
         };
         let found = answers::target(&shared.store.lock(), &asked.path);
         match found {
+            Err((code, Value::Null)) => nothing(&mut stream, code).await?,
             Err((code, body)) => answer(&mut stream, code, &body.to_string(), None).await?,
+            Ok(target) if asked.method != "GET" || target.name.is_some() => {
+                let (code, body) = writes::answer(&mut shared.store.lock(), &target, &asked);
+                shared.tell();
+                answer(&mut stream, code, &body.to_string(), None).await?;
+            }
             Ok(target) if asked.is_watch() => {
                 watch(&mut stream, shared, &asked, target, drip).await?
             }
@@ -87,7 +98,7 @@ fn wanted(asked: &Asked, target: &Target) -> Wanted {
     Wanted::new(target.namespace.clone(), selector)
 }
 
-/// Reads one request without a body; `None` when the client is gone.
+/// Reads one request; `None` when the client is gone.
 async fn request(stream: &mut TcpStream, read: &mut Vec<u8>) -> std::io::Result<Option<Asked>> {
     let end = loop {
         if let Some(at) = read.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -102,7 +113,27 @@ async fn request(stream: &mut TcpStream, read: &mut Vec<u8>) -> std::io::Result<
     };
     let head: Vec<u8> = read.drain(..end).collect();
     let head = String::from_utf8_lossy(&head);
-    let target = head.split(' ').nth(1).unwrap_or("/");
+    let header = |name: &str| {
+        let mut lines = head.lines().filter_map(|line| line.split_once(':'));
+        let found = lines.find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map_or("", |(_, value)| value.trim())
+    };
+    let length: usize = header("content-length").parse().unwrap_or_default();
+    let (content_type, _) = header("content-type")
+        .split_once(';')
+        .unwrap_or((header("content-type"), ""));
+    while read.len() < length.min(BODY_BYTES) {
+        let mut more = [0; 4096];
+        let count = stream.read(&mut more).await?;
+        if count == 0 {
+            return Ok(None);
+        }
+        read.extend_from_slice(more.get(..count).unwrap_or_default());
+    }
+    let body: Vec<u8> = read.drain(..length.min(read.len())).collect();
+    let mut words = head.split(' ');
+    let method = words.next().unwrap_or("GET");
+    let target = words.next().unwrap_or("/");
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let query = query
         .split('&')
@@ -113,6 +144,9 @@ async fn request(stream: &mut TcpStream, read: &mut Vec<u8>) -> std::io::Result<
         });
     Ok(Some(Asked {
         at: Instant::now(),
+        method: method.to_owned(),
+        content_type: content_type.to_owned(),
+        body: String::from_utf8_lossy(&body).into_owned(),
         path: path.to_owned(),
         query: query.collect(),
     }))
@@ -147,6 +181,17 @@ async fn answer(
     );
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(body.as_bytes()).await
+}
+
+/// What a path gets that leads nowhere.
+async fn nothing(stream: &mut TcpStream, code: u16) -> std::io::Result<()> {
+    let text = "404 page not found\n";
+    let head = format!(
+        "HTTP/1.1 {code} Status\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\r\n",
+        text.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(text.as_bytes()).await
 }
 
 /// A body in chunks.

@@ -65,7 +65,23 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
         true,
     ),
     ("Telemetry", "telemetry.istio.io", "telemetries", true),
+    ("Lease", "coordination.k8s.io", "leases", true),
 ];
+
+/// The kind of a plural of a group.
+pub(crate) fn kind_of(group: &str, plural: &str) -> Option<&'static str> {
+    let found = KINDS
+        .iter()
+        .find(|(_, of, known, _)| (*of, *known) == (group, plural));
+    found.map(|(kind, ..)| *kind)
+}
+
+/// Whether objects of a kind are in namespaces.
+pub(crate) fn is_namespaced(kind: &str) -> bool {
+    KINDS
+        .iter()
+        .any(|(known, _, _, namespaced)| *known == kind && *namespaced)
+}
 
 /// Plural, namespace and name.
 type Key = (String, String, String);
@@ -174,6 +190,12 @@ impl Store {
             object,
         });
         true
+    }
+
+    /// One object.
+    pub(crate) fn object(&self, plural: &str, namespace: &str, name: &str) -> Option<&Value> {
+        let key = (plural.to_owned(), namespace.to_owned(), name.to_owned());
+        self.objects.get(&key)
     }
 
     pub(crate) fn compact(&mut self) {
