@@ -23,6 +23,7 @@ mod macros;
 pub mod access_log;
 pub mod cel;
 pub mod change;
+pub mod connection_settings;
 pub mod istio;
 pub mod json;
 pub mod k8s;

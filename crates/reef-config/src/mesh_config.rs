@@ -60,8 +60,19 @@ pub const APPLIED: &[&str] = &[
     "defaultProviders",
 ];
 
-/// As [`APPLIED`], for the fields of `defaultConfig` and of everything that is merged over it.
-pub const APPLIED_TO_PROXIES: &[&str] = &["interceptionMode", "proxyHeaders", "tracing"];
+/// As [`APPLIED`], for the fields of `defaultConfig` and of everything that is merged over it. Those of Envoy's command
+/// line and bootstrap are applied to pods that the webhook gives their proxy.
+pub const APPLIED_TO_PROXIES: &[&str] = &[
+    "concurrency",
+    "drainDuration",
+    "holdApplicationUntilProxyStarts",
+    "proxyAdminPort",
+    "terminationDrainDuration",
+    "interceptionMode",
+    "proxyHeaders",
+    "tracing",
+    "connectionSettings",
+];
 
 /// The mesh configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::connection_settings::ConnectionSettings;
 use crate::istio::{CustomTag, ProxyConfig, ProxyImage};
 use crate::scalar::ApiDuration;
 
@@ -60,6 +61,8 @@ api_structs! {
         pub binary_path: Option<String>,
         /// How the connection to the control plane is secured.
         pub control_plane_auth_policy: Option<String>,
+        /// How connections of clients are treated.
+        pub connection_settings: Option<ConnectionSettings>,
     }
 
     /// `ProxyConfig.ProxyStatsMatcher`.
@@ -247,7 +250,9 @@ impl MeshProxyConfig {
             hold_application_until_proxy_starts tracing envoy_access_log_service
             envoy_metrics_service image config_path binary_path control_plane_auth_policy
         );
-        merge!(self, over; proxy_stats_matcher gateway_topology proxy_headers);
+        merge!(self, over;
+            proxy_stats_matcher gateway_topology proxy_headers connection_settings
+        );
         let own = |map: &BTreeMap<String, String>| map.clone().into_iter();
         self.proxy_metadata.extend(own(&over.proxy_metadata));
         self.runtime_values.extend(own(&over.runtime_values));

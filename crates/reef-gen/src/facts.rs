@@ -49,7 +49,8 @@ pub struct ProxyFacts {
     pub shares: Option<usize>,
     /// Its own addresses that are endpoints of headless services in scope: no listener there.
     pub own_headless: Arc<[IpAddr]>,
-    /// Its addresses, only if a `Sidecar` ingress listener names them: the first of each family.
+    /// Its addresses, only if a `Sidecar` ingress listener names them: the first of each family, and the first others
+    /// can route to.
     pub ingress_ips: Arc<[IpAddr]>,
     /// How its ports are secured.
     pub security: InboundSecurity,
@@ -350,10 +351,12 @@ fn own_headless<'a>(
 /// Its first address of each family.
 fn first_ips(proxy: &ProxyIdentity) -> Arc<[IpAddr]> {
     let first = |v4: bool| proxy.ips.iter().find(|ip| ip.is_ipv4() == v4).copied();
-    // The order of the proxy's own list decides which one names the listener.
-    let mut both: Vec<IpAddr> = first(true).into_iter().chain(first(false)).collect();
-    both.sort_by_key(|ip| proxy.ips.iter().position(|known| known == ip));
-    both.into()
+    // The order of the proxy's own list decides which one names the listener: the first that is routable.
+    let mut all: Vec<IpAddr> = first(true).into_iter().chain(first(false)).collect();
+    all.extend(proxy.routable_ip());
+    all.sort_by_key(|ip| proxy.ips.iter().position(|known| known == ip));
+    all.dedup();
+    all.into()
 }
 
 fn reserved_ports(proxy: &ProxyIdentity) -> Arc<[u16]> {

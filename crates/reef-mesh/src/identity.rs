@@ -114,6 +114,17 @@ pub struct ProxyIdentity {
     pub metadata: Arc<ProxyNode>,
 }
 
+/// The first of these addresses that others can route to.
+#[must_use]
+pub fn first_routable(ips: &[IpAddr]) -> Option<IpAddr> {
+    let routable = |ip: &&IpAddr| match ip {
+        IpAddr::V4(ip) => !ip.is_link_local() && !ip.is_broadcast(),
+        IpAddr::V6(ip) => !ip.is_unicast_link_local(),
+    };
+    let never = |ip: &IpAddr| ip.is_unspecified() || ip.is_loopback() || ip.is_multicast();
+    ips.iter().filter(routable).find(|ip| !never(ip)).copied()
+}
+
 impl ProxyIdentity {
     /// Text of a metadata key; empty text counts as absent.
     #[must_use]
@@ -125,16 +136,7 @@ impl ProxyIdentity {
     /// unless they name one.
     #[must_use]
     pub fn routable_ip(&self) -> Option<IpAddr> {
-        let routable = |ip: &&IpAddr| match ip {
-            IpAddr::V4(ip) => !ip.is_link_local() && !ip.is_broadcast(),
-            IpAddr::V6(ip) => !ip.is_unicast_link_local(),
-        };
-        let never = |ip: &IpAddr| ip.is_unspecified() || ip.is_loopback() || ip.is_multicast();
-        self.ips
-            .iter()
-            .filter(routable)
-            .find(|ip| !never(ip))
-            .copied()
+        first_routable(&self.ips)
     }
 
     /// True if a metadata key is `true` or `"true"`.
@@ -248,9 +250,31 @@ fn settings(
         return Arc::new(ProxySettings::new(own));
     }
     let mesh = snapshot.settings();
-    let root = &mesh.root_namespace;
-    // Of each level the oldest object counts. One with a selector in the root namespace is for
-    // workloads of that namespace only.
+    let (below, above) = objects(snapshot, &node.namespace, labels);
+    let annotated = pod.and_then(|pod| pod.proxy_config.as_deref().cloned());
+    let [root, own] = below;
+    let layers = [root, own, annotated, above];
+    if layers.iter().all(Option::is_none) {
+        return mesh.proxy.clone();
+    }
+    let mut merged = mesh.config.default_config.clone();
+    for layer in layers.iter().flatten() {
+        merged.overlay(layer);
+    }
+    Arc::new(ProxySettings::new(&merged))
+}
+
+/// What `ProxyConfig` objects say of a workload: those of the root and of its own namespace, which its pod's annotation
+/// lies over, and the one that selects it, which lies over the annotation.
+///
+/// Of each level the oldest object counts. One with a selector in the root namespace is for workloads of that namespace
+/// only.
+fn objects(
+    snapshot: &MeshSnapshot,
+    own: &Namespace,
+    labels: &Labels,
+) -> ([Option<MeshProxyConfig>; 2], Option<MeshProxyConfig>) {
+    let root = &snapshot.settings().root_namespace;
     let level = |namespace: &Namespace, selected: bool| {
         let found = snapshot.proxy_configs(namespace).iter().find(|rule| {
             let selector = rule.spec.selector.as_ref();
@@ -262,22 +286,24 @@ fn settings(
         });
         found.map(|rule| MeshProxyConfig::of_object(&rule.spec))
     };
-    let own_level = (node.namespace != *root).then(|| level(&node.namespace, false));
-    let annotated = pod.and_then(|pod| pod.proxy_config.as_deref().cloned());
-    let layers = [
-        level(root, false),
-        own_level.flatten(),
-        annotated,
-        level(&node.namespace, true),
-    ];
-    if layers.iter().all(Option::is_none) {
-        return mesh.proxy.clone();
+    let own_level = (own != root).then(|| level(own, false));
+    ([level(root, false), own_level.flatten()], level(own, true))
+}
+
+/// What the mesh says of a workload's proxy before there is one, for who makes its pod: what the pod's annotation lies
+/// over, and what lies over that.
+#[must_use]
+pub fn settings_around_annotation(
+    snapshot: &MeshSnapshot,
+    namespace: &Namespace,
+    labels: &Labels,
+) -> (MeshProxyConfig, MeshProxyConfig) {
+    let (below, above) = objects(snapshot, namespace, labels);
+    let mut under = snapshot.settings().config.default_config.clone();
+    for layer in below.iter().flatten() {
+        under.overlay(layer);
     }
-    let mut merged = mesh.config.default_config.clone();
-    for layer in layers.iter().flatten() {
-        merged.overlay(layer);
-    }
-    Arc::new(ProxySettings::new(&merged))
+    (under, above.unwrap_or_default())
 }
 
 /// An Istio agent's bootstrap always has the SDS cluster; a plain Envoy's only if it says so.

@@ -38,7 +38,10 @@ pub use endpoint::{
     Endpoint, Health, Locality, PortEndpoints, ServiceEndpoints, TlsMode, Workload,
 };
 pub use export::ExportTo;
-pub use identity::{Interception, IpMode, ProxyIdentity, WorkloadCert, identify, identify_shared};
+pub use identity::{
+    Interception, IpMode, ProxyIdentity, WorkloadCert, first_routable, identify, identify_shared,
+    settings_around_annotation,
+};
 pub use index::MeshIndex;
 pub use protocol::Protocol;
 pub use proxy::{MetaValue, NodeError, ProxyKind, ProxyNode};
@@ -55,8 +58,9 @@ pub use service::{
 };
 pub use settings::{
     AccessLog, AccessLogFormat, CertDetails, ClusterLocal, Discovery, Distribution, HeaderPolicy,
-    Keepalive, LocalityPreference, LogProviders, MeshDefaults, MeshSettings, PathNormalization,
-    ProxySettings, ServerName, TagSource, TlsLimits, Unenforced, VisibilityLimit,
+    HttpConnections, Keepalive, LocalityPreference, LogProviders, MeshDefaults, MeshSettings,
+    PathNormalization, ProxySettings, ServerName, TagSource, TlsLimits, Unenforced,
+    VisibilityLimit,
 };
 pub use snapshot::{MeshSnapshot, NamespaceInfo};
 pub use targets::ServiceTarget;

@@ -3,6 +3,7 @@
 //! Generators read the typed fields; they can be parts of keys. [`MeshSettings::config`] is the
 //! configuration as it was given, for people.
 
+mod connections;
 mod discovery;
 mod logs;
 mod proxy;
@@ -17,6 +18,7 @@ use reef_config::istio::{H2UpgradePolicy, LocalityLoadBalancerSetting};
 use reef_config::mesh_config::{AccessLogEncoding, InboundTrafficPolicyMode, NormalizationType};
 use reef_config::names::{ClusterId, Hostname, Namespace};
 
+pub use connections::HttpConnections;
 pub use discovery::Discovery;
 pub use logs::LogProviders;
 pub use proxy::{CertDetails, HeaderPolicy, ProxySettings, ServerName, TagSource};

@@ -8,6 +8,7 @@ use super::node::Node;
 use super::object::field_problem;
 use super::typed::{self, Path};
 use super::{code, mesh_checks, yaml};
+use crate::connection_settings::ConnectionSettings;
 use crate::mesh_config::{APPLIED, APPLIED_TO_PROXIES, MeshConfig};
 use crate::object::Origin;
 use crate::problem::{Problem, Severity};
@@ -54,7 +55,9 @@ pub fn mesh_config(text: &str, origin: &Origin) -> Result<(MeshConfig, Vec<Probl
     let mut unread = unknown.into_inner();
     for (key, value) in fields {
         match value {
-            Node::Map(inner) if key == "defaultConfig" => unread_of_proxy(inner, key, &mut unread),
+            Node::Map(inner) if key == "defaultConfig" => {
+                unread_of_proxy(inner, &config.default_config, key, &mut unread);
+            }
             Node::Null => {}
             _ if APPLIED.contains(&key.as_ref()) => {}
             _ => unread.push(key.to_string()),
@@ -94,19 +97,29 @@ pub fn proxy_config(text: &str) -> Result<(MeshProxyConfig, Vec<String>), Proble
         return Err(problem);
     }
     let mut unread = unknown.into_inner();
-    unread_of_proxy(fields, "", &mut unread);
+    unread_of_proxy(fields, &config, "", &mut unread);
     unread.sort();
     unread.dedup();
     Ok((config, unread))
 }
 
 /// Adds the fields of proxy settings that are there and have no effect.
-fn unread_of_proxy(fields: &[(Cow<'_, str>, Node<'_>)], within: &str, unread: &mut Vec<String>) {
+fn unread_of_proxy(
+    fields: &[(Cow<'_, str>, Node<'_>)],
+    config: &MeshProxyConfig,
+    within: &str,
+    unread: &mut Vec<String>,
+) {
     let without_effect = fields
         .iter()
-        .filter(|(key, value)| *value != Node::Null && !APPLIED_TO_PROXIES.contains(&key.as_ref()));
-    unread.extend(without_effect.map(|(key, _)| match within {
-        "" => key.to_string(),
+        .filter(|(key, value)| *value != Node::Null && !APPLIED_TO_PROXIES.contains(&key.as_ref()))
+        .map(|(key, _)| key.to_string());
+    let connections = config.connection_settings.iter();
+    let connections = connections
+        .flat_map(ConnectionSettings::without_effect)
+        .map(|field| format!("connectionSettings.{field}"));
+    unread.extend(without_effect.chain(connections).map(|key| match within {
+        "" => key,
         _ => format!("{within}.{key}"),
     }));
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::code;
 use crate::access_log::{LogValue, check_text};
+use crate::connection_settings::ConnectionSettings;
 use crate::istio::{
     LabelSelector, LocalityLoadBalancerSetting, OutboundTrafficPolicyMode, TcpKeepalive,
 };
@@ -240,5 +241,10 @@ pub(super) fn proxy(config: &MeshProxyConfig, within: &str, problems: &mut Vec<P
         if port == Some(0) {
             error(problems, format!("{within}{field}"), "must not be 0");
         }
+    }
+    let connections = config.connection_settings.as_ref();
+    if let Some((field, reason)) = connections.and_then(ConnectionSettings::refused) {
+        let field = format!("{within}connectionSettings.{field}");
+        error(problems, field, reason);
     }
 }

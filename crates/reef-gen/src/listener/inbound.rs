@@ -1,6 +1,7 @@
 //! Which ports of the workload have inbound chains or listeners of their own.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use reef_config::Problem;
@@ -160,10 +161,15 @@ pub(crate) fn refused(input: &ClassInput, number: u16, why: &str) -> Problem {
     }
 }
 
-/// The address that names it: its own, else the proxy's first.
+/// The address that names it: its own, else the proxy's first that others can route to, else all of its family.
 fn bind(input: &ClassInput, listener: &IngressListener) -> Option<Bind> {
     let Some(text) = listener.bind.as_deref() else {
-        return input.proxy.ingress_ips.first().copied().map(Bind::Ip);
+        let own = &*input.proxy.ingress_ips;
+        let all = own.first().map(|first| match first {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        });
+        return reef_mesh::first_routable(own).or(all).map(Bind::Ip);
     };
     match Address::parse(text) {
         Address::Ip(ip) => Some(Bind::Ip(ip)),

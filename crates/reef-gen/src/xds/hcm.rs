@@ -4,11 +4,14 @@
 //! `istio.stats`) are never named: a plain Envoy rejects the listener that does.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
+use reef_config::connection_settings::{EscapedSlashesAction, UnderscoresAction};
 use reef_config::proxy_config::ForwardClientCert;
-use reef_mesh::{CertDetails, PathNormalization, ServerName};
+use reef_mesh::{CertDetails, HttpConnections, PathNormalization, ServerName};
 use xds_api::Any;
 use xds_api::envoy::config::core::v3 as core;
+use xds_api::envoy::config::core::v3::http_protocol_options::HeadersWithUnderscoresAction;
 use xds_api::envoy::config::listener::v3::{Filter, filter};
 use xds_api::envoy::config::route::v3::RouteConfiguration;
 use xds_api::envoy::extensions::filters::http;
@@ -108,11 +111,7 @@ pub(crate) fn filter(manager: Manager<'_>) -> Filter {
         PathNormalization::MergeSlashes => (true, true, false),
         PathNormalization::DecodeAndMergeSlashes => (true, true, true),
     };
-    let escaped_slashes = if escaped {
-        PathWithEscapedSlashesAction::UnescapeAndForward
-    } else {
-        PathWithEscapedSlashesAction::KeepUnchanged
-    };
+    let connections = &headers.connections;
     let mut config = hcm::HttpConnectionManager {
         stat_prefix: format!("{stat_prefix};"),
         server_name: server_name.to_owned(),
@@ -121,11 +120,14 @@ pub(crate) fn filter(manager: Manager<'_>) -> Filter {
         access_log: defaults.logs.of_requests(),
         use_remote_address: Some(false),
         normalize_path: Some(normalize),
-        merge_slashes: merge,
-        path_with_escaped_slashes_action: escaped_slashes.into(),
+        merge_slashes: connections.merge_slashes.unwrap_or(merge),
+        path_with_escaped_slashes_action: escaped_slashes(connections, escaped).into(),
         generate_request_id: (!headers.request_id).then_some(false),
         append_x_forwarded_port: headers.forwarded_port,
-        stream_idle_timeout: Some(ZERO),
+        stream_idle_timeout: Some(connections.stream_idle.map_or(ZERO, duration)),
+        drain_timeout: connections.drain.map(duration),
+        request_timeout: connections.request.map(duration),
+        request_headers_timeout: connections.request_headers.map(duration),
         upgrade_configs: vec![hcm::http_connection_manager::UpgradeConfig {
             upgrade_type: "websocket".to_owned(),
             ..Default::default()
@@ -136,12 +138,8 @@ pub(crate) fn filter(manager: Manager<'_>) -> Filter {
         }),
         tracing: defaults.tracing.as_ref().map(trace::tracing),
         http_protocol_options: http1,
-        common_http_protocol_options: defaults.idle_timeout.map(|timeout| {
-            core::HttpProtocolOptions {
-                idle_timeout: Some(duration(timeout)),
-                ..Default::default()
-            }
-        }),
+        common_http_protocol_options: common_options(connections, defaults.idle_timeout),
+        http2_protocol_options: http2_options(connections),
         ..Default::default()
     };
     match side {
@@ -171,7 +169,9 @@ pub(crate) fn filter(manager: Manager<'_>) -> Filter {
             }
             config.forward_client_cert_details = forwarding(headers.forward_client_cert).into();
             config.set_current_client_cert_details = Some(cert_details(headers.cert_details));
-            config.http2_protocol_options = http2.then(core::Http2ProtocolOptions::default);
+            if http2 {
+                config.http2_protocol_options.get_or_insert_default();
+            }
             config.route_specifier = Some(
                 hcm::http_connection_manager::RouteSpecifier::RouteConfig(*routes),
             );
@@ -180,6 +180,57 @@ pub(crate) fn filter(manager: Manager<'_>) -> Filter {
     Filter {
         name: "envoy.filters.network.http_connection_manager".to_owned(),
         config_type: Some(filter::ConfigType::TypedConfig(Any::pack(&config))),
+    }
+}
+
+/// Limits of connections of both versions; `None` leaves all to Envoy. `idle` is what the proxy's metadata say.
+fn common_options(
+    connections: &HttpConnections,
+    idle: Option<Duration>,
+) -> Option<core::HttpProtocolOptions> {
+    let underscores = match connections.underscores {
+        UnderscoresAction::Unspecified | UnderscoresAction::Allow => {
+            HeadersWithUnderscoresAction::Allow
+        }
+        UnderscoresAction::RejectRequest => HeadersWithUnderscoresAction::RejectRequest,
+        UnderscoresAction::DropHeader => HeadersWithUnderscoresAction::DropHeader,
+    };
+    let options = core::HttpProtocolOptions {
+        idle_timeout: connections.idle.or(idle).map(duration),
+        max_connection_duration: connections.longest.map(duration),
+        max_stream_duration: connections.longest_stream.map(duration),
+        headers_with_underscores_action: underscores.into(),
+        ..Default::default()
+    };
+    (options != core::HttpProtocolOptions::default()).then_some(options)
+}
+
+fn http2_options(connections: &HttpConnections) -> Option<core::Http2ProtocolOptions> {
+    let options = core::Http2ProtocolOptions {
+        max_concurrent_streams: connections.streams,
+        initial_stream_window_size: connections.stream_window,
+        initial_connection_window_size: connections.connection_window,
+        ..Default::default()
+    };
+    (options != core::Http2ProtocolOptions::default()).then_some(options)
+}
+
+/// `decoded` is what the mesh says.
+fn escaped_slashes(connections: &HttpConnections, decoded: bool) -> PathWithEscapedSlashesAction {
+    match connections.escaped_slashes {
+        EscapedSlashesAction::Unspecified if decoded => {
+            PathWithEscapedSlashesAction::UnescapeAndForward
+        }
+        EscapedSlashesAction::Unspecified | EscapedSlashesAction::KeepUnchanged => {
+            PathWithEscapedSlashesAction::KeepUnchanged
+        }
+        EscapedSlashesAction::RejectRequest => PathWithEscapedSlashesAction::RejectRequest,
+        EscapedSlashesAction::UnescapeAndRedirect => {
+            PathWithEscapedSlashesAction::UnescapeAndRedirect
+        }
+        EscapedSlashesAction::UnescapeAndForward => {
+            PathWithEscapedSlashesAction::UnescapeAndForward
+        }
     }
 }
 

@@ -70,6 +70,7 @@ pub(crate) fn meshes() -> impl Strategy<Value = Mesh> {
         1 => Just("serviceEntryVisibility: {applyToSidecars: true, defaultVisibility: NAMESPACE}\ndefaultConfig: {proxyHeaders: {preserveHttp1HeaderCase: true}}"),
         1 => Just("defaultTrafficPolicy: {outlierDetection: {minHealthPercent: 10}, connectionPool: {http: {idleTimeout: 7s}}}\nzoneAwareLbSetting: {enabled: true}"),
         1 => Just("defaultConfig: {tracing: {zipkin: {address: z:9411}}}\npathNormalization: {normalization: DECODE_AND_MERGE_SLASHES}"),
+        1 => Just("defaultConfig: {connectionSettings: {httpIdleTimeout: 5s, httpMaxConnectionDuration: 9s, httpDrainTimeout: 1s, httpRequestTimeout: 2s, httpRequestHeadersTimeout: 3s, httpStreamIdleTimeout: 4s, httpMaxStreamDuration: 6s, httpMaxConcurrentStreams: 1, http2InitialStreamWindowSize: 65535, http2InitialConnectionWindowSize: 2147483647, httpHeadersWithUnderscoresAction: HEADERS_WITH_UNDERSCORES_REJECT_REQUEST, httpMergeSlashes: true, httpPathWithEscapedSlashesAction: UNESCAPE_AND_REDIRECT}}"),
     ];
     let addresses = prop_oneof![
         3 => Just("10.2.0.1"),

@@ -8,6 +8,7 @@ use reef_config::istio::{CustomTag, NamedTag};
 use reef_config::proxy_config::{ForwardClientCert, InterceptionMode, MeshProxyConfig};
 use reef_config::{Labels, proxy_config};
 
+use super::connections::HttpConnections;
 use crate::Interception;
 
 /// What `ProxyConfig` says about one proxy, with Istio's defaults filled in.
@@ -75,7 +76,7 @@ impl TagSource {
     }
 }
 
-/// What HTTP listeners of a proxy do with headers that say who it is.
+/// What HTTP listeners of a proxy do with headers that say who it is, and with connections.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HeaderPolicy {
     /// `x-forwarded-client-cert` inbound; `Undefined` means as the direction wants it.
@@ -96,6 +97,8 @@ pub struct HeaderPolicy {
     pub forwarded_host: bool,
     /// `x-forwarded-port` is set; no.
     pub forwarded_port: bool,
+    /// How connections are treated; it comes from the same settings and goes to the same listeners.
+    pub connections: HttpConnections,
 }
 
 /// Which details of a client's certificate are passed on.
@@ -211,6 +214,11 @@ impl HeaderPolicy {
             preserve_case: headers.preserve_http1_header_case == Some(true),
             forwarded_host: set(headers.x_forwarded_host),
             forwarded_port: set(headers.x_forwarded_port),
+            connections: config
+                .connection_settings
+                .as_ref()
+                .map(HttpConnections::new)
+                .unwrap_or_default(),
         }
     }
 }

@@ -50,6 +50,13 @@ fn a_node_id_has_four_parts_a_known_type_and_an_ip() {
         Err(NodeError::Kind { .. })
     ));
     assert!(matches!(
+        parse("sidecar~10.0.0.1~x~y~z"),
+        Err(NodeError::Parts { parts: 5, .. })
+    ));
+    for kind in ["sidecar", "router", "waypoint", "ztunnel", "agentgateway"] {
+        assert!(parse(&format!("{kind}~10.0.0.1~x~y")).is_ok(), "{kind}");
+    }
+    assert!(matches!(
         parse("sidecar~nope~x~y"),
         Err(NodeError::NoIp { .. })
     ));

@@ -218,9 +218,45 @@ fn what_istio_would_refuse_is_refused_by_field() {
             "defaultConfig: {interceptionMode: IPVS}",
             "defaultConfig.interceptionMode",
         ),
+        (
+            "defaultConfig: {connectionSettings: {http2InitialStreamWindowSize: 65534}}",
+            "defaultConfig.connectionSettings.http2InitialStreamWindowSize",
+        ),
+        (
+            "defaultConfig: {connectionSettings: {http2InitialConnectionWindowSize: 0}}",
+            "defaultConfig.connectionSettings.http2InitialConnectionWindowSize",
+        ),
+        (
+            "defaultConfig: {connectionSettings: {httpMaxConcurrentStreams: 0}}",
+            "defaultConfig.connectionSettings.httpMaxConcurrentStreams",
+        ),
     ] {
         assert_eq!(refused(text), field, "{text}");
     }
+}
+
+#[test]
+fn settings_of_connections_that_are_not_for_sidecars_are_named() {
+    let text = "defaultConfig: {connectionSettings: {profile: EDGE, httpIdleTimeout: 1s, \
+                listenerConnectionLimit: 5, globalDownstreamConnectionLimit: 6, \
+                listenerPerConnectionBufferLimitBytes: 7, clusterPerConnectionBufferLimitBytes: 8}}";
+    let (config, problems) = mesh_config(text, &origin()).unwrap();
+    let fields: Vec<&str> = problems.iter().map(|p| p.field.as_str()).collect();
+    let within = |field: &str| format!("defaultConfig.connectionSettings.{field}");
+    assert_eq!(
+        fields,
+        [
+            within("clusterPerConnectionBufferLimitBytes"),
+            within("globalDownstreamConnectionLimit"),
+            within("listenerConnectionLimit"),
+            within("listenerPerConnectionBufferLimitBytes"),
+            within("profile"),
+        ]
+    );
+    let settings = MeshSettings::new(Arc::new(config), "cluster.local");
+    let connections = &settings.proxy.headers.connections;
+    assert_eq!(connections.idle, Some(Duration::from_secs(1)));
+    assert_eq!(connections.stream_idle, None);
 }
 
 #[test]
