@@ -9,7 +9,7 @@ use reef_proxy::intercept::{InterceptError, InterceptOptions};
 
 use crate::k8s::Resources;
 use crate::pod::Pod;
-use crate::{Refusal, Settings};
+use crate::{Place, Refusal, Settings};
 
 const MODE: &str = "sidecar.istio.io/interceptionMode";
 const IMAGE: &str = "sidecar.istio.io/proxyImage";
@@ -99,10 +99,17 @@ pub(crate) struct Readiness {
 
 impl Wishes {
     /// Reads the annotations over the settings; the second part tells what has no effect.
-    pub(crate) fn read(pod: &Pod<'_>, settings: &Settings) -> Result<(Self, Vec<String>), Refusal> {
+    pub(crate) fn read(
+        pod: &Pod<'_>,
+        place: &Place<'_>,
+        settings: &Settings,
+    ) -> Result<(Self, Vec<String>), Refusal> {
         let mut warnings = without_effect(pod);
         let text = |name: &str| pod.annotations.get(name).map(|text| text.trim());
         let mut proxy = settings.proxy_config.clone();
+        if let Some(mesh) = place.mesh {
+            proxy.overlay(&mesh.under);
+        }
         if let Some(config) = pod.annotations.get(proxy_config::ANNOTATION) {
             let (config, unread) = parse::proxy_config(config)
                 .map_err(|problem| refuse(proxy_config::ANNOTATION, problem))?;
@@ -114,6 +121,9 @@ impl Wishes {
                 let name = proxy_config::ANNOTATION;
                 format!("annotation {name}: {field} has no effect")
             }));
+        }
+        if let Some(mesh) = place.mesh {
+            proxy.overlay(&mesh.over);
         }
         let image = match text(IMAGE) {
             None => settings.proxy_image.as_str(),

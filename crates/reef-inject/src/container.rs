@@ -191,6 +191,9 @@ fn bootstrap(
         option("--workload-name", workload);
     }
     option("--interception", mode);
+    if let Some(port) = wishes.proxy.proxy_admin_port {
+        option("--admin-port", &port.to_string());
+    }
     option("--pod-info", POD_INFO_DIR);
     for (_, _, container) in pod.all_containers() {
         for port in container.ports() {

@@ -33,7 +33,7 @@ use json_patch::Patch;
 use serde_json::Value;
 
 pub use k8s::{PullPolicy, Resources};
-pub use policy::{Place, Skip};
+pub use policy::{MeshSays, Place, Skip};
 pub use quantity::{Quantity, QuantityError};
 pub use settings::{Authority, Settings, SettingsError};
 
@@ -101,7 +101,7 @@ pub fn inject(pod: &Value, place: &Place<'_>, settings: &Settings) -> Result<Dec
     if let Some(skip) = policy::skip(&pod, place, settings) {
         return Ok(Decision::Skip(skip));
     }
-    let (wishes, mut warnings) = annotations::Wishes::read(&pod, settings)?;
+    let (wishes, mut warnings) = annotations::Wishes::read(&pod, place, settings)?;
     if wishes.intercept.is_some() && pod.runs_as(container::PROXY_ID) {
         let id = container::PROXY_ID;
         warnings.push(format!(

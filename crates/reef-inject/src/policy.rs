@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use reef_config::proxy_config::MeshProxyConfig;
+
 use crate::pod::Pod;
 use crate::{PROXY_CONTAINER, STATUS, Settings};
 
@@ -23,6 +25,17 @@ pub struct Place<'a> {
     pub namespace_labels: Option<&'a BTreeMap<String, String>>,
     /// Name of the workload whose template this is, if it is one.
     pub workload: Option<&'a str>,
+    /// What the mesh says of its proxy, if there is a mesh to ask.
+    pub mesh: Option<&'a MeshSays>,
+}
+
+/// What the mesh says of the proxy of one pod.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MeshSays {
+    /// What the pod's annotation lies over: the defaults of the mesh and of the namespace.
+    pub under: MeshProxyConfig,
+    /// What lies over the annotation: an object that selects the pod.
+    pub over: MeshProxyConfig,
 }
 
 /// Why a pod stays as it is.

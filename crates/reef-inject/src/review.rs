@@ -7,6 +7,7 @@
 //!
 //! A body that is no review is an error, for which a server answers 400; everything in a review has an answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::{Decision, Place, Settings, inject};
+use crate::{Decision, MeshSays, Place, Settings, inject};
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
@@ -35,6 +36,20 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// What it says, for counting.
     pub outcome: Outcome,
+    /// What it is about, for counting.
+    pub about: Resource,
+}
+
+/// A resource of the API server, as a review names it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(default)]
+pub struct Resource {
+    /// Its group.
+    pub group: String,
+    /// Its version.
+    pub version: String,
+    /// Its name, in the plural: `sidecars`.
+    pub resource: String,
 }
 
 /// What an answer says.
@@ -79,6 +94,8 @@ struct Request<'a> {
     #[serde(default)]
     uid: String,
     kind: GroupVersionKind,
+    #[serde(default)]
+    resource: Resource,
     #[serde(default)]
     sub_resource: String,
     #[serde(default)]
@@ -133,6 +150,18 @@ struct Status {
 /// # Errors
 /// [`ReviewError`] if the body is no review.
 pub fn mutate(body: &[u8], settings: &Settings) -> Result<Answer, ReviewError> {
+    mutate_in_mesh(body, settings, |_, _| None)
+}
+
+/// The same, where a mesh can be asked about the proxy of a pod of this namespace with these labels.
+///
+/// # Errors
+/// [`ReviewError`] if the body is no review.
+pub fn mutate_in_mesh(
+    body: &[u8],
+    settings: &Settings,
+    mesh: impl FnOnce(&str, &BTreeMap<String, String>) -> Option<MeshSays>,
+) -> Result<Answer, ReviewError> {
     let request = request(body)?;
     let GroupVersionKind {
         group,
@@ -154,8 +183,15 @@ pub fn mutate(body: &[u8], settings: &Settings) -> Result<Answer, ReviewError> {
         Ok(pod) => pod,
         Err(error) => return Ok(deny(&request, format!("the pod: {error}"), Vec::new())),
     };
+    let labels = pod.pointer("/metadata/labels").and_then(Value::as_object);
+    let labels = labels.into_iter().flatten();
+    let labels: BTreeMap<String, String> = labels
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect();
+    let says = mesh(&request.namespace, &labels);
     let place = Place {
         namespace: Some(&request.namespace),
+        mesh: says.as_ref(),
         ..Place::default()
     };
     Ok(match inject(&pod, &place, settings) {
@@ -170,7 +206,7 @@ pub fn mutate(body: &[u8], settings: &Settings) -> Result<Answer, ReviewError> {
                 warnings: shown(injection.warnings),
                 ..Response::default()
             };
-            answer(response, Outcome::Patched)
+            answer(response, Outcome::Patched, &request)
         }
         Err(refusal) => deny(&request, format!("no sidecar: {refusal}"), Vec::new()),
     })
@@ -267,7 +303,7 @@ fn pass(request: &Request<'_>, warnings: Vec<String>) -> Answer {
         warnings,
         ..Response::default()
     };
-    answer(response, Outcome::Passed)
+    answer(response, Outcome::Passed, request)
 }
 
 fn deny(request: &Request<'_>, message: String, warnings: Vec<String>) -> Answer {
@@ -282,10 +318,10 @@ fn deny(request: &Request<'_>, message: String, warnings: Vec<String>) -> Answer
         warnings,
         ..Response::default()
     };
-    answer(response, Outcome::Denied)
+    answer(response, Outcome::Denied, request)
 }
 
-fn answer(response: Response<'_>, outcome: Outcome) -> Answer {
+fn answer(response: Response<'_>, outcome: Outcome, request: &Request<'_>) -> Answer {
     let reply = Reply {
         api_version: API_VERSION,
         kind: KIND,
@@ -295,6 +331,7 @@ fn answer(response: Response<'_>, outcome: Outcome) -> Answer {
         // Strings and numbers alone: this cannot fail.
         body: serde_json::to_vec(&reply).unwrap_or_default(),
         outcome,
+        about: request.resource.clone(),
     }
 }
 

@@ -92,6 +92,7 @@ fn one(
         namespace: Some(namespace),
         namespace_labels: None,
         workload: (!path.is_empty()).then_some(name.as_str()),
+        mesh: None,
     };
     let decision = inject(pod, &place, settings).map_err(|refusal| wrong(refusal.into()))?;
     let mut told = Told {

@@ -13,7 +13,7 @@ fn skip(pod: &Value, namespace: &str, labels: &[(&str, &str)]) -> Option<Skip> {
     let place = Place {
         namespace: Some(namespace),
         namespace_labels: Some(&labels),
-        workload: None,
+        ..Place::default()
     };
     match inject(pod, &place, &Settings::default()).unwrap() {
         Decision::Inject(_) => None,

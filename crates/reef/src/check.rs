@@ -18,6 +18,7 @@ use reef_mesh::{Locality, MeshSnapshot, ProxyNode};
 use crate::ask::print_json;
 use crate::cli::{CheckArgs, Output};
 use crate::offline::{self, Offline};
+use crate::places;
 use crate::serve::applied;
 
 /// Validates directories and prints what is wrong; returns the exit code.
@@ -77,6 +78,7 @@ fn check(args: &CheckArgs) -> anyhow::Result<Checked> {
             .into_iter()
             .map(|(_, problem)| problem),
     );
+    places::fill_in(&index, &mut problems);
     problems.sort();
     problems.dedup();
     Ok(Checked {

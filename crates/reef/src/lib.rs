@@ -25,6 +25,7 @@ pub mod inject;
 mod log;
 pub mod mesh;
 mod offline;
+mod places;
 pub mod render;
 mod run;
 pub mod serve;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::ask::print_json;
 use crate::cli::{RenderArgs, RenderOutput};
 use crate::offline::{self, Offline};
+use crate::places;
 use crate::serve::{dump, node};
 
 /// Prints the resources of the proxy that a node message describes.
@@ -34,6 +35,7 @@ pub fn run(args: &RenderArgs, out: &mut dyn Write, problems: &mut dyn Write) -> 
     found.extend(source_problems);
     found.extend(engine.problems());
     found.extend(unread);
+    places::fill_in(&index, &mut found);
     found.sort();
     found.dedup();
     for problem in found {

@@ -4,8 +4,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{Outcome, ReviewError, mutate, validate};
-use crate::Settings;
+use reef_config::proxy_config::MeshProxyConfig;
+
+use super::{Outcome, ReviewError, mutate, mutate_in_mesh, validate};
+use crate::{MeshSays, Settings};
 
 fn review(kind: Value, object: Value) -> Value {
     json!({
@@ -179,4 +181,49 @@ fn deleting_is_never_denied() {
     gone["request"]["operation"] = json!("DELETE");
     let answer = validate(gone.to_string().as_bytes()).unwrap();
     assert_eq!(answer.outcome, Outcome::Passed);
+}
+
+#[test]
+fn settings_of_the_mesh_lie_around_the_annotation_of_the_pod() {
+    let threads = |number: i32| MeshProxyConfig {
+        concurrency: Some(number),
+        ..MeshProxyConfig::default()
+    };
+    let args = |annotation: Option<&str>, over: MeshProxyConfig| {
+        let mut metadata = json!({ "name": "web", "labels": { "app": "web" } });
+        if let Some(text) = annotation {
+            metadata["annotations"] = json!({ "proxy.istio.io/config": text });
+        }
+        let pod = json!({ "metadata": metadata, "spec": { "containers": [{ "name": "app" }] } });
+        let body = review(pod_kind(), pod.clone()).to_string();
+        let mut under = threads(3);
+        under.proxy_admin_port = Some(15099);
+        let answer = mutate_in_mesh(
+            body.as_bytes(),
+            &Settings::default(),
+            |namespace, labels| {
+                assert_eq!((namespace, labels["app"].as_str()), ("shop", "web"));
+                Some(MeshSays { under, over })
+            },
+        );
+        let answer: Value = serde_json::from_slice(&answer.unwrap().body).unwrap();
+        let patch = answer["response"]["patch"].as_str().unwrap();
+        let patch = STANDARD.decode(patch).unwrap();
+        let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
+        let mut pod = pod;
+        json_patch::patch(&mut pod, &patch).unwrap();
+        let containers = pod["spec"]["initContainers"].as_array().unwrap().iter();
+        let all = containers.flat_map(|one| one["args"].as_array().cloned().unwrap_or_default());
+        let all: Vec<String> = all
+            .filter_map(|arg| arg.as_str().map(str::to_owned))
+            .collect();
+        all.join(" ")
+    };
+    let plain = args(None, MeshProxyConfig::default());
+    assert!(plain.contains("--concurrency 3"), "{plain}");
+    assert!(plain.contains("--admin-port 15099"), "{plain}");
+    let annotated = args(Some("concurrency: 4"), MeshProxyConfig::default());
+    assert!(annotated.contains("--concurrency 4"), "{annotated}");
+    let selected = args(Some("concurrency: 4"), threads(5));
+    assert!(selected.contains("--concurrency 5"), "{selected}");
 }

@@ -360,6 +360,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
             });
         }
         let end = ended(stopped);
+        let hooks = hooks.of_mesh(Arc::clone(&shared));
         tasks.spawn(async move { hooks.serve(listener, &tls, end).await });
     }
     let drain_duration = settings.drain_duration;

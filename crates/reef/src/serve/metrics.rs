@@ -23,7 +23,7 @@ use reef_push::{PushMetrics, PushPlan};
 use reef_server::provider::StreamReport;
 
 pub(super) use self::mesh::TOLD;
-use self::plain::Plain;
+pub(super) use self::plain::Plain;
 use super::registry::Taken;
 use super::shared::Shared;
 use crate::clock;
@@ -52,6 +52,7 @@ pub(super) struct Metrics {
     mesh: mesh::MeshMetrics,
     proxies: proxies::ProxyMetrics,
     process: process::Process,
+    clusters: Family<ClusterLabel, Gauge>,
 }
 
 /// Why something is pushed.
@@ -85,6 +86,11 @@ struct KindLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SeverityLabel {
     severity: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClusterLabel {
+    cluster_type: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -127,6 +133,7 @@ impl Metrics {
             mesh: mesh::MeshMetrics::default(),
             proxies: proxies::ProxyMetrics::default(),
             process: process::Process::default(),
+            clusters: Family::default(),
         };
         let info = Family::<VersionLabel, Gauge>::default();
         info.get_or_create(&VersionLabel {
@@ -176,6 +183,11 @@ impl Metrics {
             "istiod_uptime_seconds",
             "Seconds since the start",
             metrics.uptime.clone(),
+        );
+        registry.register(
+            "istiod_managed_clusters",
+            "API servers that are followed",
+            metrics.clusters.clone(),
         );
         registry.register(
             "reef_xds_held_back_resources",
@@ -289,6 +301,11 @@ impl Metrics {
                     severity: severity.as_str(),
                 })
                 .set(signed(count));
+        }
+        for (cluster_type, count) in [("local", i64::from(shared.kinds.is_some())), ("remote", 0)] {
+            self.clusters
+                .get_or_create(&ClusterLabel { cluster_type })
+                .set(count);
         }
         self.push.set_sizes(&facts.sizes);
         self.process.measure();

@@ -25,7 +25,9 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use reef_inject::{Settings, review};
+use reef_config::Namespace;
+use reef_inject::{MeshSays, Settings, review};
+use reef_mesh::settings_around_annotation;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -33,6 +35,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
+
+use super::shared::Shared;
+use crate::clock;
 
 pub use metrics::WebhookMetrics;
 pub use start::WebhookArgs;
@@ -63,6 +68,7 @@ const LINGER: Duration = Duration::from_secs(1);
 pub struct Webhooks {
     settings: watch::Receiver<Arc<Settings>>,
     validates: bool,
+    mesh: Option<Arc<Shared>>,
     metrics: WebhookMetrics,
     budget: Arc<Semaphore>,
     workers: Arc<Semaphore>,
@@ -75,6 +81,7 @@ impl Webhooks {
         Self {
             settings,
             validates: false,
+            mesh: None,
             metrics,
             budget: Arc::new(Semaphore::new(
                 BODY_BUDGET_KIB.try_into().unwrap_or(usize::MAX),
@@ -87,6 +94,15 @@ impl Webhooks {
     #[must_use]
     pub fn validating(self, validates: bool) -> Self {
         Self { validates, ..self }
+    }
+
+    /// The same, asking the mesh that is served what it says of proxies.
+    #[must_use]
+    pub(super) fn of_mesh(self, mesh: Arc<Shared>) -> Self {
+        Self {
+            mesh: Some(mesh),
+            ..self
+        }
     }
 
     /// Serves until `end`; running requests are let go then.
@@ -151,33 +167,37 @@ impl Webhooks {
         self.metrics.asked(hook);
         let (body, _seat) = match timeout(REQUEST, self.body(request.into_body())).await {
             Ok(Ok(body)) => body,
-            Ok(Err(refused)) => {
-                self.metrics.refused(hook);
-                return refused;
-            }
+            Ok(Err(refused)) => return self.refuse(hook, refused),
             Err(_elapsed) => {
-                self.metrics.refused(hook);
-                return text(StatusCode::REQUEST_TIMEOUT, "the review came too slowly");
+                let slow = text(StatusCode::REQUEST_TIMEOUT, "the review came too slowly");
+                return self.refuse(hook, slow);
             }
         };
+        let begun = clock::now();
         let reviewed = self.review(hook, body).await;
+        let took = clock::now().saturating_duration_since(begun);
         match reviewed {
             Some(Ok(answer)) => {
-                self.metrics.answered(hook, answer.outcome);
+                self.metrics.answered(hook, &answer, took);
                 let mut response = Response::new(Full::from(answer.body));
                 let json = HeaderValue::from_static("application/json");
                 response.headers_mut().insert(CONTENT_TYPE, json);
                 response
             }
             Some(Err(error)) => {
-                self.metrics.refused(hook);
-                text(StatusCode::BAD_REQUEST, &error.to_string())
+                self.refuse(hook, text(StatusCode::BAD_REQUEST, &error.to_string()))
             }
             None => {
-                self.metrics.refused(hook);
-                text(StatusCode::INTERNAL_SERVER_ERROR, "the review failed")
+                let failed = text(StatusCode::INTERNAL_SERVER_ERROR, "the review failed");
+                self.refuse(hook, failed)
             }
         }
+    }
+
+    /// Counts what is no answer to a review.
+    fn refuse(&self, hook: Hook, response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+        self.metrics.refused(hook, response.status().as_u16());
+        response
     }
 
     /// The body, and its share of the budget.
@@ -215,8 +235,18 @@ impl Webhooks {
     ) -> Option<Result<review::Answer, review::ReviewError>> {
         let _seat = self.workers.acquire().await.ok()?;
         let settings = Arc::clone(&self.settings.borrow());
+        let mesh = self.mesh.clone();
         let work = tokio::task::spawn_blocking(move || match hook {
-            Hook::Inject => review::mutate(&body, &settings),
+            Hook::Inject => review::mutate_in_mesh(&body, &settings, |namespace, labels| {
+                let snapshot = mesh?.snapshot.load_full()?;
+                let labels = labels.iter().map(|(key, value)| (&**key, &**value));
+                let (under, over) = settings_around_annotation(
+                    &snapshot,
+                    &Namespace::new(namespace),
+                    &labels.collect(),
+                );
+                Some(MeshSays { under, over })
+            }),
             Hook::Validate => review::validate(&body),
         });
         work.await.ok()

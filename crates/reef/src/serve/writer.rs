@@ -24,6 +24,7 @@ use super::registry::Stream;
 use super::shared::{Facts, Shared};
 use crate::clock;
 use crate::mesh::MeshOptions;
+use crate::places;
 
 /// Facts for pages follow each change, but take at most one part in this many of the writer's time: on a small mesh
 /// that is at once, on a very large one after some seconds of a storm.
@@ -340,6 +341,7 @@ impl Writer {
             }
             problems.push(problem);
         }
+        places::fill_in(&self.index, &mut problems);
         problems.sort();
         problems.dedup();
         debug!(problems = problems.len(), "facts published");

@@ -274,6 +274,11 @@ fn security_that_is_not_enforced_is_an_error_told_and_exit_code_2() {
             .unwrap();
         assert_eq!(told["severity"], "error");
         assert!(told["reason"].as_str().unwrap().contains(outcome), "{told}");
+        let place = told["file"].as_str().unwrap();
+        assert!(
+            place.ends_with("policy.yaml") && told["line"] == 1,
+            "{told}"
+        );
         assert!(
             told["object"]
                 .as_str()

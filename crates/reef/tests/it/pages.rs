@@ -146,6 +146,7 @@ async fn pages_made_for_istiod_show_the_mesh() {
     assert_eq!(registry[0]["Attributes"]["Namespace"], "shop");
     assert_eq!(registry[0]["defaultAddress"], "10.96.0.1");
     assert_eq!(registry[0]["ports"][0]["port"], 80);
+    assert_eq!(registry[0]["ports"][0]["protocol"], "HTTP");
     for path in ["/debug/endpointz", "/debug/endpointShardz"] {
         let shards = json(&server, path).await;
         let shard =
@@ -202,6 +203,7 @@ async fn metrics_have_istiods_names_each_once() {
         "pilot_k8s_reg_events{type=\"EndpointSlice\",event=\"update\"} 1",
         "pilot_push_triggers{type=\"endpoint\"} 1",
         "pilot_endpoint_not_ready 0",
+        "istiod_managed_clusters{cluster_type=\"local\"} 0",
     ] {
         assert!(
             text.lines().any(|found| found == line),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use reef_mesh::{
-    Address, Endpoint, ExportTo, Health, MeshSnapshot, MetaValue, Registry, Resolution, Service,
-    TlsMode, identify,
+    Address, Endpoint, ExportTo, Health, MeshSnapshot, MetaValue, Protocol, Registry, Resolution,
+    Service, TlsMode, identify,
 };
 use reef_server::provider::Watched;
 use serde_json::{Map, Value, json};
@@ -112,7 +112,7 @@ fn model(snapshot: &MeshSnapshot, service: &Service) -> Value {
         .ports
         .iter()
         .map(|port| {
-            json!({ "name": &*port.name, "port": port.number, "protocol": format!("{:?}", port.protocol) })
+            json!({ "name": &*port.name, "port": port.number, "protocol": protocol(port.protocol) })
         })
         .collect();
     json!({
@@ -199,6 +199,25 @@ fn istio_endpoint(port: &str, endpoint: &Endpoint) -> Value {
             Health::Draining => 3,
         },
     })
+}
+
+/// A protocol in istiod's spelling.
+pub(super) fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Http => "HTTP",
+        Protocol::Http2 => "HTTP2",
+        Protocol::Grpc => "GRPC",
+        Protocol::GrpcWeb => "GRPC-Web",
+        Protocol::HttpProxy => "HTTP_PROXY",
+        Protocol::Tcp => "TCP",
+        Protocol::Https => "HTTPS",
+        Protocol::Tls => "TLS",
+        Protocol::Mongo => "Mongo",
+        Protocol::Redis => "Redis",
+        Protocol::MySql => "MySQL",
+        Protocol::Udp => "UDP",
+        Protocol::Auto => "UnsupportedProtocol",
+    }
 }
 
 fn provider(registry: Registry) -> &'static str {

@@ -36,7 +36,7 @@ pub(super) fn instancesz(snapshot: &MeshSnapshot, streams: &[Arc<Stream>]) -> Va
                     "Port": {
                         "name": &*port.name,
                         "port": port.number,
-                        "protocol": format!("{:?}", port.protocol),
+                        "protocol": super::istiod::protocol(port.protocol),
                         "TargetPort": target.target_port,
                     },
                 })

@@ -9,11 +9,11 @@ use prometheus_client::metrics::{MetricType, TypedMetric};
 /// Counts up; exposed without the `_total` that OpenMetrics wants and istiod does not have, as type `unknown`, the one
 /// type whose name may end in anything.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Plain(Arc<AtomicU64>);
+pub(in crate::serve) struct Plain(Arc<AtomicU64>);
 
 impl Plain {
     /// Adds.
-    pub(super) fn add(&self, count: u64) {
+    pub(in crate::serve) fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 }

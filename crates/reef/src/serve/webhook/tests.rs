@@ -7,7 +7,13 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use reef_config::{Change, ChangeBatch, Origin, parse};
 use reef_inject::{Authority, Settings};
+use reef_mesh::MeshIndex;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
@@ -15,13 +21,30 @@ use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 
 use super::{WebhookMetrics, Webhooks};
+use crate::serve::shared::Shared;
 
 /// Webhooks that run until dropped, and how to reach them.
 struct Served {
     addr: SocketAddr,
     client: Arc<ClientConfig>,
     settings: watch::Sender<Arc<Settings>>,
+    metrics: WebhookMetrics,
     _end: oneshot::Sender<()>,
+}
+
+/// Settings of the workloads of one namespace that have a label.
+const PROXY_CONFIG: &str = "
+apiVersion: networking.istio.io/v1beta1
+kind: ProxyConfig
+metadata: {name: many, namespace: shop}
+spec: {selector: {matchLabels: {threads: many}}, concurrency: 7}
+";
+
+fn origin() -> Origin {
+    Origin {
+        path: Arc::from("mesh.yaml"),
+        line: 1,
+    }
 }
 
 fn key_pair(dir: &Path) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
@@ -82,6 +105,20 @@ fn serve() -> Served {
     let (settings, latest) = watch::channel(Arc::new(settings));
     let (end, ended) = oneshot::channel::<()>();
     let (bound, addr) = std::sync::mpsc::channel();
+    let mut index = MeshIndex::default();
+    let mesh = parse::mesh_config("defaultConfig: {concurrency: 6}", &origin());
+    let object = parse::object(PROXY_CONFIG, &origin()).objects.remove(0);
+    index.apply(ChangeBatch {
+        changes: vec![
+            Change::MeshConfig(Arc::new(mesh.unwrap().0)),
+            Change::Apply(Arc::new(object)),
+        ],
+        synced: true,
+    });
+    let shared = Arc::new(Shared::following(None));
+    shared.snapshot.store(Some(Arc::clone(index.snapshot())));
+    let metrics = WebhookMetrics::default();
+    let counted = metrics.clone();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -91,7 +128,9 @@ fn serve() -> Served {
         runtime.block_on(async move {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             bound.send(listener.local_addr().unwrap()).unwrap();
-            let hooks = Webhooks::new(latest, WebhookMetrics::default()).validating(true);
+            let hooks = Webhooks::new(latest, counted)
+                .validating(true)
+                .of_mesh(shared);
             let end = async move { drop(ended.await) };
             hooks.serve(listener, &tls, end).await;
         });
@@ -100,6 +139,7 @@ fn serve() -> Served {
         addr: addr.recv().unwrap(),
         client: Arc::new(client),
         settings,
+        metrics,
         _end: end,
     }
 }
@@ -182,6 +222,23 @@ fn pods_are_injected_by_the_latest_settings_on_both_of_istiods_paths() {
 }
 
 #[test]
+fn pods_are_injected_as_the_mesh_says() {
+    let served = serve();
+    let patch = |pod: &Value| {
+        let answer = served.post("/inject", &review(pod)).1;
+        let patch = answer["response"]["patch"].as_str().unwrap().to_owned();
+        String::from_utf8(STANDARD.decode(patch).unwrap()).unwrap()
+    };
+    let threads = |number: u8| format!("\"--concurrency\",\"{number}\"");
+    let plain = patch(&pod());
+    assert!(plain.contains(&threads(6)), "{plain}");
+    let mut labelled = pod();
+    labelled["metadata"] = json!({ "labels": { "threads": "many" } });
+    let chosen = patch(&labelled);
+    assert!(chosen.contains(&threads(7)), "{chosen}");
+}
+
+#[test]
 fn objects_are_validated() {
     let served = serve();
     let mut review = review(&json!({
@@ -198,6 +255,53 @@ fn objects_are_validated() {
     review["request"]["object"]["spec"] = json!({ "egress": [{ "hosts": ["./*"] }] });
     let (_, answer) = served.post("/validate", &review);
     assert_eq!(answer["response"]["allowed"], true, "{answer}");
+}
+
+#[test]
+fn answers_are_counted_under_istiods_names_and_resources_are_not_told_apart_without_end() {
+    let served = serve();
+    let page = || {
+        let mut registry = Registry::default();
+        served.metrics.register(&mut registry);
+        let mut page = String::new();
+        encode(&mut page, &registry).unwrap();
+        page
+    };
+    let mut review = review(&json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "Sidecar",
+        "metadata": { "name": "s" }, "spec": { "egress": [{ "hosts": ["./*"] }] },
+    }));
+    review["request"]["kind"] =
+        json!({ "group": "networking.istio.io", "version": "v1", "kind": "Sidecar" });
+    review["request"]["resource"] =
+        json!({ "group": "networking.istio.io", "version": "v1", "resource": "sidecars" });
+    served.post("/validate", &review);
+    served.post("/validate", &review);
+    review["request"]["object"]["spec"] = json!({ "egress": [], "ingress": [{}] });
+    served.post("/validate", &review);
+    served.ask("POST", "/validate", b"{}");
+    let (status, _) = served.post("/inject", &self::review(&pod()));
+    assert_eq!(status, 200);
+    let text = page();
+    let sidecars = "group=\"networking.istio.io\",version=\"v1\",resource=\"sidecars\"";
+    for line in [
+        format!("galley_validation_passed{{{sidecars}}} 2"),
+        format!("galley_validation_failed{{{sidecars},reason=\"invalid_resource\"}} 1"),
+        "galley_validation_http_error{status=\"400\"} 1".to_owned(),
+        "sidecar_injection_time_seconds_count 1".to_owned(),
+        "sidecar_injection_success_total 1".to_owned(),
+    ] {
+        assert!(text.lines().any(|found| found == line), "no {line}: {text}");
+    }
+    review["request"]["operation"] = json!("DELETE");
+    for number in 0..70 {
+        review["request"]["resource"]["resource"] = json!(format!("made-up-{number}"));
+        served.post("/validate", &review);
+    }
+    let text = page();
+    let series = |line: &&str| line.starts_with("galley_validation_passed{");
+    assert_eq!(text.lines().filter(series).count(), 59, "{text}");
+    assert!(text.contains("reef_validation_passed_total 72"), "{text}");
 }
 
 #[test]
