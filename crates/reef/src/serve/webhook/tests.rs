@@ -115,7 +115,7 @@ fn serve() -> Served {
         ],
         synced: true,
     });
-    let shared = Arc::new(Shared::following(None));
+    let shared = Arc::new(Shared::following(None, None));
     shared.snapshot.store(Some(Arc::clone(index.snapshot())));
     let metrics = WebhookMetrics::default();
     let counted = metrics.clone();
