@@ -21,7 +21,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use store::Store;
+use store::{Store, Wanted};
 
 /// What was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,12 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// What is to be written, as JSON; null if it is nothing or no JSON.
+    #[must_use]
+    pub fn written(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+
     /// A parameter of the query.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -68,6 +74,8 @@ pub enum Instead {
     Refuse(u16, String, Option<u64>),
     /// Nothing, for ever.
     Silence,
+    /// The truth, after this time. Who has gone meanwhile has asked all the same.
+    Late(Duration),
     /// The connection ends.
     Reset,
     /// The truth, so slowly: this many bytes every so often.
@@ -245,6 +253,25 @@ impl FakeApi {
     pub fn uninstall(&self, plural: &str) {
         self.shared.store.lock().uninstall(plural);
         self.interfere(plural, Interfere::Break);
+    }
+
+    /// The definition of a kind has no status subresource from now on.
+    pub fn without_status(&self, plural: &str) {
+        let mut store = self.shared.store.lock();
+        store.without_status.insert(plural.to_owned());
+    }
+
+    /// An object as it is.
+    #[must_use]
+    pub fn get(&self, plural: &str, namespace: &str, name: &str) -> Option<Value> {
+        let store = self.shared.store.lock();
+        store.object(plural, namespace, name).cloned()
+    }
+
+    /// All objects of a kind.
+    #[must_use]
+    pub fn all(&self, plural: &str) -> Vec<Value> {
+        self.shared.store.lock().list(plural, &Wanted::default())
     }
 
     /// Decides about each request from now on; `None` answers with the truth.

@@ -58,6 +58,10 @@ async fn connection(mut stream: TcpStream, shared: &Shared) -> std::io::Result<(
         let drip = match instead {
             None => None,
             Some(Instead::Drip(bytes, every)) => Some((bytes, every)),
+            Some(Instead::Late(after)) => {
+                time::sleep(after).await;
+                None
+            }
             Some(Instead::Reset) => return Ok(()),
             Some(Instead::Silence) => return std::future::pending().await,
             Some(Instead::Refuse(code, message, retry_after)) => {

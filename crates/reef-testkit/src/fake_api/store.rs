@@ -66,6 +66,7 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
     ),
     ("Telemetry", "telemetry.istio.io", "telemetries", true),
     ("Lease", "coordination.k8s.io", "leases", true),
+    ("Event", "", "events", true),
 ];
 
 /// The kind of a plural of a group.
@@ -105,6 +106,8 @@ pub(crate) struct Store {
     pub(crate) history: Vec<Event>,
     /// Group, version and plural of what is served.
     pub(crate) served: BTreeSet<(String, String, String)>,
+    /// Plurals whose definition has no status subresource.
+    pub(crate) without_status: BTreeSet<String>,
 }
 
 impl Store {
@@ -116,6 +119,7 @@ impl Store {
             objects: BTreeMap::new(),
             history: Vec::new(),
             served: BTreeSet::new(),
+            without_status: BTreeSet::new(),
         };
         for (_, group, plural, _) in KINDS {
             store.install(group, "v1", plural);
@@ -136,7 +140,7 @@ impl Store {
     #[expect(clippy::expect_used, reason = "a test with such an object is wrong")]
     pub(crate) fn apply(&mut self, mut object: Value) -> u64 {
         let kind = object["kind"].as_str().expect("an object has a kind");
-        let (_, _, plural, namespaced) = KINDS
+        let (_, group, plural, namespaced) = KINDS
             .iter()
             .find(|(known, ..)| *known == kind)
             .expect("the kind is known here");
@@ -162,6 +166,13 @@ impl Store {
             metadata["namespace"] = json!(namespace);
         }
         let key = ((*plural).to_owned(), namespace, name);
+        if group.ends_with("istio.io") {
+            let before = self.objects.get(&key);
+            let same = before.is_some_and(|before| before["spec"] == object["spec"]);
+            let count = before.and_then(|before| before["metadata"]["generation"].as_u64());
+            let count = count.unwrap_or_default() + u64::from(!same);
+            object["metadata"]["generation"] = json!(count);
+        }
         let before = self.objects.insert(key, object.clone());
         self.history.push(Event {
             version,

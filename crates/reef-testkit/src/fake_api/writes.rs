@@ -25,6 +25,10 @@ pub(super) fn answer(store: &mut Store, target: &Target, asked: &Asked) -> Answe
             _ => refusal(405, "MethodNotAllowed", target, ""),
         };
     };
+    let status = target.subresource.as_deref() == Some("status");
+    if status && store.without_status.contains(&target.plural) {
+        return (404, Value::Null);
+    }
     let Some(before) = store.object(&target.plural, &namespace, name).cloned() else {
         return refusal(404, "NotFound", target, name);
     };
@@ -64,7 +68,6 @@ pub(super) fn answer(store: &mut Store, target: &Target, asked: &Asked) -> Answe
         after["metadata"][field] = before["metadata"][field].clone();
     }
     // One writer has the status, the other everything else.
-    let status = target.subresource.as_deref() == Some("status");
     if status {
         let status = after["status"].take();
         after = before.clone();
@@ -74,9 +77,10 @@ pub(super) fn answer(store: &mut Store, target: &Target, asked: &Asked) -> Answe
     }
     strip_nulls(&mut after);
     if after != before {
-        if !status && after["spec"] != before["spec"] && counts_generations(target) {
-            let generation = before["metadata"]["generation"].as_u64();
-            after["metadata"]["generation"] = json!(generation.unwrap_or_default() + 1);
+        if let Some(manager) = asked.get("fieldManager") {
+            let part = status.then_some("status");
+            let row = json!({"manager": manager, "operation": "Update", "subresource": part});
+            after["metadata"]["managedFields"] = json!([row]);
         }
         store.apply(after);
     }
@@ -108,7 +112,7 @@ fn create(store: &mut Store, target: &Target, namespace: &str, asked: &Asked) ->
             fields.insert("status".to_owned(), json!({"phase": "Pending"}));
         }
     }
-    if counts_generations(target) {
+    if ["pods", "endpointslices"].contains(&&*target.plural) {
         object["metadata"]["generation"] = json!(1);
     }
     store.apply(object);
@@ -127,11 +131,6 @@ fn body(asked: &Asked) -> Option<Value> {
 /// Whether the status is written apart from the rest.
 fn has_status(target: &Target) -> bool {
     target.is_istio() || ["pods", "services", "namespaces", "nodes"].contains(&&*target.plural)
-}
-
-/// Whether the server counts how often what is wanted of an object changed.
-fn counts_generations(target: &Target) -> bool {
-    target.is_istio() || ["pods", "endpointslices"].contains(&&*target.plural)
 }
 
 /// RFC 7396.
