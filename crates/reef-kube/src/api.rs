@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::Cluster;
@@ -42,6 +43,11 @@ pub(crate) enum ApiError {
 }
 
 impl ApiError {
+    /// Whether it is one object that was not found, and not a kind or what belongs to it.
+    pub(crate) fn is_of_object(&self) -> bool {
+        matches!(self, Self::Refused { code: 404, message, .. } if message.ends_with(" not found"))
+    }
+
     /// The HTTP status, if there was one.
     pub(crate) fn code(&self) -> Option<u16> {
         match self {
@@ -94,6 +100,34 @@ impl Cluster {
             return Ok(response);
         }
         Err(refused(response).await)
+    }
+
+    /// Sends a request with a body and returns the whole answer, of at most `most` bytes.
+    ///
+    /// Whoever gives up on it knows nothing of what came of it.
+    pub(crate) async fn send(
+        &self,
+        (method, content_type): (Method, &str),
+        url: &str,
+        body: &Value,
+        most: usize,
+    ) -> Result<Bytes, ApiError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(url)
+            .header(header::ACCEPT, "application/json")
+            .header(header::CONTENT_TYPE, content_type)
+            .body(Body::from(body.to_string().into_bytes()))
+            .map_err(|error| ApiError::Unreachable(error.to_string()))?;
+        let response = self
+            .client()
+            .send(request)
+            .await
+            .map_err(|error| ApiError::Unreachable(chain(&error)))?;
+        if !response.status().is_success() {
+            return Err(refused(response).await);
+        }
+        collect(response.into_body(), most).await
     }
 
     /// Sends a `GET` and returns the whole answer, of at most `most` bytes.

@@ -7,6 +7,7 @@ use reef_config::{Change, Kind, Problem, Severity};
 use std::sync::Arc;
 
 use crate::decode::{Content, Decoder, Id, Item};
+use crate::status::StatusBook;
 
 /// Said where the last good version of an object stays in effect.
 const KEPT: &str = " (the last good version stays in effect; a restart drops it)";
@@ -32,6 +33,8 @@ pub(crate) struct Known {
     listing: bool,
     /// The newest version seen since the list; older events of objects that are not there are echoes.
     newest: u64,
+    /// Where the status of objects is noted, if somebody writes it.
+    book: Option<StatusBook>,
 }
 
 impl Known {
@@ -43,7 +46,14 @@ impl Known {
             list: 0,
             listing: false,
             newest: 0,
+            book: None,
         }
+    }
+
+    /// Notes the status of objects, too.
+    pub(crate) fn noting(mut self, book: Option<StatusBook>) -> Self {
+        self.book = book;
+        self
     }
 
     /// How many objects there are.
@@ -127,6 +137,9 @@ impl Known {
         if !self.listing {
             self.newest = self.newest.max(item.version);
         }
+        if let Some(book) = &self.book {
+            book.note(&self.decoder.key(&item.id), bytes);
+        }
         self.take(item, changes);
         Ok(())
     }
@@ -196,6 +209,9 @@ impl Known {
             return;
         };
         let key = self.decoder.key(id);
+        if let Some(book) = &self.book {
+            book.forget(&key);
+        }
         if entry.told {
             if self.kind == Kind::ConfigMap {
                 changes.extend(reef_source::mesh_config_gone(&key));

@@ -50,6 +50,15 @@ pub enum LeaseError {
     },
 }
 
+impl LeaseError {
+    /// Whether there is no such lease any more.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Request { source, .. }
+            if matches!(&**source, kube::Error::Api(status) if status.code == 404))
+    }
+}
+
 /// A lease that this process holds, until it is silent for too long.
 #[derive(Debug)]
 pub struct LeaseGuard {
@@ -77,12 +86,28 @@ impl LeaseGuard {
         spec.and_then(|spec| spec.lease_transitions)
             .unwrap_or_default()
     }
+
+    /// Whether the lease was there before it was taken: one that was not says nothing of who held it until it was
+    /// deleted.
+    #[must_use]
+    pub fn was_there(&self) -> bool {
+        self.transitions() > 0
+    }
 }
 
 /// What was seen of another holder's lease.
 #[derive(Debug, Clone, Default)]
 pub struct Watched {
     seen: Option<(Option<String>, Instant)>,
+    free_at: Option<Instant>,
+}
+
+impl Watched {
+    /// When the lease may be taken if its holder stays silent; `None` if nothing was seen of one.
+    #[must_use]
+    pub fn free_at(&self) -> Option<Instant> {
+        self.free_at
+    }
 }
 
 impl Cluster {
@@ -103,6 +128,8 @@ impl Cluster {
             .get_opt(&options.name)
             .await
             .map_err(|source| options.failed(source))?;
+        // What is in the answer may be as young as this, however long ago it was asked for.
+        let seen_at = Instant::now().max(now);
         let Some(mut lease) = found else {
             let mut lease = Lease::default();
             lease.metadata.name = Some(options.name.clone());
@@ -125,7 +152,8 @@ impl Cluster {
                     }
                 }
                 _ => {
-                    watched.seen = Some((version, now));
+                    watched.seen = Some((version, seen_at));
+                    watched.free_at = Some(seen_at + silent_for);
                     return Ok(None);
                 }
             }

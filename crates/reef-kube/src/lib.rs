@@ -3,6 +3,7 @@
 //! - [`Cluster`] is a connected client, cheap to clone; everything else here takes one.
 //! - [`KubeSource`] follows a cluster as a `reef_source::Source`: every kind Reef reads, each by a list and a watch.
 //! - [`read_once`] is the same for commands that look and leave.
+//! - [`status::StatusWriter`] tells problems to the users of a cluster, if this process is the [`leader::Leader`].
 //! - [`KindStates`] say how each kind is followed, for readiness, metrics and pages.
 //!
 //! ```text
@@ -19,6 +20,7 @@ mod cluster;
 mod decode;
 mod discovery;
 mod event;
+mod events;
 mod follow;
 mod guard;
 mod hub;
@@ -38,6 +40,8 @@ pub use source::{KubeOptions, KubeSource, Times};
 pub use states::{KindState, KindStates, KindStatus};
 pub use webhook_config::{CaBundle, WebhookConfigError, WebhookKind};
 
+pub mod leader;
 pub mod lease;
 pub mod secret;
+pub mod status;
 pub mod token_review;

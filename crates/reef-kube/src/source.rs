@@ -20,6 +20,7 @@ use crate::known::Known;
 use crate::metrics::KubeMetrics;
 use crate::resource::{FOLLOWED, Resource};
 use crate::states::States;
+use crate::status::StatusBook;
 use crate::{Cluster, KindStates};
 
 /// What followers may tell before the hub has taken it: one each.
@@ -80,6 +81,7 @@ pub struct KubeSource {
     options: KubeOptions,
     states: States,
     metrics: KubeMetrics,
+    book: Option<StatusBook>,
 }
 
 impl KubeSource {
@@ -92,7 +94,15 @@ impl KubeSource {
             states: States::new(FOLLOWED.iter().copied().chain(map)),
             options,
             metrics: KubeMetrics::default(),
+            book: None,
         }
+    }
+
+    /// Notes the status of Istio objects, too, for whoever writes it.
+    #[must_use]
+    pub fn noting(mut self, book: StatusBook) -> Self {
+        self.book = Some(book);
+        self
     }
 
     /// How each kind is followed, now and whenever it differs.
@@ -145,7 +155,7 @@ impl Source for KubeSource {
         for resource in resources {
             let kind = resource.kind;
             let decoder = Decoder::new(kind, self.options.cluster.clone());
-            let known = Known::new(kind, decoder);
+            let known = Known::new(kind, decoder).noting(self.book.clone());
             let task = tasks.spawn(Follower::new(common.clone(), resource, known).run());
             names.insert(task.id().to_string(), Some(kind));
         }

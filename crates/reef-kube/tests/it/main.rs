@@ -11,3 +11,4 @@ mod kit;
 mod limits;
 mod panics;
 mod restore;
+mod status;
