@@ -270,6 +270,10 @@ pub struct ServeArgs {
     /// The admission webhooks.
     #[command(flatten)]
     pub webhooks: crate::serve::webhook::WebhookArgs,
+    /// Write problems into the `status` of Istio objects and tell them as Events. Of several replicas the one with the
+    /// Lease `reef-leader` writes.
+    #[arg(long, env = "REEF_STATUS", conflicts_with = "config_dir")]
+    pub status: bool,
     /// Quiet time after a change before it is pushed; further changes start it anew.
     #[arg(long, env = "REEF_DEBOUNCE_AFTER", default_value = "10ms", value_parser = duration, value_name = "TIME")]
     pub debounce_after: Duration,

@@ -19,6 +19,7 @@ mod provider;
 mod registry;
 mod secure;
 mod shared;
+mod status;
 pub mod webhook;
 mod writer;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use prometheus_client::registry::Registry;
 use reef_config::ChangeBatch;
+use reef_kube::status::StatusBook;
 use reef_kube::{Cluster, ClusterOptions, KindStates, KubeOptions, KubeSource};
 use reef_source::{FileOptions, FileSource, Source};
 use tokio::sync::{mpsc, watch};
@@ -40,7 +41,11 @@ pub(super) enum Feed {
 
 impl Feed {
     /// Makes the source and, of a cluster, the client for whatever else asks the API server, which need not be there.
-    pub(super) async fn open(settings: &Settings) -> anyhow::Result<(Self, Option<Cluster>)> {
+    /// The status of objects is noted in `book`.
+    pub(super) async fn open(
+        settings: &Settings,
+        book: Option<StatusBook>,
+    ) -> anyhow::Result<(Self, Option<Cluster>)> {
         let files = |dirs: Vec<PathBuf>| {
             FileSource::new(
                 dirs,
@@ -75,8 +80,12 @@ impl Feed {
                 .then(|| cluster.mesh_config_map.clone()),
             ..KubeOptions::default()
         };
+        let mut objects = KubeSource::new(client.clone(), options);
+        if let Some(book) = book {
+            objects = objects.noting(book);
+        }
         let feed = Self::Cluster {
-            objects: Box::new(KubeSource::new(client.clone(), options)),
+            objects: Box::new(objects),
             mesh_config,
         };
         Ok((feed, Some(client)))

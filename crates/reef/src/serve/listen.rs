@@ -26,6 +26,7 @@ use super::metrics::Metrics;
 use super::provider::Provider;
 use super::secure::{ChannelSettings, suspend_age};
 use super::shared::{ServingCertificate, Shared};
+use super::status::Status;
 use super::webhook::{WebhookArgs, WebhookMetrics, authority};
 use super::writer::{Inputs, Writer};
 use crate::cli::ServeArgs;
@@ -67,6 +68,8 @@ pub struct Settings {
     pub insecure_xds: bool,
     /// The admission webhooks.
     pub webhooks: WebhookArgs,
+    /// Whether problems are written into the cluster.
+    pub status: bool,
     /// Quiet time after a change.
     pub debounce_after: Duration,
     /// Longest wait of a change.
@@ -93,6 +96,7 @@ impl From<ServeArgs> for Settings {
             monitoring_addr: args.monitoring_addr,
             insecure_xds: args.insecure_xds,
             webhooks: args.webhooks,
+            status: args.status,
             debounce_after: args.debounce_after,
             debounce_max: args.debounce_max,
             compare_every: args.compare_every,
@@ -195,7 +199,9 @@ impl Drop for Running {
 /// # Errors
 /// If an address cannot be bound or may not be, or a directory cannot be read.
 pub async fn start(settings: Settings) -> anyhow::Result<Running> {
-    let (source, cluster) = Feed::open(&settings).await?;
+    let status = Status::open(&settings)?;
+    let book = status.as_ref().map(Status::book);
+    let (source, cluster) = Feed::open(&settings, book).await?;
     let channel = &settings.channel;
     let authorizer = channel.authorizer(settings.insecure_xds, cluster.as_ref());
     authorizer.check_bind(settings.grpc_addr)?;
@@ -227,6 +233,9 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let metrics = Arc::new(Metrics::new(|registry| {
         server_metrics.register(registry);
         webhook_metrics.register(registry);
+        if let Some(status) = &status {
+            status.register(registry);
+        }
         source.register(registry.sub_registry_with_prefix("reef"));
     }));
     let (stop, stopped) = watch::channel(false);
@@ -284,6 +293,10 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let pages: Arc<dyn Inspect> = Arc::<Pages>::clone(later.get_or_init(|| pages));
 
     let mut tasks = JoinSet::new();
+    if let (Some(status), Some(cluster)) = (status, &cluster) {
+        let end = ended(stopped.clone());
+        tasks.spawn(status.run(cluster.clone(), shared.reported.subscribe(), end));
+    }
     if let (Some(cluster), Some(tokens)) = (cluster, tokens) {
         let end = ended(stopped.clone());
         let aging = suspend_age(server.clone(), Arc::clone(&tokens), source.states());

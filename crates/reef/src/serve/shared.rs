@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use reef_config::{Kind, Problem};
 use reef_kube::KindStates;
+use reef_kube::status::Reported;
 use reef_mesh::MeshSnapshot;
 use reef_push::Sizes;
 use tokio::sync::watch;
@@ -24,6 +25,8 @@ pub(super) struct Shared {
     pub(super) snapshot: ArcSwapOption<MeshSnapshot>,
     /// The latest facts for pages.
     pub(super) facts: ArcSwap<Facts>,
+    /// Its problems, for whoever writes them into the cluster; `None` until the initial list is complete.
+    pub(super) reported: watch::Sender<Option<Reported>>,
     /// Connected streams.
     pub(super) registry: Arc<Registry>,
     /// How each kind of a cluster is followed; `None` where files are.
@@ -37,7 +40,7 @@ pub(super) struct Shared {
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     /// Problems of sources, objects, scopes and resources, sorted.
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Arc<Vec<Problem>>,
     /// Objects by kind.
     pub(super) objects: BTreeMap<Kind, usize>,
     /// What the push engine holds.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reef_config::{ChangeBatch, Kind, Object, Problem};
+use reef_kube::status::Reported;
 use reef_mesh::{ChangeReport, MeshIndex, MeshSnapshot};
 use reef_push::{
     ClassId, ClassView, Connected, Debouncer, ProxyId, PushEngine, PushOptions, PushPlan,
@@ -345,6 +346,13 @@ impl Writer {
         problems.sort();
         problems.dedup();
         debug!(problems = problems.len(), "facts published");
+        let problems = Arc::new(problems);
+        if self.synced {
+            self.shared.reported.send_replace(Some(Reported {
+                problems: Arc::clone(&problems),
+                at: started.into(),
+            }));
+        }
         self.shared.facts.store(Arc::new(Facts {
             problems,
             objects,

@@ -90,6 +90,7 @@ pub(crate) fn settings(dir: &Path) -> Settings {
         monitoring_addr: free,
         insecure_xds: false,
         webhooks: reef::serve::webhook::WebhookArgs::default(),
+        status: false,
         debounce_after: Duration::from_millis(10),
         debounce_max: Duration::from_millis(100),
         compare_every: Duration::from_secs(30),

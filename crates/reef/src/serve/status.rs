@@ -1,0 +1,79 @@
+//! Status writing put together: what the writer thread reports, what the source notes, and who writes.
+
+use std::future::Future;
+
+use anyhow::bail;
+use prometheus_client::registry::Registry;
+use reef_kube::Cluster;
+use reef_kube::status::{
+    Reported, StatusBook, StatusMetrics, StatusOptions, StatusTimes, StatusWriter,
+};
+use tokio::sync::watch;
+
+use super::Settings;
+
+/// Lease of whoever writes status.
+const LEASE: &str = "reef-leader";
+
+/// The parts of status writing, where it is asked for.
+#[derive(Debug)]
+pub(super) struct Status {
+    book: StatusBook,
+    metrics: StatusMetrics,
+    namespace: String,
+}
+
+impl Status {
+    /// Nothing, unless the settings ask for it.
+    ///
+    /// # Errors
+    /// If there is no cluster to write to.
+    pub(super) fn open(settings: &Settings) -> anyhow::Result<Option<Self>> {
+        if !settings.status {
+            return Ok(None);
+        }
+        if settings.cluster.is_none() {
+            bail!("--status writes to a cluster, and --config-dir reads files");
+        }
+        Ok(Some(Self {
+            book: StatusBook::default(),
+            metrics: StatusMetrics::new(LEASE),
+            namespace: settings.channel.namespace.clone(),
+        }))
+    }
+
+    /// Where the source notes what it sees.
+    pub(super) fn book(&self) -> StatusBook {
+        self.book.clone()
+    }
+
+    /// Registers what it counts, without a prefix.
+    pub(super) fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+    }
+
+    /// Writes what is reported until `end`, while this replica leads.
+    pub(super) async fn run(
+        self,
+        cluster: Cluster,
+        reported: watch::Receiver<Option<Reported>>,
+        end: impl Future<Output = ()>,
+    ) {
+        let options = StatusOptions {
+            namespace: self.namespace,
+            lease: LEASE.to_owned(),
+            instance: instance(),
+            times: StatusTimes::default(),
+        };
+        let writer = StatusWriter::new(cluster, self.book, options, self.metrics, reported);
+        writer.run(end).await;
+    }
+}
+
+/// This process as people know it.
+fn instance() -> String {
+    let host = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME"));
+    host.ok()
+        .filter(|host| !host.is_empty() && host.len() <= 128)
+        .unwrap_or_else(|| "reef".to_owned())
+}
