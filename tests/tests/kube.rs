@@ -14,6 +14,8 @@ mod objects;
 mod outage;
 #[path = "kube/rights.rs"]
 mod rights;
+#[path = "kube/status.rs"]
+mod status;
 #[path = "kube/support.rs"]
 mod support;
 #[path = "kube/traffic.rs"]

@@ -15,18 +15,12 @@ use reef_e2e::traffic;
 
 /// The roles of Reef: those its chart makes, as objects.
 pub(crate) fn roles(cluster: &Cluster) -> Result<String> {
-    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/helm/reef");
-    if !chart.is_dir() {
-        return Ok(include_str!("role.yaml").to_owned());
-    }
-    let mut helm = cluster.command_as(ADMIN, "helm")?;
-    helm.args(["template", "reef"])
-        .arg(&chart)
-        .args(["--namespace", "reef-system"]);
-    let output = helm.output().context("cannot run helm")?;
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "helm template: {stderr}");
-    let text = String::from_utf8(output.stdout)?;
+    roles_with(cluster, &[])
+}
+
+/// The same with these values of the chart, as `name=value`.
+pub(crate) fn roles_with(cluster: &Cluster, values: &[&str]) -> Result<String> {
+    let text = rendered(cluster, values)?;
     let kinds = [
         "Role",
         "ClusterRole",
@@ -41,6 +35,20 @@ pub(crate) fn roles(cluster: &Cluster) -> Result<String> {
     let parts: Vec<&str> = text.split("\n---").filter(is_role).collect();
     ensure!(!parts.is_empty(), "the chart has no roles");
     Ok(parts.join("\n---\n"))
+}
+
+/// Everything the chart makes with these values.
+pub(crate) fn rendered(cluster: &Cluster, values: &[&str]) -> Result<String> {
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/helm/reef");
+    let mut helm = cluster.command_as(ADMIN, "helm")?;
+    helm.args(["template", "reef"])
+        .arg(&chart)
+        .args(["--namespace", "reef-system"])
+        .args(values.iter().flat_map(|value| ["--set", value]));
+    let output = helm.output().context("cannot run helm")?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "helm template: {stderr}");
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// What every test's cluster has: namespaces, two nodes, the mesh's settings.
