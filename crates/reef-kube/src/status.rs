@@ -53,7 +53,7 @@ const ANSWER_BYTES: usize = 4 << 20;
 #[derive(Debug, Clone)]
 pub struct Reported {
     /// The problems.
-    pub problems: Arc<Vec<Problem>>,
+    pub problems: Arc<[Problem]>,
     /// When they were found, at the latest.
     pub at: Instant,
 }

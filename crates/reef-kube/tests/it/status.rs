@@ -92,7 +92,7 @@ impl Replica {
 
     fn tell(&self) {
         self.reported.send_replace(Some(Reported {
-            problems: Arc::new(self.problems.clone()),
+            problems: Arc::from(self.problems.as_slice()),
             at: Instant::now(),
         }));
     }
@@ -292,7 +292,8 @@ async fn a_leader_that_is_cut_off_writes_nothing_while_another_leads() {
         let first = asked.written()["spec"]["holderIdentity"]
             .as_str()
             .is_some_and(|holder| holder.starts_with("reef-1"));
-        (first || asked.body.contains("of the first")).then_some(Instead::Late(Duration::from_secs(5)))
+        (first || asked.body.contains("of the first"))
+            .then_some(Instead::Late(Duration::from_secs(5)))
     });
     one.report(&[wrong("web", "of the first")]);
     two.report(&[wrong("web", "of the second")]);

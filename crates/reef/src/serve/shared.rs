@@ -40,7 +40,7 @@ pub(super) struct Shared {
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     /// Problems of sources, objects, scopes and resources, sorted.
-    pub(super) problems: Arc<Vec<Problem>>,
+    pub(super) problems: Arc<[Problem]>,
     /// Objects by kind.
     pub(super) objects: BTreeMap<Kind, usize>,
     /// What the push engine holds.

@@ -346,7 +346,7 @@ impl Writer {
         problems.sort();
         problems.dedup();
         debug!(problems = problems.len(), "facts published");
-        let problems = Arc::new(problems);
+        let problems: Arc<[Problem]> = problems.into();
         if self.synced {
             self.shared.reported.send_replace(Some(Reported {
                 problems: Arc::clone(&problems),
