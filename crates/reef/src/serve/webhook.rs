@@ -208,7 +208,8 @@ impl Webhooks {
         let limit = u64::try_from(MAX_BODY_BYTES).unwrap_or(u64::MAX);
         let length = body.size_hint();
         if length.lower() > limit {
-            let rest = async move { while body.frame().await.is_some() {} };
+            // A stream that broke says so whenever it is asked.
+            let rest = async move { while let Some(Ok(_)) = body.frame().await {} };
             #[expect(
                 clippy::disallowed_methods,
                 reason = "it must outlive the answer, and ends by itself within a second"

@@ -348,6 +348,45 @@ fn a_body_of_a_hundred_megabytes_is_refused_unread() {
     assert_eq!(status, 413);
 }
 
+/// A frame of HTTP/2 of the first stream, or of the connection.
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap();
+    [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+#[test]
+fn whoever_breaks_off_a_large_body_holds_up_nobody() {
+    let served = serve();
+    let mut client = (*served.client).clone();
+    client.alpn_protocols = vec![b"h2".to_vec()];
+    let http2 = Served {
+        client: Arc::new(client),
+        addr: served.addr,
+        settings: served.settings.clone(),
+        _end: oneshot::channel().0,
+    };
+    // POST, https, /inject, a host, and a length.
+    let head = b"\x83\x87\x04\x07/inject\x01\x01x\x0f\x0d\x09100000000";
+    let attack = [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(4, 0, 0, &[]),
+        frame(1, 4, 1, head),
+        frame(0, 0, 1, &[b' '; 100]),
+    ]
+    .concat();
+    // As many as the server has threads, and more.
+    for _ in 0..4 {
+        let mut stream = http2.connect();
+        stream.write_all(&attack).unwrap();
+        // It is refused, and what comes of it read for a while; then it is cancelled.
+        std::thread::sleep(Duration::from_millis(100));
+        stream.write_all(&frame(3, 0, 1, &[0, 0, 0, 8])).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    let (status, _) = served.post("/inject", &review(&pod()));
+    assert_eq!(status, 200);
+}
+
 #[test]
 #[expect(
     clippy::disallowed_methods,
