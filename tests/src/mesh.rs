@@ -79,7 +79,7 @@ impl Mesh {
     /// Makes the network and starts Reef over `config`. Logs and sockets go to `work`.
     ///
     /// # Errors
-    /// When a program is missing or Reef is not ready in ten seconds.
+    /// When a program is missing or Reef is not ready in half a minute.
     pub fn start(power: Power, work: &Path, config: &Path) -> Result<Self> {
         let mut mesh = Self::prepare(power, work, Source::Folder(config.to_path_buf()))?;
         mesh.start_reef()?;
@@ -111,10 +111,10 @@ impl Mesh {
     /// Starts Reef and waits until it is ready.
     ///
     /// # Errors
-    /// When it ends or is not ready in ten seconds.
+    /// When it ends or is not ready in half a minute, which is for a machine that is very busy.
     pub fn start_reef(&mut self) -> Result<()> {
         self.spawn_reef()?;
-        self.wait_reef(Duration::from_secs(10))
+        self.wait_reef(Duration::from_secs(30))
     }
 
     /// Starts Reef.
@@ -179,6 +179,11 @@ impl Mesh {
     /// Kills Reef with SIGKILL.
     pub fn kill_reef(&mut self) {
         self.reef = None;
+    }
+
+    /// Whether Reef ended by itself, or was never started.
+    pub fn reef_ended(&mut self) -> bool {
+        self.reef.as_mut().is_none_or(Running::ended)
     }
 
     /// Reef's process id, in our namespace.

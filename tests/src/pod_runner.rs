@@ -40,6 +40,8 @@ pub struct Images {
     pub token: String,
     /// Values of ConfigMaps, by name and key.
     pub config_maps: BTreeMap<(String, String), String>,
+    /// Addresses by host name, in the place of the cluster's DNS.
+    pub hosts: BTreeMap<String, Ipv4Addr>,
 }
 
 /// A pod that runs; ends with the value.
@@ -219,6 +221,7 @@ impl Kubelet<'_> {
             net: self.net,
             security: &container["securityContext"],
             programs: &self.images.programs,
+            hosts: &self.images.hosts,
             mounts: &mounts,
             environment: &environment,
             line: &line,

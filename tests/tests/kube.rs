@@ -20,3 +20,5 @@ mod status;
 mod support;
 #[path = "kube/traffic.rs"]
 mod traffic;
+#[path = "kube/webhook.rs"]
+mod webhook;

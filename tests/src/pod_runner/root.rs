@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::Permissions;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -38,6 +39,8 @@ pub(super) struct Container<'a> {
     pub(super) security: &'a Value,
     /// Programs of the image by name.
     pub(super) programs: &'a BTreeMap<String, PathBuf>,
+    /// Addresses by host name.
+    pub(super) hosts: &'a BTreeMap<String, Ipv4Addr>,
     /// Folder, place in the container, read only.
     pub(super) mounts: &'a [(PathBuf, String, bool)],
     pub(super) environment: &'a BTreeMap<String, String>,
@@ -59,6 +62,13 @@ pub(super) fn command(container: &Container<'_>) -> Result<Command> {
         let path = quoted(&path.to_string_lossy());
         let at = quoted(&format!("/run/container/image/{name}"));
         script += &format!("touch {at}\nmount --bind {path} {at}\n");
+    }
+    for (host, address) in container.hosts {
+        let line = quoted(&format!("{address} {host}"));
+        script += &format!("echo {line} >> /run/container/etc/hosts\n");
+    }
+    if !container.hosts.is_empty() {
+        script += "echo 'hosts: files' > /run/container/etc/nsswitch.conf\n";
     }
     for (folder, at, read_only) in container.mounts {
         let folder = quoted(&folder.to_string_lossy());

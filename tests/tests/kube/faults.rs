@@ -1,14 +1,16 @@
-//! The API server goes back, and refuses: EF tests T8 and T10.
+//! The API server goes back, refuses, and has objects nobody can read: EF tests T6, T8 and T10.
 
 use std::time::Duration;
 
 use anyhow::ensure;
 use reef_e2e::call;
+use reef_e2e::cluster::ClusterOptions;
 use reef_e2e::mesh::{MONITORING, reef_is_ready, wait};
 use reef_e2e::namespace::isolated;
+use serde_json::Value;
 
 use crate::objects::{TO_V2, WEB, shop, slice};
-use crate::support::Fixture;
+use crate::support::{AUDIENCE, Fixture};
 
 /// T8.
 #[test]
@@ -41,6 +43,70 @@ fn a_store_that_goes_back_is_followed_back() {
         })?;
         fixture.cluster.apply(TO_V2)?;
         fixture.follows("client-1", WEB, &["web-2"])
+    })
+    .unwrap();
+}
+
+/// What Reef says is wrong with an object, by its kind and name.
+fn problems(fixture: &Fixture, object: &str) -> Vec<String> {
+    let token = fixture
+        .cluster
+        .token_for("reef-system", "reef", None, AUDIENCE);
+    let page = call::page_as(MONITORING, "/debug/problems", token.ok().as_deref());
+    let all: Vec<Value> = serde_json::from_str(&page.unwrap_or_default()).unwrap_or_default();
+    all.iter()
+        .map(ToString::to_string)
+        .filter(|problem| problem.contains(object))
+        .collect()
+}
+
+/// T6.
+#[test]
+fn an_object_nobody_can_read_hurts_only_itself() {
+    let name = "faults::an_object_nobody_can_read_hurts_only_itself";
+    isolated(name, |power| {
+        // Definitions without fields let every object in.
+        let options = ClusterOptions {
+            bare_crds: true,
+            ..ClusterOptions::default()
+        };
+        let mut fixture = Fixture::start_with(power, options, &shop())?;
+        fixture.cluster.apply(TO_V2)?;
+        fixture.follows("client-1", WEB, &["web-2"])?;
+
+        let rule = TO_V2.split("---\n").nth(2).unwrap_or_default();
+        let head = rule.split("  http:").next().unwrap_or_default();
+        // A list is wanted there.
+        let wrong = format!("{head}  http: everything\n");
+        fixture.under_traffic("client-1", WEB, &["web-1", "web-2"], |fixture| {
+            fixture.cluster.apply(&wrong)?;
+            let unknown = "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\n\
+                 metadata: {name: magic, namespace: shop}\n\
+                 spec: {host: other, trafficPolicy: {loadBalancer: {simple: MAGIC}}}\n";
+            fixture.cluster.apply(unknown)?;
+            for object in ["VirtualService shop/web", "DestinationRule shop/magic"] {
+                let named = wait(Duration::from_secs(20), || {
+                    !problems(fixture, object).is_empty()
+                });
+                ensure!(named, "nobody names {object}\n{}", fixture.reef_tail());
+            }
+            // Its last good version counts, together with what others say now.
+            let to_v1 = TO_V2.replace("{version: v2}", "{version: v1}");
+            let subset = to_v1.split("---\n").nth(1).unwrap_or_default();
+            fixture.cluster.apply(subset)?;
+            fixture.follows("client-1", WEB, &["web-1"])?;
+
+            // Who starts now knows no good version; everything else is served.
+            fixture.mesh.kill_reef();
+            fixture.mesh.start_reef()?;
+            fixture.follows("client-1", WEB, &["web-1", "web-2"])?;
+            ensure!(!problems(fixture, "VirtualService shop/web").is_empty());
+            fixture.cluster.apply(rule)?;
+            fixture.follows("client-1", WEB, &["web-1"])?;
+            let left = problems(fixture, "VirtualService shop/web");
+            ensure!(left.is_empty(), "{left:?}");
+            Ok(())
+        })
     })
     .unwrap();
 }

@@ -1,4 +1,4 @@
-//! The API server goes away and comes back: EF tests T1, T2, T3, T5 and T16.
+//! The API server goes away and comes back: EF tests T1, T2, T3, T5, T16 and T38.
 
 use std::time::Duration;
 
@@ -201,6 +201,49 @@ fn without_an_api_server_nothing_is_served_and_a_restart_sends_nothing_again() {
         })?;
         fixture.cluster.apply(TO_V2)?;
         fixture.follows("client-1", WEB, &["web-2"])
+    })
+    .unwrap();
+}
+
+/// T38 in short: Reef ends while it pushes, and whoever comes after it knows what was changed meanwhile.
+#[test]
+fn an_end_in_the_middle_of_pushes_loses_nothing() {
+    let name = "outage::an_end_in_the_middle_of_pushes_loses_nothing";
+    isolated(name, |power| {
+        let mut fixture = Fixture::start(power, &shop())?;
+        fixture.follows("client-1", WEB, &["web-1", "web-2"])?;
+        for (signal_name, drain) in [("TERM", lasting(8, 40)), ("KILL", Duration::ZERO)] {
+            fixture.under_traffic("client-1", WEB, &["web-1", "web-2"], |fixture| {
+                let pid = fixture.mesh.reef_pid();
+                let pid = pid.ok_or_else(|| anyhow::anyhow!("Reef does not run"))?;
+                let end = |fixture: &mut Fixture| -> anyhow::Result<()> {
+                    signal(pid, signal_name)?;
+                    let unready = wait(Duration::from_secs(1), || !reef_is_ready());
+                    ensure!(unready, "ready after SIG{signal_name}");
+                    fixture.cluster.apply(TO_V2)?;
+                    let ended = wait(drain + Duration::from_secs(10), || {
+                        fixture.mesh.reef_ended()
+                    });
+                    ensure!(ended, "still there after its drain duration");
+                    Ok(())
+                };
+                // Changes are under way when it is told.
+                for pods in [&[("web-1", "10.244.1.11")][..], &[("web-2", "10.244.1.12")]] {
+                    fixture.cluster.apply(&slice("web", pods))?;
+                }
+                end(fixture)?;
+                fixture.cluster.apply(&shop())?;
+                fixture.mesh.start_reef()?;
+                fixture.follows("client-1", WEB, &["web-2"])?;
+                let complaints = fixture.mesh.complaints()?;
+                ensure!(complaints.is_empty(), "{complaints:?}");
+                // The rule alone: a route to a subset that is gone before it would answer with errors.
+                let rule = TO_V2.split("---\n").nth(2).unwrap_or_default();
+                fixture.cluster.delete(rule)?;
+                fixture.follows("client-1", WEB, &["web-1", "web-2"])
+            })?;
+        }
+        Ok(())
     })
     .unwrap();
 }

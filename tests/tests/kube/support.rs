@@ -20,7 +20,6 @@ pub(crate) fn roles(cluster: &Cluster) -> Result<String> {
 
 /// The same with these values of the chart, as `name=value`.
 pub(crate) fn roles_with(cluster: &Cluster, values: &[&str]) -> Result<String> {
-    let text = rendered(cluster, values)?;
     let kinds = [
         "Role",
         "ClusterRole",
@@ -28,12 +27,21 @@ pub(crate) fn roles_with(cluster: &Cluster, values: &[&str]) -> Result<String> {
         "ClusterRoleBinding",
         "ServiceAccount",
     ];
-    let is_role = |part: &&str| {
+    of_kinds(&rendered(cluster, values)?, &kinds)
+}
+
+/// Objects of some kinds that Reef's chart makes.
+pub(crate) fn chart(cluster: &Cluster, kinds: &[&str]) -> Result<String> {
+    of_kinds(&rendered(cluster, &[])?, kinds)
+}
+
+fn of_kinds(text: &str, kinds: &[&str]) -> Result<String> {
+    let is_one = |part: &&str| {
         let kind = part.lines().find_map(|line| line.strip_prefix("kind: "));
         kind.is_some_and(|kind| kinds.contains(&kind.trim()))
     };
-    let parts: Vec<&str> = text.split("\n---").filter(is_role).collect();
-    ensure!(!parts.is_empty(), "the chart has no roles");
+    let parts: Vec<&str> = text.split("\n---").filter(is_one).collect();
+    ensure!(!parts.is_empty(), "the chart has none of {kinds:?}");
     Ok(parts.join("\n---\n"))
 }
 
