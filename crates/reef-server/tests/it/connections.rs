@@ -12,10 +12,10 @@ use xds_api::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscove
 use crate::kit::*;
 use crate::tonic_kit::{ADS, Client, Server, first, open_on};
 
-type Delta = Client<DeltaDiscoveryRequest, DeltaDiscoveryResponse>;
+pub(crate) type Delta = Client<DeltaDiscoveryRequest, DeltaDiscoveryResponse>;
 
 /// A stream on this connection that has all it asked for.
-async fn settled(channel: &Channel) -> Delta {
+pub(crate) async fn settled(channel: &Channel) -> Delta {
     let mut client: Delta =
         open_on(channel.clone(), &format!("{ADS}/DeltaAggregatedResources")).await;
     client.send(first(Cluster, &[])).await;

@@ -7,6 +7,7 @@
 )]
 
 mod connections;
+mod floods;
 mod harness;
 mod kit;
 mod over_tonic;
