@@ -67,7 +67,8 @@ struct Problems {
 /// All classes.
 #[derive(Debug, Default)]
 pub(crate) struct Classes {
-    by_id: BTreeMap<ClassId, Class>,
+    /// Boxed: leaves of the tree are half empty, as classes come in order.
+    by_id: BTreeMap<ClassId, Box<Class>>,
     by_parts: Ids,
     last: u64,
     clusters: Parts<OutboundClustersKey, ClusterKey>,
@@ -167,7 +168,7 @@ impl Classes {
             problems: None,
             view: Arc::new(self.view(id, parts)),
         };
-        self.by_id.insert(id, class);
+        self.by_id.insert(id, Box::new(class));
         id
     }
 
@@ -353,12 +354,12 @@ impl Classes {
 
     /// A class.
     pub(crate) fn get(&self, id: ClassId) -> Option<&Class> {
-        self.by_id.get(&id)
+        self.by_id.get(&id).map(|class| &**class)
     }
 
     /// A class, to change its proxies.
     pub(crate) fn get_mut(&mut self, id: ClassId) -> Option<&mut Class> {
-        self.by_id.get_mut(&id)
+        self.by_id.get_mut(&id).map(|class| &mut **class)
     }
 
     /// Classes whose proxies serve one of these services.

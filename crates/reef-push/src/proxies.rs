@@ -30,7 +30,8 @@ enum Place {
 /// All connected proxies and where they are.
 #[derive(Debug, Default)]
 pub(crate) struct Proxies {
-    all: BTreeMap<ProxyId, Proxy>,
+    /// Boxed: leaves of the tree are half empty, as proxies come in order.
+    all: BTreeMap<ProxyId, Box<Proxy>>,
     at: BTreeMap<Place, BTreeSet<ProxyId>>,
 }
 
@@ -39,11 +40,11 @@ impl Proxies {
         for place in places(&proxy.identity) {
             self.at.entry(place).or_default().insert(id);
         }
-        self.all.insert(id, proxy);
+        self.all.insert(id, Box::new(proxy));
     }
 
     pub(crate) fn remove(&mut self, id: ProxyId) -> Option<Proxy> {
-        let gone = self.all.remove(&id)?;
+        let gone = *self.all.remove(&id)?;
         for place in places(&gone.identity) {
             if let Some(here) = self.at.get_mut(&place) {
                 here.remove(&id);
@@ -56,7 +57,7 @@ impl Proxies {
     }
 
     pub(crate) fn get(&self, id: ProxyId) -> Option<&Proxy> {
-        self.all.get(&id)
+        self.all.get(&id).map(|proxy| &**proxy)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -4,7 +4,8 @@
 //! them by halves. Whatever is tried, the state never holds less than what was taken before.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use reef_xds::{EncodedResource, ResourceType};
@@ -43,6 +44,25 @@ pub(super) struct FullState {
     suspects: VecDeque<Vec<Arc<str>>>,
     /// A group is being tried.
     trying: bool,
+}
+
+/// A [`FullState`] that takes no room until something is written to it: delta streams never have one.
+#[derive(Debug, Default)]
+pub(super) struct Full(Option<Box<FullState>>);
+
+impl Deref for Full {
+    type Target = FullState;
+
+    fn deref(&self) -> &FullState {
+        static NOTHING: LazyLock<FullState> = LazyLock::new(FullState::default);
+        self.0.as_deref().unwrap_or(&NOTHING)
+    }
+}
+
+impl DerefMut for Full {
+    fn deref_mut(&mut self) -> &mut FullState {
+        self.0.get_or_insert_default()
+    }
 }
 
 impl FullState {
@@ -93,7 +113,7 @@ impl TypeState {
 
     /// The client took the full state of this nonce.
     pub(super) fn full_acked(&mut self, nonce: u64) {
-        let full = &mut self.full;
+        let full = &mut *self.full;
         if let Some(taken) = full.unanswered.remove(&nonce) {
             full.acked = Some(taken);
         }
@@ -123,7 +143,7 @@ impl StreamState {
             return;
         };
         let is_last = state.last_nonce == Some(sent.nonce);
-        let full = &mut state.full;
+        let full = &mut *state.full;
         let Some(rejected) = full.unanswered.remove(&sent.nonce) else {
             return;
         };
@@ -194,7 +214,7 @@ impl StreamState {
         }
         let set =
             next_trial(state, view, ty).or_else(|| next_whole(state, view, ty, may_remove))?;
-        let full = &mut state.full;
+        let full = &mut *state.full;
         let set = Arc::new(set);
         full.sent = Arc::clone(&set);
         // Compared with everything the client may hold, not only with what was sent last: it may not have read that.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reef_xds::{EncodedResource, ResourceType, Version};
 
-use super::full::FullState;
+use super::full::Full;
 use super::memory::NackMemory;
 use super::nonce::Outstanding;
 use super::request::Request;
@@ -140,7 +140,7 @@ pub(super) struct TypeState {
     pub(super) last_nonce: Option<u64>,
     /// `SotW`: names sent before they were asked for, with what was sent.
     pub(super) unasked: BTreeMap<Arc<str>, Version>,
-    pub(super) full: FullState,
+    pub(super) full: Full,
 }
 
 impl TypeState {

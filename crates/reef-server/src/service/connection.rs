@@ -111,12 +111,16 @@ pub(super) async fn accept(
                         let Some(tls) = tls else {
                             return serve(shared, routes, stream, Some(peer), false, closing).await;
                         };
-                        match tls.accept(stream, peer.ip()).await {
-                            Ok(stream) => {
-                                serve(shared, routes, stream, Some(peer), true, closing).await;
+                        // Boxed: a connection without TLS takes no room for the state of one with it.
+                        Box::pin(async move {
+                            match tls.accept(stream, peer.ip()).await {
+                                Ok(stream) => {
+                                    serve(shared, routes, stream, Some(peer), true, closing).await;
+                                }
+                                Err(failure) => shared.metrics.handshake_failed(failure.as_str()),
                             }
-                            Err(failure) => shared.metrics.handshake_failed(failure.as_str()),
-                        }
+                        })
+                        .await;
                     });
                 }
                 Err(error) if refused(&error) => break Err(error),

@@ -64,7 +64,26 @@ struct Live {
     pending: Option<(u64, Instant)>,
     /// The first view the stream has not turned to yet: its generation, and when it was published.
     queued: Option<(u64, Instant)>,
-    types: BTreeMap<ResourceType, TypeState>,
+    types: ByType,
+}
+
+/// States by type, sorted: a tree sets room for eleven aside, and most streams have four.
+#[derive(Debug, Default)]
+struct ByType(Vec<(ResourceType, TypeState)>);
+
+impl ByType {
+    /// The state of a type, a new one if there is none.
+    fn of(&mut self, ty: ResourceType) -> &mut TypeState {
+        let at = match self.0.binary_search_by_key(&ty, |(known, _)| *known) {
+            Ok(at) => at,
+            Err(at) => {
+                self.0.reserve_exact(1);
+                self.0.insert(at, (ty, TypeState::default()));
+                at
+            }
+        };
+        &mut self.0[at].1
+    }
 }
 
 /// What a stream was sent of one type.
@@ -258,7 +277,7 @@ impl Stream {
                 wildcard,
                 names,
             } => {
-                live.types.entry(*ty).or_default().subscribed = (*wildcard, *names);
+                live.types.of(*ty).subscribed = (*wildcard, *names);
             }
             StreamReport::Sent {
                 ty,
@@ -267,21 +286,21 @@ impl Stream {
                 resources,
                 ..
             } => {
-                let state = live.types.entry(*ty).or_default();
+                let state = live.types.of(*ty);
                 state.sent = Some(Arc::clone(nonce));
                 state.sent_time = Some(clock::wall());
                 state.bytes += u64::try_from(*bytes).unwrap_or(u64::MAX);
                 state.resources += u64::try_from(*resources).unwrap_or(u64::MAX);
             }
             StreamReport::Acked { ty, nonce, .. } => {
-                let state = live.types.entry(*ty).or_default();
+                let state = live.types.of(*ty);
                 state.acked = Some(Arc::clone(nonce));
                 state.last_error = None;
             }
             StreamReport::Nacked {
                 ty, code, detail, ..
             } => {
-                let state = live.types.entry(*ty).or_default();
+                let state = live.types.of(*ty);
                 let end = detail.floor_char_boundary(MAX_ERROR_BYTES);
                 state.last_error = Some(Box::new(Rejected {
                     code: *code,
@@ -300,6 +319,6 @@ impl Stream {
 
     /// State by type.
     pub(super) fn types(&self) -> BTreeMap<ResourceType, TypeState> {
-        self.live.lock().types.clone()
+        self.live.lock().types.0.iter().cloned().collect()
     }
 }
