@@ -12,7 +12,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Endpoint;
 use xds_api::envoy::config::cluster::v3::Cluster;
-use xds_api::envoy::config::core::v3::Node;
+use xds_api::envoy::config::core::v3::{Node, address::Address};
+use xds_api::envoy::config::endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier};
 use xds_api::envoy::config::listener::v3::{Listener, filter::ConfigType};
 use xds_api::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, http_connection_manager::RouteSpecifier,
@@ -107,8 +108,36 @@ impl Client {
             && self.missing.values().all(BTreeSet::is_empty)
     }
 
+    /// Takes a response; returns the addresses of the load assignments in it.
+    pub(crate) async fn addresses(&mut self) -> Result<Vec<String>> {
+        let (ty, response) = self.take().await?;
+        let mut addresses = Vec::new();
+        if ty == Some(ResourceType::Endpoint) {
+            let bodies = response
+                .resources
+                .iter()
+                .filter_map(|r| r.resource.as_ref());
+            for body in bodies {
+                let assignment = ClusterLoadAssignment::decode(body.value.clone())?;
+                addresses.extend(addresses_of(&assignment));
+            }
+        }
+        Ok(addresses)
+    }
+
     /// Takes and acknowledges one response; returns its type and names.
     async fn next(&mut self) -> Result<(Option<ResourceType>, Vec<String>)> {
+        let (ty, response) = self.take().await?;
+        let names = response
+            .resources
+            .into_iter()
+            .map(|resource| resource.name)
+            .collect();
+        Ok((ty, names))
+    }
+
+    /// Takes and acknowledges one response.
+    async fn take(&mut self) -> Result<(Option<ResourceType>, DeltaDiscoveryResponse)> {
         let response = self
             .responses
             .message()
@@ -124,11 +153,6 @@ impl Client {
         })
         .await?;
         let ty = ResourceType::from_url(&response.type_url);
-        let names = response
-            .resources
-            .iter()
-            .map(|resource| resource.name.clone())
-            .collect();
         match ty {
             Some(ty @ ResourceType::Cluster) => self.clusters(ty, &response).await?,
             Some(ty @ ResourceType::Listener) => self.listeners(ty, &response).await?,
@@ -141,7 +165,7 @@ impl Client {
             }
             None => {}
         }
-        Ok((ty, names))
+        Ok((ty, response))
     }
 
     async fn clusters(
@@ -234,4 +258,21 @@ impl Client {
             .await
             .context("the request stream is closed")
     }
+}
+
+/// The addresses of a load assignment.
+fn addresses_of(assignment: &ClusterLoadAssignment) -> Vec<String> {
+    let localities = assignment.endpoints.iter();
+    let endpoints = localities.flat_map(|locality| &locality.lb_endpoints);
+    endpoints
+        .filter_map(|endpoint| {
+            let Some(HostIdentifier::Endpoint(endpoint)) = &endpoint.host_identifier else {
+                return None;
+            };
+            match endpoint.address.as_ref()?.address.as_ref()? {
+                Address::SocketAddress(socket) => Some(socket.address.clone()),
+                _ => None,
+            }
+        })
+        .collect()
 }

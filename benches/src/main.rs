@@ -14,6 +14,8 @@ mod client;
 mod clock;
 mod directory;
 mod engine;
+mod http;
+mod kube;
 mod process;
 mod record;
 mod repeats;
@@ -28,7 +30,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
 
 use crate::record::Record;
-use crate::scenario::{LARGE_DIRECTORY, ONE_EDIT, Scenario, TEN_THOUSAND, THOUSAND};
+use crate::scenario::{KUBE, LARGE_DIRECTORY, ONE_EDIT, Scenario, TEN_THOUSAND, THOUSAND};
 
 /// Measures Reef.
 #[derive(Debug, Parser)]
@@ -39,6 +41,13 @@ struct Options {
     /// The `reef` binary, built for release.
     #[arg(long, env = "REEF_BIN", default_value = "target/release/reef")]
     reef: PathBuf,
+    /// The `reef-cluster` binary of `tests/`, which starts a real API server.
+    #[arg(
+        long,
+        env = "REEF_CLUSTER_BIN",
+        default_value = "target/debug/reef-cluster"
+    )]
+    cluster: PathBuf,
     /// Where to write `raw.csv`, `summary.md` and `machine.md`; nothing is written without it.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -70,6 +79,8 @@ enum What {
     Many,
     /// Allocations, bytes and pushes, which are the same on each run.
     Repeats,
+    /// A large mesh in a real API server; not part of `all`.
+    Kube,
     /// Cold generation and one changed object of each kind of rule.
     Rules,
     /// All of them.
@@ -78,7 +89,9 @@ enum What {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let wants = |what| options.what == what || (options.what == What::All && what != What::Many);
+    let apart = [What::Many, What::Kube];
+    let wants =
+        |what| options.what == what || (options.what == What::All && !apart.contains(&what));
     let shrunk = |scenario: &Scenario| scenario.shrunk(options.shrink);
     let mut record = Record::default();
     let mut repeats = None;
@@ -122,6 +135,17 @@ fn main() -> Result<()> {
                 &mut record,
             ))?;
         }
+    }
+    if wants(What::Kube) {
+        let programs = (options.reef.as_path(), options.cluster.as_path());
+        let scenario = shrunk(&KUBE);
+        runtime.block_on(kube::measure(
+            &scenario,
+            options.runs,
+            programs,
+            options.shrink,
+            &mut record,
+        ))?;
     }
     println!("{}", record.summary());
     if let Some(dir) = &options.out {

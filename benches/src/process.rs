@@ -1,5 +1,6 @@
 //! A real `reef serve`, and what the kernel says about it.
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -40,11 +41,15 @@ pub(crate) struct Memory {
 impl Server {
     /// Starts `reef serve` on a directory.
     pub(crate) fn start(reef: &Path, dir: &Path) -> Result<Self> {
+        Self::start_with(reef, &["--config-dir".into(), dir.into()])
+    }
+
+    /// Starts `reef serve` with these arguments.
+    pub(crate) fn start_with(reef: &Path, arguments: &[OsString]) -> Result<Self> {
         let (grpc, http, monitoring) = (free_address()?, free_address()?, free_address()?);
         let child = Command::new(reef)
             .arg("serve")
-            .arg("--config-dir")
-            .arg(dir)
+            .args(arguments)
             .args(["--grpc-addr", &grpc.to_string()])
             .args(["--http-addr", &http.to_string()])
             .args(["--monitoring-addr", &monitoring.to_string()])
@@ -141,6 +146,6 @@ impl Drop for Server {
 }
 
 /// A port nobody uses at the moment.
-fn free_address() -> Result<SocketAddr> {
+pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }

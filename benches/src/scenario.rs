@@ -69,6 +69,19 @@ pub(crate) const TEN_THOUSAND: Scenario = Scenario {
     edits: 30,
 };
 
+/// The cluster: 10,000 Services, 20,000 Pods and 10,000 EndpointSlices in a real API server; 1,000 proxies, each
+/// of which sees the 20 services of its namespace.
+pub(crate) const KUBE: Scenario = Scenario {
+    name: "kube",
+    namespaces: 500,
+    services: 10_000,
+    service_entries: 0,
+    endpoints: 2,
+    proxies: 1000,
+    scope: 20,
+    edits: 100,
+};
+
 /// What is counted instead of timed.
 pub(crate) const SMALL: Scenario = Scenario {
     name: "small",

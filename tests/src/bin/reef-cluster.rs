@@ -28,6 +28,7 @@ fn main() -> Result<()> {
             cluster.kubeconfig_for(user).display()
         );
     }
+    println!("etcd: {}", cluster.etcd_address());
     println!("press Ctrl-D to end it");
     let mut rest = Vec::new();
     std::io::stdin().read_to_end(&mut rest)?;

@@ -1,0 +1,275 @@
+//! A large mesh in a real API server: what following it costs, and how soon proxies have what changes.
+
+mod objects;
+mod rig;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use self::rig::Rig;
+use crate::client::Client;
+use crate::clock;
+use crate::http::Http;
+use crate::process::{Server, free_address};
+use crate::record::Record;
+use crate::scenario::Scenario;
+use crate::sync::{connect_all, megabytes, number};
+
+/// How long changes are written one after the other.
+const LASTING: Duration = Duration::from_secs(60);
+
+/// Between two of them: 100 a second.
+const EVERY: Duration = Duration::from_millis(10);
+
+/// How often what differs little is measured.
+const LISTS: u32 = 3;
+
+/// Nobody waits longer for a change.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An address somebody was told of, and when.
+type Reached = (String, Instant);
+
+/// Measures all of it with one API server.
+pub(crate) async fn measure(
+    scenario: &Scenario,
+    runs: u32,
+    (reef, cluster): (&Path, &Path),
+    shrink: usize,
+    record: &mut Record,
+) -> Result<()> {
+    let work = tempfile::tempdir().context("making a folder for the cluster")?;
+    let rig = Rig::start(cluster, work.path()).await?;
+    let started = clock::now();
+    let objects = rig.load(objects::all(scenario)).await?;
+    println!("{objects} objects in {:?}", started.elapsed());
+    for run in 0..runs {
+        let at = (scenario.name, run);
+        record.note(at, "objects", "", number(u64::try_from(objects)?));
+        let mut lists = Vec::new();
+        for _ in 0..LISTS {
+            lists.push(rig.bare_list()?.as_secs_f64());
+        }
+        record.note(
+            at,
+            "bare lists",
+            "s",
+            lists.into_iter().fold(f64::MAX, f64::min),
+        );
+        let mut server = serve(reef, &rig)?;
+        record.note(at, "ready", "s", server.ready().await?.as_secs_f64());
+        record.note(at, "CPU when ready", "s", server.cpu()?);
+        server.quiet().await?;
+        record.note(at, "CPU when quiet", "s", server.cpu()?);
+        let memory = server.memory()?;
+        record.note(at, "RSS", "MB", megabytes(memory.resident));
+        record.note(at, "peak RSS", "MB", megabytes(memory.peak));
+
+        let (clients, total) = connect_all(scenario, at, &server, record).await?;
+        record.note(at, "resources", "", number(total.resources));
+        let memory = server.memory()?;
+        record.note(at, "RSS with proxies", "MB", megabytes(memory.resident));
+        record.note(at, "peak RSS with proxies", "MB", megabytes(memory.peak));
+
+        let mut proxies = Proxies::listen(clients);
+        one_by_one(scenario, at, &rig, &server, &mut proxies, record).await?;
+        let lasting = (LASTING / u32::try_from(shrink)?).max(Duration::from_secs(5));
+        many(scenario, at, (&rig, &server), lasting, &mut proxies, record).await?;
+        let memory = server.memory()?;
+        record.note(at, "RSS at the end", "MB", megabytes(memory.resident));
+    }
+    Ok(())
+}
+
+fn serve(reef: &Path, rig: &Rig) -> Result<Server> {
+    let mut arguments = vec![
+        OsString::from("--kubeconfig"),
+        rig.kubeconfig.clone().into_os_string(),
+    ];
+    for option in ["--secure-grpc-addr", "--https-addr"] {
+        arguments.extend([option.into(), free_address()?.to_string().into()]);
+    }
+    Server::start_with(reef, &arguments)
+}
+
+/// Proxies that tell which addresses they were told.
+#[derive(Debug)]
+struct Proxies {
+    reached: mpsc::Receiver<Reached>,
+    _tasks: JoinSet<()>,
+}
+
+impl Proxies {
+    fn listen(clients: Vec<Client>) -> Self {
+        // Some tens a change, which are taken at once.
+        let (tell, reached) = mpsc::channel(1024);
+        let mut tasks = JoinSet::new();
+        for mut client in clients {
+            let tell = tell.clone();
+            tasks.spawn(async move {
+                // Ends with its stream, and then the change that is waited for does not come.
+                while let Ok(addresses) = client.addresses().await {
+                    let now = clock::now();
+                    for address in addresses {
+                        if tell.send((address, now)).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+        Self {
+            reached,
+            _tasks: tasks,
+        }
+    }
+
+    async fn next(&mut self) -> Result<Reached> {
+        let next = timeout(PATIENCE, self.reached.recv()).await;
+        next.context("a change does not come")?
+            .context("no proxy is left")
+    }
+}
+
+/// How many proxies see a service.
+fn interested(scenario: &Scenario, service: usize) -> usize {
+    let namespace = service % scenario.namespaces;
+    (0..scenario.proxies)
+        .filter(|proxy| proxy % scenario.namespaces == namespace)
+        .count()
+}
+
+/// Changes one slice at a time by the API, from before the request on.
+async fn one_by_one(
+    scenario: &Scenario,
+    at: (&'static str, u32),
+    rig: &Rig,
+    server: &Server,
+    proxies: &mut Proxies,
+    record: &mut Record,
+) -> Result<()> {
+    let mut api = Http::connect(rig.api).await?;
+    server.quiet().await?;
+    let cpu = server.cpu()?;
+    let (mut whole, mut after) = (Vec::new(), Vec::new());
+    for edit in 1..=scenario.edits {
+        let service = edit * 7 % scenario.services;
+        let path = format!(
+            "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices/s{service}-a",
+            scenario.namespace(service)
+        );
+        // No two runs write the same, and no other change is mistaken for it.
+        let version = edit + 1_000_000 * (1 + usize::try_from(at.1)?);
+        let patch =
+            json!({"endpoints": objects::endpoints(scenario, service, version)}).to_string();
+        let wanted = objects::moved(version);
+        let started = clock::now();
+        let kind = "application/merge-patch+json";
+        api.send(("PATCH", &path), kind, patch.as_bytes()).await?;
+        let written = clock::now();
+        let mut missing = interested(scenario, service);
+        while missing > 0 {
+            let (address, when) = proxies.next().await?;
+            if address == wanted {
+                missing -= 1;
+                whole.push(when.duration_since(started).as_secs_f64() * 1e3);
+                after.push(when.saturating_duration_since(written).as_secs_f64() * 1e3);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let edits = number(u64::try_from(scenario.edits)?);
+    record.note(
+        at,
+        "CPU of a change",
+        "ms",
+        (server.cpu()? - cpu) * 1e3 / edits,
+    );
+    parts(at, "change, from the request", whole, record);
+    parts(at, "change, from the answer", after, record);
+    Ok(())
+}
+
+/// Changes a hundred slices a second for a while, past the API server, whose cost is not what is measured.
+async fn many(
+    scenario: &Scenario,
+    at: (&'static str, u32),
+    (rig, server): (&Rig, &Server),
+    lasting: Duration,
+    proxies: &mut Proxies,
+    record: &mut Record,
+) -> Result<()> {
+    server.quiet().await?;
+    let (cpu, began) = (server.cpu()?, clock::now());
+    let (tell, mut told) = mpsc::channel(1024);
+    let (of, base) = (scenario.clone(), 10_000 * (1 + usize::try_from(at.1)?));
+    let mut etcd = rig.store().await?;
+    let mut writer = JoinSet::new();
+    writer.spawn(async move {
+        let mut ticks = tokio::time::interval(EVERY);
+        let mut expected = 0;
+        let mut change = 0;
+        while began.elapsed() < lasting {
+            ticks.tick().await;
+            change += 1;
+            let service = (change * 3) % of.services;
+            let stored = objects::slice(&of, service, base + change);
+            expected += interested(&of, service);
+            tell.send((objects::moved(base + change), clock::now()))
+                .await?;
+            rig::put(&mut etcd, &stored).await?;
+        }
+        anyhow::Ok((change, expected, began.elapsed()))
+    });
+    let mut sent = BTreeMap::new();
+    let mut latencies = Vec::new();
+    let mut done = None;
+    while done.is_none_or(|(_, expected, _)| latencies.len() < expected) {
+        tokio::select! {
+            biased;
+            Some((address, when)) = told.recv() => { sent.insert(address, when); }
+            reached = proxies.next() => {
+                let (address, when) = reached?;
+                if let Some(since) = sent.get(&address) {
+                    latencies.push(when.duration_since(*since).as_secs_f64() * 1e3);
+                }
+            }
+            Some(ended) = writer.join_next() => done = Some(ended??),
+        }
+    }
+    let (changes, _, took) = done.context("the writer ended")?;
+    let took = took.as_secs_f64();
+    let changes = number(u64::try_from(changes)?);
+    record.note(at, "many changes", "/s", changes / took);
+    record.note(
+        at,
+        "many changes: share of a core",
+        "%",
+        (server.cpu()? - cpu) / took * 1e2,
+    );
+    record.note(
+        at,
+        "many changes: CPU of each",
+        "ms",
+        (server.cpu()? - cpu) / changes * 1e3,
+    );
+    parts(at, "many changes", latencies, record);
+    Ok(())
+}
+
+fn parts(at: (&'static str, u32), what: &str, mut values: Vec<f64>, record: &mut Record) {
+    values.sort_by(f64::total_cmp);
+    for (part, name) in [(50, "p50"), (99, "p99"), (100, "max")] {
+        let place = (values.len() * part).div_ceil(100).saturating_sub(1);
+        let value = values.get(place).copied().unwrap_or_default();
+        record.note(at, &format!("{what}: {name}"), "ms", value);
+    }
+}
