@@ -4,6 +4,8 @@
 
 #[path = "kube/channel.rs"]
 mod channel;
+#[path = "kube/contract.rs"]
+mod contract;
 #[path = "kube/faults.rs"]
 mod faults;
 #[path = "kube/inject.rs"]

@@ -9,23 +9,50 @@ use reef_e2e::mesh::{MONITORING, reef_is_ready, wait};
 use reef_e2e::namespace::isolated;
 use serde_json::Value;
 
-use crate::objects::{TO_V2, WEB, shop, slice};
-use crate::support::{AUDIENCE, Fixture};
+use crate::objects::{TO_V2, WEB, service, shop, slice};
+use crate::support::{AUDIENCE, Fixture, metrics};
+
+/// Further objects that a backup lacks, none of which stands in the way of a call.
+const LOST: &str = "---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: new, namespace: shop}
+spec:
+  hosts: [new.example.com]
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  endpoints: [{address: 10.244.1.12}]
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: client, namespace: shop}
+spec:
+  workloadSelector: {labels: {app: client}}
+  egress: [{hosts: ['./*']}]
+";
+
+/// A route of a Service to a subset of it, and the subset.
+fn routed(service: &str, version: &str) -> String {
+    TO_V2.replace("web", service).replace("v2", version)
+}
 
 /// T8.
 #[test]
 fn a_store_that_goes_back_is_followed_back() {
     let name = "faults::a_store_that_goes_back_is_followed_back";
     isolated(name, |power| {
-        let mut fixture = Fixture::start(power, &shop())?;
+        let old = [service("old", "10.96.1.2"), routed("old", "v1")].concat();
+        let old = [old, slice("old", &[("web-1", "10.244.1.11")])].concat();
+        let mut fixture = Fixture::start(power, &[shop(), old.clone()].concat())?;
         fixture.follows("client-1", WEB, &["web-1", "web-2"])?;
-        // The subset is in the backup, and only the route to it is lost: kinds are listed one by one, so of two objects
-        // that vanish together the wrong one may go first, as with a slow `kubectl delete`.
-        let subset = TO_V2.split("---\n").nth(1).unwrap_or_default();
-        fixture.cluster.apply(subset)?;
         fixture.cluster.back_up_store()?;
-        fixture.cluster.apply(TO_V2)?;
+        // What the backup lacks, of several kinds that name each other, and what it has and is gone.
+        let new = [service("new", "10.96.1.3"), routed("new", "v2")].concat();
+        let new = [new, slice("new", &[("web-2", "10.244.1.12")])].concat();
+        fixture.cluster.apply(&[TO_V2, LOST, &new].concat())?;
+        fixture.cluster.delete(&old)?;
         fixture.follows("client-1", WEB, &["web-2"])?;
+        fixture.follows("client-1", ("10.96.1.3:80", "new.shop"), &["web-2"])?;
         // The version must be far ahead of what the restored store has.
         for turn in 0..20 {
             let value = format!("turn={turn}");
@@ -39,8 +66,24 @@ fn a_store_that_goes_back_is_followed_back() {
                 apps.is_ok_and(|apps| apps == ["web-1", "web-2"])
             });
             ensure!(back, "the routes stay\n{}", fixture.reef_tail());
+            let clusters = || fixture.mesh.envoy_admin("client-1", "/clusters");
+            let left = wait(Duration::from_secs(30), || {
+                clusters().is_ok_and(|all| {
+                    all.contains("old.shop.svc")
+                        && !all.contains("new.shop.svc")
+                        && !all.contains("|v2|")
+                })
+            });
+            ensure!(left, "not as the backup has it\n{}", fixture.reef_tail());
             Ok(())
         })?;
+        fixture.follows("client-1", ("10.96.1.2:80", "old.shop"), &["web-1"])?;
+        // One list of each kind, and what it found in one change.
+        let relists = metrics("reef_source_relists_total")?;
+        let rewound = relists.keys().filter(|labels| labels.contains("rewound"));
+        ensure!(rewound.count() >= 15, "{relists:?}");
+        let complaints = fixture.mesh.complaints()?;
+        ensure!(complaints.is_empty(), "{complaints:?}");
         fixture.cluster.apply(TO_V2)?;
         fixture.follows("client-1", WEB, &["web-2"])
     })

@@ -56,6 +56,11 @@ pub(crate) fn refusal(code: u16, reason: &str, target: &Target, name: &str) -> A
     if let Some(group) = group {
         status["details"]["group"] = json!(group);
     }
+    if reason == "Invalid" {
+        // Only versions are looked at here.
+        let field = "metadata.resourceVersion";
+        status["details"]["causes"] = json!([{"reason": "FieldValueInvalid", "field": field}]);
+    }
     (code, status)
 }
 
@@ -139,7 +144,10 @@ pub(crate) fn target(store: &Store, path: &str) -> Result<Target, Answer> {
     let key = (group.to_owned(), version.to_owned(), plural.to_owned());
     let kind = store::kind_of(group, plural);
     let Some(kind) = kind.filter(|_| store.served.contains(&key)) else {
-        return Err((404, Value::Null));
+        // The server's own groups know what they lack.
+        let message = "the server could not find the requested resource";
+        let own = || status(404, message);
+        return Err((404, if group.is_empty() { own() } else { Value::Null }));
     };
     Ok(Target {
         kind,

@@ -30,6 +30,10 @@ pub(super) fn answer(store: &mut Store, target: &Target, asked: &Asked) -> Answe
         return (404, Value::Null);
     }
     let Some(before) = store.object(&target.plural, &namespace, name).cloned() else {
+        // Of the kinds here only this one may be made by replacing it.
+        if asked.method == "PUT" && target.plural == "leases" {
+            return create(store, target, &namespace, asked);
+        }
         return refusal(404, "NotFound", target, name);
     };
     let written = match asked.method.as_str() {
