@@ -363,6 +363,7 @@ fn whoever_breaks_off_a_large_body_holds_up_nobody() {
         client: Arc::new(client),
         addr: served.addr,
         settings: served.settings.clone(),
+        metrics: served.metrics.clone(),
         _end: oneshot::channel().0,
     };
     // POST, https, /inject, a host, and a length.
