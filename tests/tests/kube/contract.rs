@@ -135,7 +135,7 @@ impl<'s> Session<'s> {
     }
 
     /// The same for another thread.
-    fn another(&self) -> Session<'s> {
+    fn another(&self) -> Self {
         Session {
             base: self.base,
             users: self.users.clone(),
