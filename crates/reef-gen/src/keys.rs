@@ -103,7 +103,7 @@ pub struct EndpointsKey {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenersKey {
     /// Those for destinations, and the one that takes redirected outbound traffic.
-    pub outbound: Arc<OutboundListenersKey>,
+    pub outbound: OutboundListenersKey,
     /// Those of the workload's own ports.
     pub inbound: InboundListenersKey,
 }
@@ -195,7 +195,7 @@ pub struct InboundListenersKey {
     pub endpoints: Option<Arc<EndpointsKey>>,
     /// What listeners for destinations depend on, only if the scope declares ingress listeners:
     /// those may find their address taken.
-    pub beside: Option<Arc<OutboundListenersKey>>,
+    pub beside: Option<Box<OutboundListenersKey>>,
 }
 
 /// What the route configurations of a proxy depend on.
@@ -369,7 +369,7 @@ impl ListenersKey {
                 .any(|rule| logs_to_service(settings, rule))
         };
         let read = |wanted: bool| wanted.then(|| endpoints.clone());
-        let outbound = Arc::new(OutboundListenersKey {
+        let outbound = OutboundListenersKey {
             scope: scope.id.clone(),
             grpc: facts.grpc,
             ip_mode: facts.ip_mode,
@@ -391,7 +391,7 @@ impl ListenersKey {
             client_labels: facts.client_labels.clone(),
             selecting_rules: facts.selecting_rules.clone(),
             endpoints: read(has_egress_proxy(scope) || told(outbound)),
-        });
+        };
         let inbound = InboundListenersKey {
             scope: scope.id.clone(),
             grpc: facts.grpc,
@@ -410,7 +410,7 @@ impl ListenersKey {
             trace_tags: facts.trace_tags.clone(),
             logs: inbound.clone(),
             endpoints: read(told(inbound)),
-            beside: (!scope.ingress.is_empty()).then(|| outbound.clone()),
+            beside: (!scope.ingress.is_empty()).then(|| Box::new(outbound.clone())),
         };
         Self { outbound, inbound }
     }
