@@ -45,7 +45,7 @@ const EACH: usize = 250;
 const CLIENTS: usize = 12;
 
 /// What must occur, one time of a hundred requests each.
-const KINDS: [&str; 60] = [
+const KINDS: [&str; 61] = [
     "uri_exact",
     "uri_prefix",
     "uri_regex",
@@ -95,6 +95,7 @@ const KINDS: [&str; 60] = [
     "delegate_narrower",
     "vs_exact",
     "vs_short_name",
+    "vs_oldest",
     "vs_several_hosts",
     "vs_wildcard",
     "vs_exact_beats_wildcard",

@@ -38,17 +38,20 @@ pub(crate) fn draw(dice: &mut Dice, mesh: &mut Mesh) {
         } else {
             (host.namespace.as_str(), (host.name.clone(), "vs_exact"))
         };
+        let contested = dice.percent(40);
+        let mut tags = vec![name.1];
+        tags.extend(contested.then_some("vs_oldest"));
         virtual_service(
             dice,
             mesh,
             &hosts,
             &[name.0],
             namespace,
-            &[name.1],
+            &tags,
             age,
             &[host],
         );
-        if dice.percent(40) {
+        if contested {
             // The older one has it.
             age += 1;
             let tags = ["vs_younger"];
