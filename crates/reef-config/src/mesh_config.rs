@@ -44,6 +44,7 @@ pub const APPLIED: &[&str] = &[
     "defaultInboundHttpRetryPolicy",
     "trustDomain",
     "trustDomainAliases",
+    "caCertificates",
     "enableAutoMtls",
     "meshMTLS",
     "discoverySelectors",
@@ -84,6 +85,8 @@ pub struct MeshConfig {
     pub trust_domain: String,
     /// Further trust domains that are accepted as this one.
     pub trust_domain_aliases: Vec<String>,
+    /// Further authorities; of them only the trust domains are read.
+    pub ca_certificates: Vec<CaCertificate>,
     /// What happens to unknown destinations; `ALLOW_ANY`.
     pub outbound_traffic_policy: OutboundTrafficPolicy,
     /// What happens to inbound traffic without a service; `PASSTHROUGH`.
@@ -180,6 +183,7 @@ impl Default for MeshConfig {
             root_namespace: Namespace::new("istio-system"),
             trust_domain: "cluster.local".to_owned(),
             trust_domain_aliases: Vec::new(),
+            ca_certificates: Vec::new(),
             outbound_traffic_policy: OutboundTrafficPolicy {
                 mode: OutboundTrafficPolicyMode::AllowAny,
                 egress_proxy: None,
@@ -233,6 +237,12 @@ impl Default for MeshConfig {
 }
 
 api_structs! {
+    /// `MeshConfig.CertificateData`; what is not here is told as not read.
+    pub struct CaCertificate {
+        /// Trust domains it vouches for.
+        pub trust_domains: Vec<String>,
+    }
+
     /// `MeshConfig.DefaultTrafficPolicy`: each part stands where a rule is silent.
     pub struct DefaultTrafficPolicy {
         /// Connection limits.

@@ -57,8 +57,10 @@ pub struct MeshSettings {
     pub unenforced: Unenforced,
     /// The cluster of Reef's own objects, and of proxies that name none; a choice of the program too.
     pub cluster: ClusterId,
-    /// The trust domain and its aliases, sorted: whose identities are accepted.
+    /// The trust domain and its aliases, sorted: in each of them are the mesh's own identities.
     pub trust_domains: Arc<[Arc<str>]>,
+    /// These and the trust domains of further authorities, sorted: whose clients are accepted.
+    pub client_domains: Arc<[Arc<str>]>,
     /// Namespaces that are read.
     pub discovery: Discovery,
     /// How far service entries may be seen.
@@ -244,6 +246,12 @@ impl MeshSettings {
         trust_domains.push(trust_domain.clone());
         trust_domains.sort();
         trust_domains.dedup();
+        let authorities = config.ca_certificates.iter();
+        let foreign = authorities.flat_map(|one| &one.trust_domains);
+        let mut client_domains = trust_domains.clone();
+        client_domains.extend(foreign.map(|domain| Arc::from(domain.as_str())));
+        client_domains.sort();
+        client_domains.dedup();
         let proxy = Arc::new(ProxySettings::new(&config.default_config));
         Self {
             root_namespace: config.root_namespace.clone(),
@@ -251,6 +259,7 @@ impl MeshSettings {
             unenforced: Unenforced::default(),
             trust_domain,
             trust_domains: trust_domains.into(),
+            client_domains: client_domains.into(),
             discovery: Discovery::new(&config.discovery_selectors),
             entry_visibility: VisibilityLimit::new(&config),
             proxies: MeshDefaults::new(&config),

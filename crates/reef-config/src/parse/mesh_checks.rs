@@ -32,6 +32,15 @@ pub(super) fn check(config: &MeshConfig, problems: &mut Vec<Problem>) {
             .enumerate()
             .map(|(index, alias)| (format!("trustDomainAliases[{index}]"), alias)),
     );
+    let foreign = config.ca_certificates.iter().enumerate();
+    let foreign = foreign.flat_map(|(at, one)| {
+        let domains = one.trust_domains.iter().enumerate();
+        domains.map(move |(of, domain)| {
+            let field = format!("caCertificates[{at}].trustDomains[{of}]");
+            (field, domain)
+        })
+    });
+    let domains = domains.chain(foreign);
     for (field, domain) in domains {
         if domain.is_empty() || domain.contains('/') {
             error(problems, field, "must be a host name");

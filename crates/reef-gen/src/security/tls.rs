@@ -52,7 +52,7 @@ impl InboundTls {
     /// Reads the settings.
     pub(crate) fn of(settings: &MeshSettings) -> Self {
         Self {
-            trust_domains: settings.trust_domains.clone(),
+            trust_domains: settings.client_domains.clone(),
             limits: settings.proxies.mesh_tls.clone(),
         }
     }

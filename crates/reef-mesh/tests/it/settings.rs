@@ -83,6 +83,7 @@ fn every_field_comes_out_resolved() {
 rootNamespace: root
 trustDomain: td
 trustDomainAliases: [old.td, td, a.td]
+caCertificates: [{trustDomains: [b.td, td]}]
 inboundTrafficPolicy: {mode: LOCALHOST}
 enableAutoMtls: false
 enableTracing: false
@@ -111,6 +112,8 @@ defaultConfig:
     assert_eq!(settings.root_namespace, "root");
     let domains: Vec<&str> = settings.trust_domains.iter().map(|d| &**d).collect();
     assert_eq!(domains, ["a.td", "old.td", "td"]);
+    let domains: Vec<&str> = settings.client_domains.iter().map(|d| &**d).collect();
+    assert_eq!(domains, ["a.td", "b.td", "old.td", "td"]);
     assert_eq!(settings.spiffe_id("n", "s"), "spiffe://td/ns/n/sa/s");
     assert!(mesh.inbound_to_localhost && mesh.h2_upgrade);
     assert!(!mesh.auto_mtls && !mesh.tracing);
@@ -180,6 +183,10 @@ fn what_istio_would_refuse_is_refused_by_field() {
         ("rootNamespace: ''", "rootNamespace"),
         ("trustDomain: ''", "trustDomain"),
         ("trustDomainAliases: [a, '']", "trustDomainAliases[1]"),
+        (
+            "caCertificates: [{}, {trustDomains: [a, b/c]}]",
+            "caCertificates[1].trustDomains[1]",
+        ),
         ("proxyInboundListenPort: 0", "proxyInboundListenPort"),
         ("proxyInboundListenPort: 15001", "proxyInboundListenPort"),
         ("proxyHttpPort: 15006", "proxyHttpPort"),
