@@ -38,6 +38,7 @@ pub mod problem;
 pub mod proxy_config;
 pub mod scalar;
 pub mod schema;
+pub mod selecting;
 pub mod validate;
 
 pub use change::{Change, ChangeBatch};

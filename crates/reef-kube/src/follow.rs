@@ -20,9 +20,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use reef_config::selecting::is_selected;
 use reef_config::{Change, Kind};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::api::ApiError;
@@ -31,12 +32,20 @@ use crate::guard::{guarded, rest};
 use crate::known::Known;
 use crate::metrics::{KubeMetrics, Relist};
 use crate::pace::Pace;
+use crate::reading::Reading;
 use crate::resource::Resource;
 use crate::states::States;
 use crate::{Cluster, Times};
 
 /// Changes handed over at once; a frame of the network holds some tens.
 const BATCH: usize = 512;
+
+/// If more namespaces than this are read that were not, one list of everything costs less.
+const FEW: usize = 10;
+
+/// Namespaces and the mesh configuration are listed first, in milliseconds. If they are not, the other kinds begin: they
+/// may find out what is wrong, and at worst hold more than is read for a while.
+const READING: Duration = Duration::from_secs(1);
 
 /// A streamed list that failed so often in a row is asked for in pages.
 const STREAM_FAILURES: u32 = 2;
@@ -98,6 +107,8 @@ pub(crate) struct Common {
     pub(crate) doubt: Arc<Notify>,
     /// How often the server's history was found to have begun anew; versions of two histories compare with nothing.
     pub(crate) histories: watch::Sender<u64>,
+    /// What is read; `None` until it is known.
+    pub(crate) reading: watch::Receiver<Option<Reading>>,
     pub(crate) out: mpsc::Sender<Told>,
 }
 
@@ -115,6 +126,8 @@ pub(crate) struct Follower {
     history: u64,
     /// The history there is.
     histories: watch::Receiver<u64>,
+    /// Whether what is read may differ from what was.
+    read_more: bool,
     /// A list was complete once.
     listed: bool,
     /// Whether the hub was told that nothing is heard.
@@ -143,6 +156,7 @@ impl Follower {
             version: None,
             history: 0,
             histories,
+            read_more: false,
             listed: false,
             lost: false,
             doubtful: false,
@@ -261,9 +275,18 @@ impl Follower {
             }
             self.pace.between().await;
         }
+        or_end!(self.take_up().await);
+        if self.known.wanted().len() > FEW {
+            self.relist(Relist::Reading);
+        }
         if self.version.is_some() {
+            if self.read_more {
+                or_end!(self.read_more(api).await);
+                self.read_more = false;
+            }
             return self.stream(api).await;
         }
+        self.read_more = false;
         or_end!(self.lost().await);
         let in_pages =
             self.stream_failures >= STREAM_FAILURES || !self.common.streams.load(Ordering::Acquire);
@@ -272,6 +295,25 @@ impl Follower {
         } else {
             self.stream(api).await
         }
+    }
+
+    /// Takes up what is read; waits a moment until it is known.
+    async fn take_up(&mut self) -> Result<(), End> {
+        if !is_selected(self.kind()) {
+            return Ok(());
+        }
+        let known = self.common.reading.wait_for(Option::is_some);
+        let reading = tokio::select! {
+            known = timeout(READING, known) => match known {
+                Ok(known) => known.map_err(|_gone| End::Closed)?.clone().unwrap_or_default(),
+                // Everything is, until it is known.
+                Err(_elapsed) => Reading::default(),
+            },
+            () = self.common.out.closed() => return Err(End::Closed),
+        };
+        self.known.read(reading, &mut self.changes);
+        self.read_more |= !self.known.wanted().is_empty();
+        self.flush().await
     }
 
     /// The server's history was found to have gone back: a new one begins, for all kinds.

@@ -14,12 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reef_config::{Change, ChangeBatch, Kind, MeshConfig, Object, ObjectKey, Problem};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::Times;
 use crate::follow::{Contact, Told};
+use crate::reading::Reading;
 
 /// Deletions that no other kind has to confirm wait so long all the same: connections that break together are noticed
 /// one after the other, on a busy machine within this.
@@ -60,6 +61,9 @@ pub(crate) struct Hub {
     /// A kind that is behind for so long is not waited for: a silent connection is noticed to be dead within a watch and
     /// the silence that is allowed, and then the kind has time for a list.
     longest: Duration,
+    /// What is read, for the followers; told once the kinds it comes from were listed.
+    reading: Reading,
+    readings: watch::Sender<Option<Reading>>,
 }
 
 /// What differs and was not handed over: the last word on each thing.
@@ -120,7 +124,11 @@ impl Waiting {
 
 impl Hub {
     /// A hub for these kinds.
-    pub(crate) fn new(awaited: BTreeSet<Kind>, times: Times) -> Self {
+    pub(crate) fn new(
+        awaited: BTreeSet<Kind>,
+        times: Times,
+        readings: watch::Sender<Option<Reading>>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             awaited,
@@ -135,6 +143,8 @@ impl Hub {
             caught_up: now,
             paused_until: None,
             longest: times.watch + times.silence + LISTING,
+            reading: Reading::default(),
+            readings,
         }
     }
 
@@ -167,6 +177,16 @@ impl Hub {
     }
 
     fn take(&mut self, told: Told, now: Instant) {
+        self.hear(told, now);
+        let known = [Kind::Namespace, Kind::ConfigMap]
+            .iter()
+            .all(|kind| !self.awaited.contains(kind));
+        if known && self.readings.borrow().is_none() {
+            self.tell_reading();
+        }
+    }
+
+    fn hear(&mut self, told: Told, now: Instant) {
         let (kind, history, contact) = match told {
             Told::Changes(changes) => return self.add(changes),
             Told::Contact {
@@ -230,7 +250,9 @@ impl Hub {
     }
 
     fn add(&mut self, changes: Vec<Change>) {
+        let mut reads_otherwise = false;
         for change in changes {
+            reads_otherwise |= self.reading.note(&change);
             // It is there again.
             self.held.forget(&change);
             if self.synced {
@@ -239,6 +261,13 @@ impl Hub {
                 self.first.push(change);
             }
         }
+        if reads_otherwise && self.readings.borrow().is_some() {
+            self.tell_reading();
+        }
+    }
+
+    fn tell_reading(&self) {
+        self.readings.send_replace(Some(self.reading.clone()));
     }
 
     /// When to look again; the past is at once.
@@ -278,12 +307,17 @@ impl Hub {
 
     /// What was found to be gone is told.
     fn release(&mut self) {
+        let mut reads_otherwise = false;
         for change in self.held.take() {
+            reads_otherwise |= self.reading.note(&change);
             if self.synced {
                 self.waiting.add(change);
             } else {
                 self.first.push(change);
             }
+        }
+        if reads_otherwise && self.readings.borrow().is_some() {
+            self.tell_reading();
         }
     }
 

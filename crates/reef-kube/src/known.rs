@@ -1,12 +1,14 @@
 //! What was told of one kind: the version of each object, so that a list tells only what differs and an older event
 //! never overwrites a newer one. The objects themselves belong to whoever was told.
 
-use std::collections::BTreeMap;
-
-use reef_config::{Change, Kind, Problem, Severity};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use reef_config::selecting::is_selected;
+use reef_config::{Change, Kind, Namespace, Problem, Severity};
+
 use crate::decode::{Content, Decoder, Id, Item};
+use crate::reading::Reading;
 use crate::status::StatusBook;
 
 /// Said where the last good version of an object stays in effect.
@@ -21,6 +23,8 @@ struct Entry {
     told: bool,
     /// Whether problems of it were told.
     faulty: bool,
+    /// Its namespace is not read, so that nobody knows what it says.
+    unread: bool,
 }
 
 /// Everything told of a kind.
@@ -35,6 +39,8 @@ pub(crate) struct Known {
     newest: u64,
     /// Where the status of objects is noted, if somebody writes it.
     book: Option<StatusBook>,
+    /// What is read of the kind.
+    reading: Reading,
 }
 
 impl Known {
@@ -47,6 +53,7 @@ impl Known {
             listing: false,
             newest: 0,
             book: None,
+            reading: Reading::default(),
         }
     }
 
@@ -54,6 +61,54 @@ impl Known {
     pub(crate) fn noting(mut self, book: Option<StatusBook>) -> Self {
         self.book = book;
         self
+    }
+
+    /// What is read from now on: what is not is forgotten but for its version.
+    pub(crate) fn read(&mut self, reading: Reading, changes: &mut Vec<Change>) {
+        self.reading = reading;
+        if !is_selected(self.kind) {
+            return;
+        }
+        let leaving = self.entries.iter().filter(|(_, entry)| !entry.unread);
+        let leaving: Vec<Id> = leaving
+            .map(|(id, _)| id)
+            .filter(|id| !self.reading.reads(&id.namespace))
+            .cloned()
+            .collect();
+        for id in leaving {
+            let Some(version) = self.entries.get(&id).map(|entry| entry.version) else {
+                continue;
+            };
+            self.leave_out(id, version, changes);
+        }
+    }
+
+    /// Namespaces that are read and of which there are objects nobody has read.
+    pub(crate) fn wanted(&self) -> BTreeSet<Namespace> {
+        let unread = self.entries.iter().filter(|(_, entry)| entry.unread);
+        let spaces: BTreeSet<&Namespace> = unread.map(|(id, _)| &id.namespace).collect();
+        let read = spaces.into_iter().filter(|space| self.reading.reads(space));
+        read.cloned().collect()
+    }
+
+    /// Whether anything of the kind would be read that is not, or the other way round.
+    pub(crate) fn concerns(&self, reading: &Reading) -> bool {
+        let differs = |(id, entry): (&Id, &Entry)| entry.unread == reading.reads(&id.namespace);
+        is_selected(self.kind) && self.entries.iter().any(differs)
+    }
+
+    /// Notes an object of a namespace that is not read.
+    fn leave_out(&mut self, id: Id, version: u64, changes: &mut Vec<Change>) {
+        let list = self.entries.get(&id).map_or(self.list, |entry| entry.list);
+        self.forget(&id, changes);
+        let entry = Entry {
+            version,
+            list,
+            told: false,
+            faulty: false,
+            unread: true,
+        };
+        self.entries.insert(id, entry);
     }
 
     /// How many objects there are.
@@ -120,28 +175,71 @@ impl Known {
     /// # Errors
     /// As [`Decoder::object`].
     pub(crate) fn apply(&mut self, bytes: &[u8], changes: &mut Vec<Change>) -> Result<(), String> {
-        let item = self.decoder.object(bytes)?;
-        let known = self.entries.get_mut(&item.id);
-        if let Some(entry) = known {
-            entry.list = self.list;
-            if item.version != 0
-                && entry.version != 0
-                && (item.version == entry.version
-                    || (!self.listing && item.version < entry.version))
-            {
+        if !self.reading.is_everything() && is_selected(self.kind) {
+            let (id, version) = self.decoder.head(bytes)?;
+            if !self.reading.reads(&id.namespace) {
+                if self.is_news(&id, version) {
+                    self.leave_out(id, version, changes);
+                }
                 return Ok(());
             }
-        } else if !self.listing && item.version != 0 && item.version < self.newest {
-            return Ok(());
+        }
+        let item = self.decoder.object(bytes)?;
+        if self.is_news(&item.id, item.version) {
+            self.note(&item.id, bytes);
+            self.take(item, changes);
+        }
+        Ok(())
+    }
+
+    /// An object of a list of one namespace, which was asked for because the namespace is read now.
+    ///
+    /// # Errors
+    /// As [`Decoder::object`].
+    pub(crate) fn read_now(
+        &mut self,
+        bytes: &[u8],
+        changes: &mut Vec<Change>,
+    ) -> Result<(), String> {
+        let item = self.decoder.object(bytes)?;
+        // What else is in the list comes by the watch.
+        if self.entries.get(&item.id).is_some_and(|entry| entry.unread) {
+            self.note(&item.id, bytes);
+            self.take(item, changes);
+        }
+        Ok(())
+    }
+
+    /// Notes the status of an object, if somebody writes it.
+    fn note(&self, id: &Id, bytes: &[u8]) {
+        if let Some(book) = &self.book {
+            book.note(&self.decoder.key(id), bytes);
+        }
+    }
+
+    /// What a namespace has left of objects nobody has read is gone, and the watch will say so.
+    pub(crate) fn settle(&mut self, namespace: &Namespace) {
+        let unread = |id: &Id, entry: &Entry| entry.unread && id.namespace == *namespace;
+        self.entries.retain(|id, entry| !unread(id, entry));
+    }
+
+    /// Takes note of the version of an object; true if it is not known yet.
+    fn is_news(&mut self, id: &Id, version: u64) -> bool {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.list = self.list;
+            let old = version == entry.version || (!self.listing && version < entry.version);
+            // Of an object that was not read not even this version is known.
+            let unread = entry.unread && self.reading.reads(&id.namespace);
+            if version != 0 && entry.version != 0 && old && !unread {
+                return false;
+            }
+        } else if !self.listing && version != 0 && version < self.newest {
+            return false;
         }
         if !self.listing {
-            self.newest = self.newest.max(item.version);
+            self.newest = self.newest.max(version);
         }
-        if let Some(book) = &self.book {
-            book.note(&self.decoder.key(&item.id), bytes);
-        }
-        self.take(item, changes);
-        Ok(())
+        true
     }
 
     fn take(&mut self, item: Item, changes: &mut Vec<Change>) {
@@ -185,6 +283,7 @@ impl Known {
             list: self.list,
             told,
             faulty,
+            unread: false,
         };
         self.entries.insert(id, entry);
     }

@@ -28,6 +28,7 @@ mod known;
 mod metrics;
 mod once;
 mod pace;
+mod reading;
 mod resource;
 mod source;
 mod states;

@@ -27,6 +27,8 @@ pub(crate) enum Relist {
     Unreadable,
     /// We panicked.
     Panicked,
+    /// More namespaces are read.
+    Reading,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -102,6 +104,7 @@ impl KubeMetrics {
             Relist::Rewound => "rewound",
             Relist::Unreadable => "unreadable",
             Relist::Panicked => "panic",
+            Relist::Reading => "selected",
         };
         self.relists
             .get_or_create_owned(&labels(kind, reason))

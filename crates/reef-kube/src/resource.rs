@@ -92,6 +92,19 @@ impl Resource {
         Self { kind, one: None }
     }
 
+    /// The same of one namespace.
+    pub(crate) fn url_in(
+        &self,
+        namespace: &str,
+        version: &str,
+        query: &impl fmt::Display,
+    ) -> String {
+        let plural = plural(self.kind);
+        let inside = format!("/namespaces/{namespace}/{plural}?");
+        self.url(version, query)
+            .replacen(&format!("/{plural}?"), &inside, 1)
+    }
+
     /// The path and query of a request, with these further parameters.
     pub(crate) fn url(&self, version: &str, query: &impl fmt::Display) -> String {
         let group = self.kind.group();

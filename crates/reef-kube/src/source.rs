@@ -18,6 +18,7 @@ use crate::follow::{Common, Follower};
 use crate::hub::Hub;
 use crate::known::Known;
 use crate::metrics::KubeMetrics;
+use crate::reading::Reading;
 use crate::resource::{FOLLOWED, Resource};
 use crate::states::States;
 use crate::status::StatusBook;
@@ -128,6 +129,10 @@ impl Source for KubeSource {
             self.metrics.clone(),
         );
         let (tell, told) = mpsc::channel(WAITING);
+        // Whose mesh configuration comes from elsewhere does not know what is read.
+        let map = self.options.mesh_config_map.as_ref();
+        let unknown = map.is_none().then(Reading::default);
+        let readings = watch::Sender::new(unknown);
         let common = Common {
             cluster: self.cluster,
             times,
@@ -137,6 +142,7 @@ impl Source for KubeSource {
             served: discovery.subscribe(),
             doubt: discovery.doubt(),
             histories: watch::Sender::new(0),
+            reading: readings.subscribe(),
             out: tell,
         };
         let mut resources: Vec<Resource> = Vec::new();
@@ -174,7 +180,7 @@ impl Source for KubeSource {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            () = Hub::new(awaited, times).run(told, out) => {}
+            () = Hub::new(awaited, times, readings).run(told, out) => {}
             () = watchdog => {}
         }
     }

@@ -32,6 +32,43 @@ struct PageMetadata {
 }
 
 impl Follower {
+    /// Lists what is read now and was not: the objects of some namespaces. Their watch goes on where it was; what it
+    /// tells a second time is known then.
+    pub(super) async fn read_more(&mut self, api: &str) -> Result<(), End> {
+        for namespace in self.known.wanted() {
+            let mut next = String::new();
+            loop {
+                let mut query = format!("limit={PAGE}");
+                if !next.is_empty() {
+                    query.push_str("&continue=");
+                    query.push_str(&encoded(&next));
+                }
+                let url = self.resource.url_in(&namespace, api, &query);
+                let answer = self.common.cluster.get(&url, PAGE_BYTES, LIST_TIMEOUT);
+                let body = answer.await.map_err(refused)?;
+                self.heard();
+                let unreadable = |reason| End::Failed(ApiError::Unreadable(reason), "list");
+                let page: Page<'_> =
+                    serde_json::from_slice(&body).map_err(|error| unreadable(error.to_string()))?;
+                for item in page.items.iter().flatten() {
+                    let item = item.get().as_bytes();
+                    let read = self.known.read_now(item, &mut self.changes);
+                    read.map_err(unreadable)?;
+                    if self.changes.len() >= BATCH {
+                        self.flush().await?;
+                    }
+                }
+                match page.metadata.next.filter(|next| !next.is_empty()) {
+                    Some(further) => next = further,
+                    None => break,
+                }
+            }
+            self.known.settle(&namespace);
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
     /// Lists everything.
     pub(super) async fn pages(&mut self, api: &str) -> End {
         self.known.begin();

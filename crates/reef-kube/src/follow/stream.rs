@@ -95,6 +95,15 @@ impl Follower {
             let frame = tokio::select! {
                 frame = timeout_at(until, body.frame()) => frame,
                 Ok(()) = self.histories.changed() => return End::Rewound,
+                Ok(()) = self.common.reading.changed() => {
+                    let reading = self.common.reading.borrow().clone().unwrap_or_default();
+                    // A list that began with another reading is taken to its end.
+                    if self.version.is_some() && self.known.concerns(&reading) {
+                        return End::Good;
+                    }
+                    self.known.read(reading, &mut self.changes);
+                    continue;
+                }
                 () = self.common.out.closed() => return End::Closed,
             };
             let frame = match frame {
@@ -174,6 +183,10 @@ impl Follower {
                     if self.version.is_none() {
                         if bookmark.list_end {
                             self.complete(bookmark.version).await?;
+                            if !self.known.wanted().is_empty() {
+                                // They became read while this list was told.
+                                return Err(End::Good);
+                            }
                         }
                     } else if bookmark.version != 0 && self.version > Some(bookmark.version) {
                         // The next attempt asks what that means.

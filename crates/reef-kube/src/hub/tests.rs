@@ -28,7 +28,8 @@ fn told(batch: &ChangeBatch) -> Vec<String> {
 const LONGEST: Duration = Duration::from_secs(75);
 
 fn hub(kinds: &[Kind]) -> Hub {
-    Hub::new(kinds.iter().copied().collect(), Times::default())
+    let readings = watch::Sender::new(None);
+    Hub::new(kinds.iter().copied().collect(), Times::default(), readings)
 }
 
 fn contact(kind: Kind, history: u64, contact: Contact) -> Told {

@@ -258,3 +258,58 @@ fn mesh_configuration_is_told_as_such_and_its_end_too() {
     assert!(configs[0].contains("mesh-root"), "{configs:?}");
     assert!(told(&remove(&mut known, &map)).contains(&"mesh".to_owned()));
 }
+
+/// What is read with these selectors and one namespace with the label `mesh: yes`.
+fn reading(selectors: &str, namespace: &str) -> Reading {
+    let origin = reef_config::Origin::cluster(&ClusterId::default());
+    let text = format!(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}, labels: {{mesh: 'yes'}}}}\n"
+    );
+    let mut reading = Reading::default();
+    for object in reef_config::parse::object(&text, &origin).objects {
+        reading.note(&Change::Apply(Arc::new(object)));
+    }
+    let map = json!({
+        "metadata": {"name": "istio", "namespace": "istio-system", "resourceVersion": "2"},
+        "data": {"mesh": selectors},
+    });
+    let mut known = known(Kind::ConfigMap);
+    for change in apply(&mut known, &map) {
+        reading.note(&change);
+    }
+    reading
+}
+
+#[test]
+fn object_that_is_not_read_is_a_version_until_it_is() {
+    const SELECT: &str = "discoverySelectors: [{matchLabels: {mesh: 'yes'}}]";
+    let mut known = known(Kind::Pod);
+    let mut changes = Vec::new();
+    known.read(reading(SELECT, "elsewhere"), &mut changes);
+    known.begin();
+    assert_eq!(told(&apply(&mut known, &pod("a", 3, "Running"))), [""; 0]);
+    assert!(known.complete(4).is_empty());
+    assert_eq!(told(&apply(&mut known, &pod("a", 5, "Running"))), [""; 0]);
+    assert_eq!((known.len(), known.newest()), (1, 5));
+    assert!(known.wanted().is_empty());
+
+    let selected = reading(SELECT, "shop");
+    assert!(known.concerns(&selected));
+    known.read(selected.clone(), &mut changes);
+    assert!(changes.is_empty());
+    assert_eq!(known.wanted().len(), 1);
+    // The list of the namespace has it, and the watch tells it once more.
+    known
+        .read_now(pod("a", 5, "Running").to_string().as_bytes(), &mut changes)
+        .unwrap();
+    assert_eq!(told(&changes), ["+a"]);
+    known.settle(&Namespace::new("shop"));
+    assert_eq!(told(&apply(&mut known, &pod("a", 5, "Running"))), [""; 0]);
+    assert!(known.wanted().is_empty() && !known.concerns(&selected));
+
+    changes.clear();
+    known.read(reading(SELECT, "elsewhere"), &mut changes);
+    assert_eq!(told(&changes), ["-a"]);
+    assert_eq!(told(&remove(&mut known, &pod("a", 6, "Running"))), [""; 0]);
+    assert_eq!(known.len(), 0);
+}

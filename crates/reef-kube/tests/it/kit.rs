@@ -195,6 +195,20 @@ pub(crate) fn service(name: &str, mark: &str) -> Value {
     })
 }
 
+/// The same in another namespace.
+pub(crate) fn service_in(namespace: &str, name: &str, mark: &str) -> Value {
+    let mut object = service(name, mark);
+    object["metadata"]["namespace"] = json!(namespace);
+    object
+}
+
+/// A namespace that is in the mesh or not, if selectors ask for that.
+pub(crate) fn namespace_in(name: &str, mesh: &str) -> Value {
+    let mut object = namespace(name);
+    object["metadata"]["labels"] = json!({"mesh": mesh});
+    object
+}
+
 pub(crate) fn namespace(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 }

@@ -10,5 +10,6 @@ mod follow;
 mod kit;
 mod limits;
 mod panics;
+mod reading;
 mod restore;
 mod status;

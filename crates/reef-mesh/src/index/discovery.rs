@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use reef_config::names::Namespace;
+use reef_config::selecting::is_selected;
 use reef_config::{Kind, Labels, Object, ObjectKey, Problem, Severity, parse};
 
 use super::{Marks, MeshIndex, convert};
-use crate::{ChangeReport, Discovery, MeshSnapshot, NamespaceInfo};
+use crate::{ChangeReport, Discovery, MeshSettings, MeshSnapshot, NamespaceInfo};
 
 /// The last word of a batch on each object: itself, or that it is gone.
 pub(super) type Latest = BTreeMap<ObjectKey, Option<Arc<Object>>>;
@@ -35,7 +36,7 @@ impl MeshIndex {
         }
         let (scoped, cluster): (Latest, Latest) = latest
             .into_iter()
-            .partition(|(key, _)| is_filtered(key.kind));
+            .partition(|(key, _)| is_selected(key.kind));
         let mut moved: BTreeSet<Namespace> = BTreeSet::new();
         if all {
             moved.extend(self.objects.namespaces());
@@ -55,7 +56,7 @@ impl MeshIndex {
                 continue;
             }
             for key in self.objects.keys_of_namespace(&namespace) {
-                if !is_filtered(key.kind) {
+                if !is_selected(key.kind) {
                     continue;
                 }
                 if let Some(object) = self.objects.get(&key).cloned() {
@@ -134,8 +135,13 @@ impl MeshIndex {
         }
     }
 
-    /// One problem per namespace that is not read although it has objects.
-    pub(super) fn unread_namespaces(&self, root: &Namespace) -> Vec<Problem> {
+    /// One problem per namespace that is not read: of those that are declared, since a source may leave out what is in
+    /// them, and of those that have objects.
+    pub(super) fn unread_namespaces(&self, settings: &MeshSettings) -> Vec<Problem> {
+        let (discovery, root) = (&settings.discovery, &settings.root_namespace);
+        if discovery.is_everything() {
+            return Vec::new();
+        }
         let told = |namespace: &Namespace| {
             let reason = "no entry of discoverySelectors selects it, so nothing in it is read";
             // Rules for the whole mesh are lost with the root namespace.
@@ -147,11 +153,12 @@ impl MeshIndex {
             let reason = format!("{what} {namespace}: {reason}");
             Problem::new(severity, parse::code::NOT_APPLIED, reason)
         };
-        self.aside.keys().map(told).collect()
+        let declared = self.objects.keys_of_kind(Kind::Namespace).into_iter();
+        let mut unread: BTreeSet<Namespace> = declared
+            .map(|key| key.namespace)
+            .filter(|namespace| !self.is_read(discovery, namespace))
+            .collect();
+        unread.extend(self.aside.keys().cloned());
+        unread.iter().map(told).collect()
     }
-}
-
-/// True for kinds that selectors apply to.
-fn is_filtered(kind: Kind) -> bool {
-    kind.is_namespaced() && kind != Kind::ConfigMap
 }

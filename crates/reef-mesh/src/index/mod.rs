@@ -170,7 +170,7 @@ impl MeshIndex {
             }
         }
         self.store_read(last, selectors_differ, &next, &mut marks);
-        let unread = self.unread_namespaces(&next.settings.root_namespace);
+        let unread = self.unread_namespaces(&next.settings);
         report.problems |= unread != self.aside_problems;
         self.aside_problems = unread;
         if marks.all {

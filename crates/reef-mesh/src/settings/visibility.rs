@@ -6,8 +6,8 @@ use reef_config::Labels;
 use reef_config::istio::LabelSelector;
 use reef_config::mesh_config::{EntryVisibility, MeshConfig};
 use reef_config::names::Namespace;
+use reef_config::selecting::selects_namespace;
 
-use super::discovery::selects;
 use crate::ExportTo;
 
 /// A limit on the visibility of service entries, by the labels of their namespace. It narrows what
@@ -69,7 +69,7 @@ impl VisibilityLimit {
         let holds = |rules: &Rules| {
             rules.iter().all(|rule| {
                 rule.as_ref()
-                    .is_some_and(|selector| selects(selector, namespace, labels))
+                    .is_some_and(|selector| selects_namespace(selector, namespace, labels))
             })
         };
         let found = self.policies.iter().find(|(_, rules)| holds(rules));
