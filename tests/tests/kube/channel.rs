@@ -132,6 +132,10 @@ fn bad_tokens(fixture: &Fixture, good: &str) -> Result<Vec<(Attempt, Wanted)>> {
         ("no signature", forged("jti", json!("3"), Signer::Nobody)?),
     ];
     let mut attempts = vec![(Attempt::new("no token", &own_node()), UNKNOWN)];
+    // So much is refused before anybody looks at it; the client may know the limit, and not even send it.
+    let long = Attempt::new("a megabyte", &own_node()).token(&"x".repeat(1 << 20));
+    let refused = "INTERNAL|RESOURCE_EXHAUSTED|UNAUTHENTICATED|UNAVAILABLE|UNKNOWN";
+    attempts.push((long, (refused, "")));
     for (name, token) in tokens {
         attempts.push((Attempt::new(name, &own_node()).token(&token), UNKNOWN));
     }

@@ -154,3 +154,17 @@ fn page_of_the_command_line_is_current() {
         "docs/cli.md is not what the definition says; see the head of this test"
     );
 }
+
+#[test]
+fn tests_that_the_page_of_faults_names_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let page = std::fs::read_to_string(root.join("docs/faults.md")).unwrap();
+    let named = page.split('`').filter_map(|span| span.split_once("::"));
+    let mut count = 0;
+    for (file, test) in named {
+        let text = std::fs::read_to_string(root.join(file)).unwrap_or_default();
+        assert!(text.contains(&format!("fn {test}(")), "{file}::{test}");
+        count += 1;
+    }
+    assert!(count > 40, "{count} tests");
+}
