@@ -36,8 +36,14 @@ pub struct Images {
     pub programs: BTreeMap<String, PathBuf>,
     /// Command lines of containers whose image nobody has, by name of the container.
     pub commands: BTreeMap<String, Vec<String>>,
+    /// What comes before the arguments of a container without a command, by name of the container.
+    pub entrypoints: BTreeMap<String, Vec<String>>,
+    /// Variables that every container has, as those that tell of the API server.
+    pub environment: BTreeMap<String, String>,
     /// The token a projected volume has.
     pub token: String,
+    /// Tokens of other audiences, by these; the API server's own is the empty one.
+    pub tokens: BTreeMap<String, String>,
     /// Values of ConfigMaps, by name and key.
     pub config_maps: BTreeMap<(String, String), String>,
     /// Addresses by host name, in the place of the cluster's DNS.
@@ -106,7 +112,7 @@ impl RunningPod {
     /// When there is no such probe, or the answer is none or not 200.
     pub fn probe(&self, container: &Value, probe: &str) -> Result<String> {
         let get = &container[probe]["httpGet"];
-        let port = get["port"].as_u64().context("no port")?;
+        let port = port(container, &get["port"]).context("no port")?;
         let path = get["path"].as_str().unwrap_or("/");
         call::page(&format!("{}:{port}", self.ip), path)
     }
@@ -149,35 +155,72 @@ impl Kubelet<'_> {
             std::fs::create_dir_all(&folder)?;
             if volume["emptyDir"].is_object() {
                 root::for_everybody(&folder)?;
-            } else if volume["downwardAPI"].is_object() {
-                for item in text::items(&volume["downwardAPI"]["items"]) {
-                    let map = text::member(item, "fieldRef.fieldPath")?;
-                    let file = folder.join(text::member(item, "path")?);
-                    std::fs::write(file, text::downward_file(text::at(&self.pod, &map)))?;
-                }
-            } else if volume["projected"].is_object() {
-                for source in text::items(&volume["projected"]["sources"]) {
-                    let path = text::member(source, "serviceAccountToken.path")?;
-                    std::fs::write(folder.join(path), &self.images.token)?;
-                }
-            } else if volume["configMap"].is_object() {
-                let name = text::member(volume, "configMap.name")?;
-                for item in text::items(&volume["configMap"]["items"]) {
-                    let key = (name.clone(), text::member(item, "key")?);
-                    let value = self.images.config_maps.get(&key);
-                    let value = value.with_context(|| format!("no ConfigMap {key:?}"))?;
-                    std::fs::write(folder.join(text::member(item, "path")?), value)?;
-                }
-            } else {
-                bail!("this kubelet has no such volume: {volume}");
+                continue;
             }
+            let sources = [volume];
+            let sources: Vec<&Value> = match volume["projected"]["sources"].as_array() {
+                Some(sources) => sources.iter().collect(),
+                None => sources.into(),
+            };
+            for source in sources {
+                self.project(source, &folder)?;
+            }
+            let mode = ["projected", "configMap", "downwardAPI"].map(|kind| &volume[kind]);
+            let mode = mode.iter().find_map(|kind| kind["defaultMode"].as_u64());
+            let group = self.pod["spec"]["securityContext"]["fsGroup"].as_u64();
+            root::protect(&folder, mode, group)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the files of one source of a volume.
+    fn project(&self, source: &Value, folder: &Path) -> Result<()> {
+        let token = &source["serviceAccountToken"];
+        let map = &source["configMap"];
+        let downward = &source["downwardAPI"];
+        if token.is_object() {
+            let audience = token["audience"].as_str().unwrap_or_default();
+            let text = self.images.tokens.get(audience);
+            let text = text.unwrap_or(&self.images.token);
+            std::fs::write(folder.join(text::member(token, "path")?), text)?;
+        } else if map.is_object() {
+            let name = text::member(map, "name")?;
+            let known = &self.images.config_maps;
+            let all = known.iter().filter(|((of, _), _)| *of == name);
+            let mut files: Vec<(String, &String)> =
+                all.map(|((_, key), value)| (key.clone(), value)).collect();
+            if map["items"].is_array() {
+                files.clear();
+                for item in text::items(&map["items"]) {
+                    let key = (name.clone(), text::member(item, "key")?);
+                    let value = known.get(&key);
+                    let value = value.with_context(|| format!("no ConfigMap {key:?}"))?;
+                    files.push((text::member(item, "path")?, value));
+                }
+            }
+            ensure!(!files.is_empty(), "no ConfigMap {name}");
+            for (file, value) in files {
+                std::fs::write(folder.join(file), value)?;
+            }
+        } else if downward.is_object() {
+            for item in text::items(&downward["items"]) {
+                let from = text::member(item, "fieldRef.fieldPath")?;
+                let from = text::at(&self.pod, &from);
+                let text = match from.as_str() {
+                    Some(text) => text.to_owned(),
+                    None => text::downward_file(from),
+                };
+                std::fs::write(folder.join(text::member(item, "path")?), text)?;
+            }
+        } else {
+            bail!("this kubelet has no such volume: {source}");
         }
         Ok(())
     }
 
     /// The environment of a container, variables replaced.
     fn environment(&self, container: &Value) -> Result<BTreeMap<String, String>> {
-        let mut variables = BTreeMap::new();
+        let mut variables = self.images.environment.clone();
         for variable in text::items(&container["env"]) {
             let name = text::member(variable, "name")?;
             let value = match text::member(variable, "valueFrom.fieldRef.fieldPath") {
@@ -208,7 +251,21 @@ impl Kubelet<'_> {
         };
         let line = match self.images.commands.get(&name) {
             Some(line) => line.clone(),
-            None => [words("command"), words("args")].concat(),
+            None => {
+                let mut line = words("command");
+                if line.is_empty() {
+                    line.extend(
+                        self.images
+                            .entrypoints
+                            .get(&name)
+                            .into_iter()
+                            .flatten()
+                            .cloned(),
+                    );
+                }
+                line.extend(words("args"));
+                line
+            }
         };
         ensure!(!line.is_empty(), "{name}: nobody knows what its image runs");
         let mut mounts = vec![(self.work.join("control"), "/control".to_owned(), false)];
@@ -251,6 +308,15 @@ impl Kubelet<'_> {
             );
         }
         Ok(())
+    }
+}
+
+/// The number of a port that is one or has a name.
+fn port(container: &Value, port: &Value) -> Option<u64> {
+    let named = |name: &str| text::items(&container["ports"]).find(|port| port["name"] == name);
+    match port.as_str() {
+        Some(name) => named(name)?["containerPort"].as_u64(),
+        None => port.as_u64(),
     }
 }
 

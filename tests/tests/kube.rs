@@ -4,8 +4,12 @@
 
 #[path = "kube/channel.rs"]
 mod channel;
+#[path = "kube/chart.rs"]
+mod chart;
 #[path = "kube/contract.rs"]
 mod contract;
+#[path = "kube/deployment.rs"]
+mod deployment;
 #[path = "kube/faults.rs"]
 mod faults;
 #[path = "kube/inject.rs"]

@@ -44,7 +44,7 @@ pub(super) fn make(folder: &Path) -> Result<()> {
         "basicConstraints=critical,CA:FALSE\n\
          keyUsage=critical,digitalSignature\n\
          extendedKeyUsage=serverAuth\n\
-         subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:kubernetes.default.svc\n",
+         subjectAltName=IP:127.0.0.1,IP:10.244.0.1,DNS:localhost,DNS:kubernetes.default.svc\n",
     )?;
     let script = format!(
         "curve='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'\n\

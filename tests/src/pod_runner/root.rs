@@ -55,6 +55,21 @@ pub(super) fn for_everybody(folder: &Path) -> Result<()> {
     )?)
 }
 
+/// Gives the files of a volume the mode and the group they are asked to have.
+pub(super) fn protect(folder: &Path, mode: Option<u64>, group: Option<u64>) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if let Some(mode) = mode {
+            let mode = Permissions::from_mode(u32::try_from(mode)?);
+            std::fs::set_permissions(&path, mode)?;
+        }
+        if let Some(group) = group {
+            std::os::unix::fs::chown(&path, None, Some(u32::try_from(group)?))?;
+        }
+    }
+    Ok(())
+}
+
 /// The command that runs a container.
 pub(super) fn command(container: &Container<'_>) -> Result<Command> {
     let mut script = SCRIPT.to_owned();

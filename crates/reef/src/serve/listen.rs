@@ -211,6 +211,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
 
     let webhook_metrics = WebhookMetrics::default();
     let webhooks = settings.webhooks.open(webhook_metrics.clone())?;
+    let registered = settings.webhooks.registered();
     let https = settings.webhooks.https_addr.filter(|_| webhooks.is_some());
     let https = https.map(|addr| bind("--https-addr", addr)).transpose()?;
 
@@ -363,7 +364,8 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     {
         let tls = tls::server_config(certificates, &[b"h2", b"http/1.1"])?;
         if let Some(serving) = serving.clone() {
-            let told = authority::follow(injection, serving, own_namespace, own_cluster);
+            let told =
+                authority::follow(injection, serving, own_namespace, own_cluster, registered);
             let end = ended(stopped.clone());
             tasks.spawn(async move {
                 tokio::select! {

@@ -22,6 +22,7 @@ pub(in crate::serve) async fn follow(
     mut serving: watch::Receiver<Option<Arc<Serving>>>,
     namespace: String,
     cluster: Option<Cluster>,
+    registered: Vec<WebhookKind>,
 ) {
     let is_default = settings.borrow().authority == Settings::default().authority;
     loop {
@@ -35,7 +36,7 @@ pub(in crate::serve) async fn follow(
                 });
             }
             if let Some(cluster) = &cluster {
-                told = tell(cluster, &namespace, &ca).await;
+                told = tell(cluster, &registered, &namespace, &ca).await;
             }
         }
         let changed = async {
@@ -53,16 +54,16 @@ pub(in crate::serve) async fn follow(
     }
 }
 
-/// Lets the API server trust the certificate of both webhooks; says whether that worked.
-async fn tell(cluster: &Cluster, namespace: &str, ca: &str) -> bool {
+/// Lets the API server trust the certificate of the webhooks; says whether that worked.
+async fn tell(cluster: &Cluster, registered: &[WebhookKind], namespace: &str, ca: &str) -> bool {
     let mut told = true;
-    for (kind, name) in [
-        (WebhookKind::Mutating, "reef-sidecar-injector"),
-        (WebhookKind::Validating, "reef-validator"),
-    ] {
-        let name = format!("{name}-{namespace}");
+    for kind in registered {
+        let name = match kind {
+            WebhookKind::Mutating => format!("reef-sidecar-injector-{namespace}"),
+            WebhookKind::Validating => format!("reef-validator-{namespace}"),
+        };
         // One that is absent is not installed.
-        if let Err(error) = cluster.trust_webhooks(kind, &name, ca).await {
+        if let Err(error) = cluster.trust_webhooks(*kind, &name, ca).await {
             warn!(%error, "the API server does not know the authority of the webhooks yet");
             told = false;
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use reef_inject::Settings;
+use reef_kube::WebhookKind;
 use tokio::sync::watch;
 
 use super::{WebhookMetrics, Webhooks};
@@ -18,6 +19,9 @@ const CONFIG: &str = "/etc/reef/config.yaml";
 #[derive(Debug, Clone, Default, Args)]
 pub struct WebhookArgs {
     /// Address of the admission webhooks, HTTPS with the certificate of the encrypted port; there are none without it.
+    ///
+    /// Of an authority that Reef made the API server is told for the injecting webhook with `--inject-config`, for the
+    /// validating one with `--validation`.
     #[arg(long, env = "REEF_HTTPS_ADDR", value_name = "ADDR")]
     pub https_addr: Option<SocketAddr>,
     /// Answer the webhook that refuses objects `reef check` refuses.
@@ -29,6 +33,17 @@ pub struct WebhookArgs {
 }
 
 impl WebhookArgs {
+    /// The webhooks whose configurations in the API server are Reef's.
+    pub(in crate::serve) fn registered(&self) -> Vec<WebhookKind> {
+        let injecting = self.inject.inject_config.is_some();
+        let kinds = [
+            (WebhookKind::Mutating, injecting),
+            (WebhookKind::Validating, self.validation),
+        ];
+        let ours = kinds.into_iter().filter(|(_, ours)| *ours);
+        ours.map(|(kind, _)| kind).collect()
+    }
+
     /// Makes the webhooks ready, and where their settings may change. `None`: there are none.
     ///
     /// # Errors

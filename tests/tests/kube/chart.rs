@@ -69,7 +69,7 @@ fn may(cluster: &Cluster, what: &[&str]) -> Result<bool> {
 
 #[test]
 fn the_chart_installs_with_every_value_and_leaves_what_is_not_its_own() {
-    let name = "the_chart_installs_with_every_value_and_leaves_what_is_not_its_own";
+    let name = "chart::the_chart_installs_with_every_value_and_leaves_what_is_not_its_own";
     isolated(name, |_| {
         let work = tempfile::tempdir()?;
         let options = ClusterOptions {
@@ -164,27 +164,30 @@ fn the_chart_installs_with_every_value_and_leaves_what_is_not_its_own() {
 
 #[test]
 fn the_plain_manifest_and_the_examples_are_taken() {
-    isolated("the_plain_manifest_and_the_examples_are_taken", |_| {
-        let work = tempfile::tempdir()?;
-        let cluster = Cluster::start(work.path(), ClusterOptions::default())?;
-        for path in ["kubernetes/reef.yaml", "examples/kubernetes"] {
-            let path = deploy(path);
-            let path = path.to_str().context("a file without a name")?;
-            cluster.kubectl(&["apply", "--validate=strict", "-f", path])?;
-        }
-        let ports = [
-            "service",
-            "reef",
-            "-n",
-            "reef-system",
-            "-o",
-            "jsonpath={.spec.ports[*].name}",
-        ];
-        assert_eq!(
-            of(&cluster, &ports)?,
-            "https-dns https-webhook http-monitoring"
-        );
-        Ok(())
-    })
+    isolated(
+        "chart::the_plain_manifest_and_the_examples_are_taken",
+        |_| {
+            let work = tempfile::tempdir()?;
+            let cluster = Cluster::start(work.path(), ClusterOptions::default())?;
+            for path in ["kubernetes/reef.yaml", "examples/kubernetes"] {
+                let path = deploy(path);
+                let path = path.to_str().context("a file without a name")?;
+                cluster.kubectl(&["apply", "--validate=strict", "-f", path])?;
+            }
+            let ports = [
+                "service",
+                "reef",
+                "-n",
+                "reef-system",
+                "-o",
+                "jsonpath={.spec.ports[*].name}",
+            ];
+            assert_eq!(
+                of(&cluster, &ports)?,
+                "https-dns https-webhook http-monitoring"
+            );
+            Ok(())
+        },
+    )
     .unwrap();
 }
