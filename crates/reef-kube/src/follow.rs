@@ -291,7 +291,8 @@ impl Follower {
         let in_pages =
             self.stream_failures >= STREAM_FAILURES || !self.common.streams.load(Ordering::Acquire);
         if in_pages {
-            self.pages(api).await
+            or_end!(self.pages(api).await);
+            End::Good
         } else {
             self.stream(api).await
         }

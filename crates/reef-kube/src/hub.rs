@@ -250,11 +250,18 @@ impl Hub {
     }
 
     fn add(&mut self, changes: Vec<Change>) {
+        for change in &changes {
+            // It is there again.
+            self.held.forget(change);
+        }
+        self.tell(changes);
+    }
+
+    /// What is in the next batch.
+    fn tell(&mut self, changes: Vec<Change>) {
         let mut reads_otherwise = false;
         for change in changes {
             reads_otherwise |= self.reading.note(&change);
-            // It is there again.
-            self.held.forget(&change);
             if self.synced {
                 self.waiting.add(change);
             } else {
@@ -307,18 +314,8 @@ impl Hub {
 
     /// What was found to be gone is told.
     fn release(&mut self) {
-        let mut reads_otherwise = false;
-        for change in self.held.take() {
-            reads_otherwise |= self.reading.note(&change);
-            if self.synced {
-                self.waiting.add(change);
-            } else {
-                self.first.push(change);
-            }
-        }
-        if reads_otherwise && self.readings.borrow().is_some() {
-            self.tell_reading();
-        }
+        let gone = self.held.take();
+        self.tell(gone);
     }
 
     fn batch(&mut self) -> ChangeBatch {

@@ -1,9 +1,10 @@
 //! A list in pages, for servers that do not stream it, and the question whether history went back.
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{BATCH, End, Follower, HEAD_TIMEOUT, LIST_TIMEOUT, or_end};
+use super::{BATCH, End, Follower, HEAD_TIMEOUT, LIST_TIMEOUT};
 use crate::api::ApiError;
 use crate::decode::ResourceVersion;
 
@@ -31,25 +32,28 @@ struct PageMetadata {
     next: Option<String>,
 }
 
+impl<'p> Page<'p> {
+    fn read(body: &'p [u8]) -> Result<Self, End> {
+        serde_json::from_slice(body).map_err(|error| unreadable(error.to_string()))
+    }
+
+    /// The token of the page that follows.
+    fn next(&self) -> Option<String> {
+        let next = self.metadata.next.clone();
+        next.filter(|next| !next.is_empty())
+    }
+}
+
 impl Follower {
     /// Lists what is read now and was not: the objects of some namespaces. Their watch goes on where it was; what it
     /// tells a second time is known then.
     pub(super) async fn read_more(&mut self, api: &str) -> Result<(), End> {
         for namespace in self.known.wanted() {
-            let mut next = String::new();
+            let mut next = None;
             loop {
-                let mut query = format!("limit={PAGE}");
-                if !next.is_empty() {
-                    query.push_str("&continue=");
-                    query.push_str(&encoded(&next));
-                }
-                let url = self.resource.url_in(&namespace, api, &query);
-                let answer = self.common.cluster.get(&url, PAGE_BYTES, LIST_TIMEOUT);
-                let body = answer.await.map_err(refused)?;
-                self.heard();
-                let unreadable = |reason| End::Failed(ApiError::Unreadable(reason), "list");
-                let page: Page<'_> =
-                    serde_json::from_slice(&body).map_err(|error| unreadable(error.to_string()))?;
+                let url = self.resource.url_in(&namespace, api, &query(next));
+                let body = self.page(&url).await?;
+                let page = Page::read(&body)?;
                 for item in page.items.iter().flatten() {
                     let item = item.get().as_bytes();
                     let read = self.known.read_now(item, &mut self.changes);
@@ -58,9 +62,9 @@ impl Follower {
                         self.flush().await?;
                     }
                 }
-                match page.metadata.next.filter(|next| !next.is_empty()) {
-                    Some(further) => next = further,
-                    None => break,
+                next = page.next();
+                if next.is_none() {
+                    break;
                 }
             }
             self.known.settle(&namespace);
@@ -70,49 +74,33 @@ impl Follower {
     }
 
     /// Lists everything.
-    pub(super) async fn pages(&mut self, api: &str) -> End {
+    pub(super) async fn pages(&mut self, api: &str) -> Result<(), End> {
         self.known.begin();
-        let mut next = String::new();
+        let mut next = None;
         loop {
-            let mut query = format!("limit={PAGE}");
-            if !next.is_empty() {
-                query.push_str("&continue=");
-                query.push_str(&encoded(&next));
-            }
-            let url = self.resource.url(api, &query);
-            let body = match self
-                .common
-                .cluster
-                .get(&url, PAGE_BYTES, LIST_TIMEOUT)
-                .await
-            {
-                Ok(body) => body,
-                Err(error) => return refused(error),
-            };
-            self.heard();
-            let page: Page<'_> = match serde_json::from_slice(&body) {
-                Ok(page) => page,
-                Err(error) => {
-                    let error = ApiError::Unreadable(error.to_string());
-                    return End::Failed(error, "list");
-                }
-            };
+            let url = self.resource.url(api, &query(next));
+            let body = self.page(&url).await?;
+            let page = Page::read(&body)?;
             for item in page.items.iter().flatten() {
-                if let Err(reason) = self.known.apply(item.get().as_bytes(), &mut self.changes) {
-                    return End::Failed(ApiError::Unreadable(reason), "list");
-                }
+                let item = item.get().as_bytes();
+                let told = self.known.apply(item, &mut self.changes);
+                told.map_err(unreadable)?;
                 if self.changes.len() >= BATCH {
-                    or_end!(self.flush().await);
+                    self.flush().await?;
                 }
             }
-            match page.metadata.next.filter(|next| !next.is_empty()) {
-                Some(further) => next = further,
-                None => {
-                    or_end!(self.complete(page.metadata.resource_version.0).await);
-                    return End::Good;
-                }
+            next = page.next();
+            if next.is_none() {
+                return self.complete(page.metadata.resource_version.0).await;
             }
         }
+    }
+
+    async fn page(&mut self, url: &str) -> Result<Bytes, End> {
+        let answer = self.common.cluster.get(url, PAGE_BYTES, LIST_TIMEOUT);
+        let body = answer.await.map_err(refused)?;
+        self.heard();
+        Ok(body)
     }
 
     /// Whether the server's newest version is older than what was told: its store was wiped or restored. A watch
@@ -144,6 +132,16 @@ fn refused(error: ApiError) -> End {
         Some(410) => End::Gone,
         _ => End::Failed(error, "list"),
     }
+}
+
+fn unreadable(reason: String) -> End {
+    End::Failed(ApiError::Unreadable(reason), "list")
+}
+
+/// The query of a page: the first, or the one of a token.
+fn query(token: Option<String>) -> String {
+    let next = token.map(|token| format!("&continue={}", encoded(&token)));
+    format!("limit={PAGE}{}", next.unwrap_or_default())
 }
 
 /// A query value: tokens of pages are base64 with signs of their own.
