@@ -12,20 +12,26 @@ pub(crate) mod dump;
 mod identity;
 mod inspect;
 mod kube;
-mod listen;
 mod metrics;
 pub(crate) mod node;
+mod ports;
 mod provider;
 mod registry;
+mod running;
 mod secure;
+mod settings;
 mod shared;
+mod start;
 mod status;
+mod tasks;
 pub mod webhook;
 mod writer;
 
 pub use kube::ClusterSettings;
-pub use listen::{Running, Settings, start};
+pub use running::Running;
 pub use secure::{Certificate, ChannelSettings};
+pub use settings::Settings;
+pub use start::start;
 
 use anyhow::Context as _;
 use tracing::info;

@@ -26,6 +26,7 @@ use super::dump;
 use super::metrics::Metrics;
 use super::registry::{Stream, TypeState};
 use super::shared::Shared;
+use super::writer::Ask;
 use crate::clock;
 
 /// Answers the admin pages.
@@ -38,7 +39,7 @@ pub(super) struct Pages {
     /// Who may ask.
     pub(super) access: Arc<Access>,
     /// Asks the writer for the objects.
-    pub(super) asks: mpsc::Sender<oneshot::Sender<Vec<Arc<Object>>>>,
+    pub(super) asks: mpsc::Sender<Ask>,
     /// Asks the streams for the names they watch.
     pub(super) server: DiscoveryServer,
 }

@@ -34,13 +34,16 @@ const FACTS_SHARE: u32 = 20;
 /// Facts this late are made before anything else is done.
 const FACTS_LATEST: Duration = Duration::from_secs(1);
 
+/// A page that wants the Istio objects, by kind and key.
+pub(super) type Ask = oneshot::Sender<Vec<Arc<Object>>>;
+
 /// What comes in.
 #[derive(Debug)]
 pub(super) struct Inputs {
     /// From the source.
     pub(super) batches: mpsc::Receiver<ChangeBatch>,
-    /// Pages that want the Istio objects, by kind and key.
-    pub(super) asks: mpsc::Receiver<oneshot::Sender<Vec<Arc<Object>>>>,
+    /// Pages that want objects.
+    pub(super) asks: mpsc::Receiver<Ask>,
     /// Proxies that want seats.
     pub(super) connects: mpsc::Receiver<Connect>,
     /// Turns true when the process ends.
