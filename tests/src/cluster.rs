@@ -23,11 +23,12 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::mesh::wait;
+use crate::mesh::{comes_true, wait};
 use crate::net::Running;
 
 pub use assets::tool;
@@ -79,16 +80,38 @@ impl Cluster {
         }
         cluster.start_etcd()?;
         cluster.start_api()?;
+        // It makes them when it is ready already.
+        let own = ["get", "namespace", "default", "kube-system"];
+        let made = comes_true(|| cluster.kubectl(&own).is_ok());
+        ensure!(made, "it made no namespaces:\n{}", cluster.tail());
         if !cluster.options.without_crds {
             let crds = match cluster.options.bare_crds {
                 true => objects::bare_crds(),
                 false => objects::crds()?,
             };
             cluster.apply(&crds)?;
-            let established = ["wait", "--for=condition=established", "crd", "--all"];
-            cluster.kubectl(&[&established[..], &["--timeout=60s"]].concat())?;
+            cluster.wait_established()?;
         }
         Ok(cluster)
+    }
+
+    /// Waits until every kind that is defined can be asked for: what says that it is established knows no more than that it
+    /// will be.
+    ///
+    /// # Errors
+    /// When one is not, with what was said.
+    pub fn wait_established(&self) -> Result<()> {
+        let established = ["wait", "--for=condition=established", "crd", "--all"];
+        self.kubectl(&[&established[..], &["--timeout=90s"]].concat())?;
+        let all = ["get", "crd", "-o", "jsonpath={.items[*].metadata.name}"];
+        let names = self.kubectl(&all)?.replace(' ', ",");
+        let mut said = Ok(String::new());
+        let served = comes_true(|| {
+            said = self.kubectl(&["get", &names, "--all-namespaces"]);
+            said.is_ok()
+        });
+        ensure!(served, "kinds are not served: {said:?}");
+        Ok(())
     }
 
     fn start_etcd(&mut self) -> Result<()> {
@@ -259,6 +282,51 @@ impl Cluster {
         Ok(())
     }
 
+    /// Waits until roles and bindings that were applied count: authorization learns of them by watches of its own, each of
+    /// which tells a kind's objects in order, so whoever has the rights of one made now has those of all before it.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub fn wait_rights(&self) -> Result<()> {
+        static TURN: AtomicU32 = AtomicU32::new(0);
+        let turn = TURN.fetch_add(1, Ordering::Relaxed);
+        let user = format!("mark-{}-{turn}", std::process::id());
+        let role = |kind: &str, namespace: &str| {
+            format!(
+                "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\n\
+                 metadata: {{name: {user}{namespace}}}\n\
+                 rules: [{{apiGroups: [''], resources: [pods], verbs: [{}]}}]\n\
+                 ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}Binding\n\
+                 metadata: {{name: {user}{namespace}}}\n\
+                 roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: {kind}, name: {user}}}\n\
+                 subjects: [{{kind: User, apiGroup: rbac.authorization.k8s.io, name: {user}}}]\n",
+                if kind == "Role" { "get" } else { "list" }
+            )
+        };
+        let marks = [
+            role("Role", ", namespace: default"),
+            role("ClusterRole", ""),
+        ]
+        .concat();
+        self.kubectl_with(&["create", "-f", "-"], &marks)?;
+        let review = |verb: &str| {
+            format!(
+                "---\napiVersion: authorization.k8s.io/v1\nkind: SubjectAccessReview\nspec: {{user: {user}, \
+                 resourceAttributes: {{namespace: default, resource: pods, verb: {verb}}}}}\n"
+            )
+        };
+        let reviews = [review("get"), review("list")].concat();
+        let how = ["create", "-o", "jsonpath={.status.allowed};", "-f", "-"];
+        let mut said = Ok(String::new());
+        let counts = comes_true(|| {
+            said = self.kubectl_with(&how, &reviews);
+            said.as_ref().is_ok_and(|said| said == "true;true;")
+        });
+        self.kubectl_with(&["delete", "-f", "-"], &marks)?;
+        ensure!(counts, "the roles have no effect: {said:?}");
+        Ok(())
+    }
+
     /// Deletes what manifests name, at once: there is no kubelet to wait for.
     ///
     /// # Errors
@@ -331,18 +399,18 @@ fn answer_of(command: &mut Command, input: &str) -> Result<String> {
     String::from_utf8(output.stdout).context("no UTF-8")
 }
 
-/// Ports nobody uses now.
+/// Ports nobody uses now, and which no connection is given while a server is down: clients that knock at a port of
+/// those may get it for their own end, and the server has to find another.
 fn free_ports() -> Result<[u16; 3]> {
-    let listeners = [
-        TcpListener::bind("127.0.0.1:0")?,
-        TcpListener::bind("127.0.0.1:0")?,
-        TcpListener::bind("127.0.0.1:0")?,
-    ];
-    let mut ports = [0; 3];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr()?.port();
-    }
-    Ok(ports)
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 10_000;
+    // Clusters beside one another, of several processes, begin at different ones.
+    let start = u16::try_from(std::process::id() % u32::from(COUNT))?;
+    let all = (0..COUNT).map(|at| FIRST + (start + at) % COUNT);
+    let free = all.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    let found: Vec<u16> = free.take(3).collect();
+    let found = <[u16; 3]>::try_from(found);
+    found.map_err(|found| anyhow::anyhow!("free ports: only {found:?}"))
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ impl Mesh {
     /// Makes the network and starts Reef over `config`. Logs and sockets go to `work`.
     ///
     /// # Errors
-    /// When a program is missing or Reef is not ready in half a minute.
+    /// When a program is missing or Reef is not ready in [`PATIENCE`].
     pub fn start(power: Power, work: &Path, config: &Path) -> Result<Self> {
         let mut mesh = Self::prepare(power, work, Source::Folder(config.to_path_buf()))?;
         mesh.start_reef()?;
@@ -111,10 +111,10 @@ impl Mesh {
     /// Starts Reef and waits until it is ready.
     ///
     /// # Errors
-    /// When it ends or is not ready in half a minute, which is for a machine that is very busy.
+    /// When it ends or is not ready in [`PATIENCE`].
     pub fn start_reef(&mut self) -> Result<()> {
         self.spawn_reef()?;
-        self.wait_reef(Duration::from_secs(30))
+        self.wait_reef(PATIENCE)
     }
 
     /// Starts Reef.
@@ -534,6 +534,15 @@ impl Mesh {
 /// Whether Reef says that it is ready.
 pub fn reef_is_ready() -> bool {
     call::page(MONITORING, "/ready").is_ok()
+}
+
+/// How long tests wait for what must come, unless how soon it comes is what they are about: who waits in vain fails a
+/// little later, and who waits on a very busy machine does not fail.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Waits for what must come true. `false` if it did not in all our patience.
+pub fn comes_true(condition: impl FnMut() -> bool) -> bool {
+    wait(PATIENCE, condition)
 }
 
 /// Waits for a condition, asking every 50 ms. `false` if it did not come true in time.

@@ -27,7 +27,7 @@ use crate::namespace::run;
 use crate::net::{PodNet, Running};
 
 /// How long a container may take to become ready, or to end.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(90);
 
 /// What stands in for registries, and for the API server's part in a pod.
 #[derive(Debug, Default)]

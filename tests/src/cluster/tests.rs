@@ -40,6 +40,7 @@ fn a_cluster_obeys_keeps_a_log_and_goes_back_in_time() {
         let work = tempfile::tempdir()?;
         let mut cluster = Cluster::start(work.path(), ClusterOptions::default())?;
         cluster.apply(ROLE)?;
+        cluster.wait_rights()?;
         let ip = |cluster: &Cluster| {
             let how = [
                 "get",

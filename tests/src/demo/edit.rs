@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::mesh::{Mesh, now, wait};
+use crate::mesh::{Mesh, PATIENCE, comes_true, now};
 
 /// What an edit moved.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ type Nonces = BTreeMap<String, (String, String)>;
 /// Replaces a text in a file the way editors do, and waits until all that follows is acknowledged.
 ///
 /// # Errors
-/// When the text is not there, or nothing is pushed in five seconds.
+/// When the text is not there, or nothing is pushed.
 pub fn edit(mesh: &Mesh, file: &Path, from: &str, to: &str) -> Result<Moved> {
     let text = std::fs::read_to_string(file)?;
     if !text.contains(from) {
@@ -77,8 +77,8 @@ fn last_acknowledged(mesh: &Mesh, before: &BTreeMap<String, Nonces>) -> Result<I
         } else {
             settled = None;
         }
-        if begin.elapsed() > Duration::from_secs(5) {
-            bail!("nothing was pushed and acknowledged in five seconds");
+        if begin.elapsed() > PATIENCE {
+            bail!("nothing was pushed and acknowledged");
         }
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -111,7 +111,7 @@ pub(super) fn pod_of(id: &str) -> String {
 /// Waits until Reef shows every proxy of the mesh as connected.
 pub(super) fn all_connected(mesh: &Mesh) -> bool {
     let wanted = mesh.proxies().len();
-    wait(Duration::from_secs(5), || {
+    comes_true(|| {
         mesh.reef_proxies()
             .is_ok_and(|proxies: Vec<Value>| proxies.len() >= wanted)
     })

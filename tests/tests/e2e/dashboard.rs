@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use reef_e2e::call::page;
-use reef_e2e::mesh::{MONITORING, program, wait};
+use reef_e2e::mesh::{MONITORING, comes_true, program};
 use reef_e2e::namespace::isolated;
 use reef_e2e::net::Running;
 use serde_json::Value;
@@ -37,11 +36,7 @@ fn every_query_of_the_dashboard_has_series() {
             let scraped = || {
                 value("count_over_time(pilot_push_triggers[1m])").is_ok_and(|count| count >= 3.0)
             };
-            ensure!(
-                wait(Duration::from_secs(30), scraped),
-                "{}",
-                prometheus.tail()
-            );
+            ensure!(comes_true(scraped), "{}", prometheus.tail());
             let names: Value =
                 serde_json::from_str(&page(PROMETHEUS, "/api/v1/label/__name__/values")?)?;
             let mut known: BTreeSet<String> = serde_json::from_value(names["data"].clone())?;

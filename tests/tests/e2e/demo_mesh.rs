@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reef_e2e::call::Protocol::{Grpc, Http1, Http2, Tcp};
 use reef_e2e::demo::edit::edit;
-use reef_e2e::mesh::wait;
+use reef_e2e::mesh::comes_true;
 use reef_e2e::namespace::isolated;
 
 use crate::support::{Fixture, UNKNOWN};
@@ -26,6 +26,9 @@ fn every_protocol_reaches_the_app_it_names() {
         "demo_mesh::every_protocol_reaches_the_app_it_names",
         |power| {
             let mesh = Fixture::start(power, "", &[])?;
+            // Of all tests this one, with the most Envoys, says how soon.
+            let live_after = mesh.live_after;
+            assert!(live_after <= Duration::from_secs(5), "{live_after:?}");
             let http1 = mesh.ask("web-1", Http1, "cart.shop", 8080)?;
             assert_eq!((http1.status, http1.app.as_str()), (200, "cart-1"));
             // Both ends are Envoys: the app sees what Envoy adds.
@@ -110,7 +113,7 @@ fn an_edit_reaches_exactly_the_proxies_that_import_it() {
         let names: Vec<&str> = moved.received.keys().map(String::as_str).collect();
         // The namespace ops has no Sidecar, so it sees everything; the stock does not import it.
         assert_eq!(names, ["audit-1", "web-1"]);
-        assert!(wait(Duration::from_secs(2), || {
+        assert!(comes_true(|| {
             fixture
                 .who("web-1", Http1, "catalog.stock", 8080)
                 .is_ok_and(|app| app == "catalog-3")

@@ -3,12 +3,11 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use reef_e2e::call::{Answer, Call, Protocol};
 use reef_e2e::control;
-use reef_e2e::mesh::{Mesh, program, wait};
+use reef_e2e::mesh::{Mesh, comes_true, program};
 use reef_e2e::namespace::{Power, isolated};
 use reef_e2e::pod_runner::{Images, RunningPod};
 use serde_json::{Value, json};
@@ -153,14 +152,14 @@ fn injected_pods_start_are_probed_and_talk() {
             };
             for pod in &running {
                 let there = || pod.control().exists();
-                ensure!(wait(Duration::from_secs(5), there), "{}", pod.tail("app"));
+                ensure!(comes_true(there), "{}", pod.tail("app"));
             }
             // Traffic goes through both proxies: the client's knows the virtual address, and each adds a header.
             for (address, app) in [("10.96.0.10:80", "web"), ("10.96.0.11:80", "probed")] {
                 let host = format!("{app}.shop");
                 let flows = || get(client, address, &host).is_ok_and(|answer| answer.app == app);
                 ensure!(
-                    wait(Duration::from_secs(5), flows),
+                    comes_true(flows),
                     "{app}: {:?}",
                     get(client, address, &host)
                 );

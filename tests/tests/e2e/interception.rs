@@ -2,12 +2,11 @@
 
 use std::net::Ipv4Addr;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use reef_e2e::call::{Answer, Call, Protocol};
 use reef_e2e::control;
-use reef_e2e::mesh::{program, wait};
+use reef_e2e::mesh::{comes_true, program};
 use reef_e2e::namespace::{Power, isolated};
 use reef_e2e::net::{PodNet, Running, make_bridge};
 use reef_proxy::intercept::{InterceptOptions, ProxySockets};
@@ -26,7 +25,7 @@ impl Pods {
         }
         let log = self.work.path().join(format!("{name}.log"));
         self.running.push(Running::start(&mut command, log)?);
-        ensure!(wait(Duration::from_secs(5), || socket.exists()));
+        ensure!(comes_true(|| socket.exists()));
         Ok(())
     }
 

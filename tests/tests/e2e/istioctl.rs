@@ -2,10 +2,9 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use reef_e2e::mesh::wait;
+use reef_e2e::mesh::comes_true;
 use reef_e2e::namespace::isolated;
 use serde_json::Value;
 
@@ -67,7 +66,7 @@ fn proxy_status_lists_proxies_and_dumps_what_one_holds() {
         // There are no endpoints, so the call fails, with everything there is.
         assert!(client.who().is_err());
         let mut status = Value::Null;
-        let synced = wait(Duration::from_secs(10), || {
+        let synced = comes_true(|| {
             let Ok(now) = ask(XDS, &[SYNCZ]) else {
                 return false;
             };

@@ -2,12 +2,11 @@
 
 use std::net::Ipv4Addr;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use reef_e2e::call::Protocol::{Banner, Http1, Tcp};
 use reef_e2e::dns::NameServer;
-use reef_e2e::mesh::wait;
+use reef_e2e::mesh::comes_true;
 use reef_e2e::namespace::{isolated, run};
 
 use crate::support::{Fixture, READY, pod, service, slice};
@@ -115,16 +114,14 @@ fn tls_is_passed_through_by_its_server_name() {
         let address = format!("{NOBODY}:443");
         for name in ["a.example.com", "b.example.com"] {
             let mut seen = String::new();
-            wait(Duration::from_secs(5), || {
-                match tls_subject(&mesh, &address, name) {
-                    Ok(subject) => {
-                        seen = subject;
-                        true
-                    }
-                    Err(error) => {
-                        seen = format!("{error:#}");
-                        false
-                    }
+            comes_true(|| match tls_subject(&mesh, &address, name) {
+                Ok(subject) => {
+                    seen = subject;
+                    true
+                }
+                Err(error) => {
+                    seen = format!("{error:#}");
+                    false
                 }
             });
             assert_eq!(seen, name);
@@ -191,7 +188,7 @@ fn dns_names_of_service_entries_are_looked_up_and_followed() {
             let answer = mesh.call("client", Http1, &address, host);
             answer.map_or_else(|error| format!("{error:#}"), |answer| answer.app)
         };
-        let comes = |host: &str, app: &str| wait(Duration::from_secs(8), || who(host) == app);
+        let comes = |host: &str, app: &str| comes_true(|| who(host) == app);
         assert!(
             comes("own.example.com", "one"),
             "{}",

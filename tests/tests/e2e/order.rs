@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use reef_e2e::call::Call;
 use reef_e2e::call::Protocol::Http1;
-use reef_e2e::mesh::wait;
+use reef_e2e::mesh::comes_true;
 use reef_e2e::namespace::isolated;
 
 use crate::pods::under_traffic;
@@ -70,7 +70,7 @@ fn shows(mesh: &Fixture, path: &str, text: &str, present: bool) -> Result<()> {
     let page = || mesh.mesh.envoy_admin("client", path);
     let right = || page().is_ok_and(|page| page.contains(text) == present);
     ensure!(
-        wait(Duration::from_secs(5), right),
+        comes_true(right),
         "{path}: {text} is not {}:\n{}",
         if present { "there" } else { "gone" },
         page()?
@@ -119,7 +119,7 @@ fn reef_16_reef_killed_while_clusters_warm_leaves_nothing_warming() {
             std::thread::sleep(Duration::from_millis(40 * round));
             mesh.mesh.kill_reef();
             mesh.mesh.start_reef()?;
-            let back = wait(Duration::from_secs(40), || {
+            let back = comes_true(|| {
                 let connected = mesh.mesh.reef_proxies();
                 connected.is_ok_and(|connected| connected.len() == mesh.mesh.proxies().len())
             });

@@ -1,11 +1,9 @@
 //! Pods that come, go and are in several Services.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use reef_e2e::call::Protocol::{Http1, Tcp};
 use reef_e2e::call::{Answer, Call};
-use reef_e2e::mesh::wait;
+use reef_e2e::mesh::comes_true;
 use reef_e2e::namespace::isolated;
 use reef_e2e::traffic;
 
@@ -61,7 +59,7 @@ fn a_pod_added_to_a_headless_service_is_reached_and_no_call_fails() {
         under_traffic(&mesh, &first, &["ledger-1"], || {
             mesh.edit(NOT_READY, READY)?;
             let reached = || second().is_ok_and(|answer| answer.app == "ledger-2");
-            ensure!(wait(Duration::from_secs(5), reached), "{:?}", second());
+            ensure!(comes_true(reached), "{:?}", second());
             Ok(())
         })?;
         Ok(())
@@ -107,10 +105,7 @@ fn pods_not_ready_or_draining_get_no_new_call_and_none_fails_on_the_way() {
         assert!(seen("cart-1") && seen("cart-2") && !seen("cart-3"));
         under_traffic(&mesh, &call, &["cart-1", "cart-2"], || {
             mesh.edit("ready: true, serving: true, terminating: false", DRAINING)?;
-            ensure!(
-                wait(Duration::from_secs(5), || !seen("cart-2")),
-                "still called"
-            );
+            ensure!(comes_true(|| !seen("cart-2")), "still called");
             Ok(())
         })?;
         assert!(seen("cart-1") && !seen("cart-2") && !seen("cart-3"));

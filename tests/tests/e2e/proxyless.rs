@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use reef_e2e::call;
-use reef_e2e::mesh::{MONITORING, program, wait};
+use reef_e2e::mesh::{MONITORING, comes_true, program};
 use reef_e2e::namespace::{isolated, shell};
 use reef_e2e::net::Running;
 use serde_json::{Value, json};
@@ -86,7 +86,7 @@ impl Client {
     /// Calls until another app answers, for at most ten seconds. No call may fail.
     fn follows_to(&mut self, app: &str) -> Result<()> {
         let mut failed = None;
-        let moved = wait(Duration::from_secs(10), || match self.who() {
+        let moved = comes_true(|| match self.who() {
             Ok(who) => who == app,
             Err(error) => {
                 failed = Some(error);
@@ -134,9 +134,7 @@ pub(crate) fn start_reef(work: &Path) -> Result<Running> {
         .args(["--http-addr", "127.0.0.1:8080", "--config-dir"])
         .arg(work.join("config"));
     let mut reef = Running::start(&mut command, work.join("reef.log"))?;
-    let ready = wait(Duration::from_secs(10), || {
-        reef.ended() || call::page(MONITORING, "/ready").is_ok()
-    });
+    let ready = comes_true(|| reef.ended() || call::page(MONITORING, "/ready").is_ok());
     ensure!(ready && !reef.ended(), "not ready:\n{}", reef.tail());
     Ok(reef)
 }
@@ -189,7 +187,7 @@ fn python_resolves_a_service_follows_its_endpoints_and_survives_a_restart() {
             std::thread::sleep(Duration::from_millis(50));
         }
         let _reef = start_reef(work.path())?;
-        let back = wait(Duration::from_secs(40), || {
+        let back = comes_true(|| {
             sent("eds").is_ok_and(|count| count == 1) && client.who().is_ok_and(|who| who == "two")
         });
         ensure!(back, "the client did not come back");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use reef_e2e::call::Answer;
 use reef_e2e::call::Protocol::Http1;
-use reef_e2e::mesh::wait;
+use reef_e2e::mesh::comes_true;
 use reef_e2e::namespace::isolated;
 use reef_e2e::traffic;
 
@@ -43,7 +43,7 @@ fn a_killed_reef_fails_no_request_and_sends_nothing_again() {
             fixture.mesh.kill_reef();
             std::thread::sleep(Duration::from_millis(500));
             fixture.mesh.start_reef()?;
-            let back = wait(Duration::from_secs(40), || {
+            let back = comes_true(|| {
                 let connected = fixture.mesh.reef_proxies();
                 connected.is_ok_and(|connected| connected.len() == proxies.len())
             });
@@ -88,7 +88,7 @@ fn a_connection_of_age_is_left_for_another_without_a_resource() {
             .set_reef_arguments(&["--max-server-conn-age", "4s"]);
         fixture.mesh.start_reef()?;
         let connected = |fixture: &Fixture| {
-            wait(Duration::from_secs(40), || {
+            comes_true(|| {
                 let proxies = fixture.mesh.reef_proxies();
                 proxies.is_ok_and(|proxies| proxies.len() == 1)
             })
@@ -100,9 +100,7 @@ fn a_connection_of_age_is_left_for_another_without_a_resource() {
             "cluster.reef-xds.upstream_cx_destroy_remote_with_active_rq",
         ];
         let then = stats(&fixture, ends)?;
-        let moved = wait(Duration::from_secs(60), || {
-            stats(&fixture, ends).is_ok_and(|now| now[0] >= then[0] + 2)
-        });
+        let moved = comes_true(|| stats(&fixture, ends).is_ok_and(|now| now[0] >= then[0] + 2));
         ensure!(moved, "the Envoy was never told to go");
         ensure!(connected(&fixture), "the Envoy did not come back");
         assert_eq!(stats(&fixture, ends)?[1], then[1], "a stream was cut");

@@ -1,10 +1,8 @@
 //! Security that Reef can't enforce yet closes what it protects, unless Reef is told otherwise.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use reef_e2e::call::Protocol::{Banner, Http1, Tcp};
-use reef_e2e::mesh::wait;
+use reef_e2e::mesh::comes_true;
 use reef_e2e::namespace::isolated;
 
 use crate::support::{Fixture, READY, pod, service, slice};
@@ -79,16 +77,16 @@ fn authorization_closes_every_port_unless_reef_is_told_to_let_it_through() {
         // came in by, until Envoy has drained that.
         let tcp = |mesh: &Fixture| mesh.call("client", Tcp, "10.96.1.1:7000", "");
         mesh.edit("action: ALLOW", "action: AUDIT")?;
-        assert!(wait(Duration::from_secs(5), || tcp(&mesh).is_ok()));
+        assert!(comes_true(|| tcp(&mesh).is_ok()));
         mesh.edit("action: AUDIT", "action: DENY")?;
-        assert!(wait(Duration::from_secs(5), || tcp(&mesh).is_err()));
+        assert!(comes_true(|| tcp(&mesh).is_err()));
 
         // Told so, Reef lets it through.
         mesh.mesh.kill_reef();
         mesh.mesh
             .set_reef_arguments(&["--unenforced-security", "allow"]);
         mesh.mesh.start_reef()?;
-        assert!(wait(Duration::from_secs(40), || tcp(&mesh).is_ok()));
+        assert!(comes_true(|| tcp(&mesh).is_ok()));
         let open = mesh.call("client", Http1, "10.96.1.1:8081", "cart.shop:8081")?;
         assert_eq!((open.status, open.app.as_str()), (200, "cart-1"));
         let open = mesh.call("client", Banner, "10.96.1.1:7001", "")?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use reef_e2e::call::{Answer, Call, Protocol};
 use reef_e2e::manifest::Manifests;
-use reef_e2e::mesh::{Mesh, wait};
+use reef_e2e::mesh::{Mesh, PATIENCE, comes_true};
 use reef_e2e::namespace::Power;
 
 /// Address of an app that no manifest names.
@@ -18,6 +18,8 @@ pub(crate) struct Fixture {
     pub(crate) mesh: Mesh,
     pub(crate) manifests: Manifests,
     pub(crate) config: std::path::PathBuf,
+    /// How long the last wait for all Envoys took.
+    pub(crate) live_after: Duration,
     _work: tempfile::TempDir,
 }
 
@@ -82,20 +84,17 @@ impl Fixture {
             mesh,
             manifests,
             config,
+            live_after: Duration::ZERO,
             _work: work,
         })
     }
 
-    /// Waits until all is live in five seconds, with nothing left warming and nothing rejected.
+    /// Waits until all is live, with nothing left warming and nothing rejected.
     pub(crate) fn settled(&mut self) -> Result<()> {
-        self.mesh.wait_ready(Duration::from_secs(5))?;
+        self.live_after = self.mesh.wait_ready(PATIENCE)?;
         let mesh = &self.mesh;
         let quiet = || mesh.complaints().is_ok_and(|c| c.is_empty());
-        ensure!(
-            wait(Duration::from_secs(5), quiet),
-            "{:?}",
-            mesh.complaints()?
-        );
+        ensure!(comes_true(quiet), "{:?}", mesh.complaints()?);
         Ok(())
     }
 

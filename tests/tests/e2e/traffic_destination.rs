@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use reef_e2e::call::{
     Answer, Call,
     Protocol::{Http1, Tcp},
 };
-use reef_e2e::mesh::wait;
+use reef_e2e::mesh::comes_true;
 use reef_e2e::namespace::{isolated, run};
 use reef_e2e::traffic;
 
@@ -185,7 +184,7 @@ fn failing_hosts_are_ejected_and_another_region_takes_over() {
         assert_eq!(fine, BTreeMap::from([("200 blue-1".into(), 30)]));
         let broken = get(&address, "broken.example.com", "/");
         let mut seen = BTreeMap::new();
-        let over = wait(Duration::from_secs(10), || {
+        let over = comes_true(|| {
             seen = tally(&mesh, 5, &broken).unwrap_or_default();
             seen == BTreeMap::from([("200 green-1".into(), 5)])
         });
@@ -304,20 +303,17 @@ fn plaintext_of_an_app_leaves_as_tls() {
             answer.map(|answer| (answer.status, answer.body))
         };
         let mut last = String::new();
-        let secured = wait(Duration::from_secs(15), || {
+        let secured = comes_true(|| {
             last = format!("{:?}", status("secure.example.com"));
             status("secure.example.com")
                 .is_ok_and(|(status, body)| status == 200 && body.contains("TLSv1.3"))
         });
         ensure!(secured, "{last}");
         // The same server: it is there, only not trusted.
-        let lax = wait(Duration::from_secs(10), || {
-            status("lax.example.com").is_ok_and(|(status, _)| status == 200)
-        });
+        let lax = comes_true(|| status("lax.example.com").is_ok_and(|(status, _)| status == 200));
         assert!(lax, "{:?}", status("lax.example.com"));
-        let refused = wait(Duration::from_secs(10), || {
-            status("wrong.example.com").is_ok_and(|(status, _)| status == 503)
-        });
+        let refused =
+            comes_true(|| status("wrong.example.com").is_ok_and(|(status, _)| status == 503));
         assert!(refused, "{:?}", status("wrong.example.com"));
         Ok(())
     })
@@ -351,9 +347,7 @@ fn clusters_warm_without_losing_a_request() {
                 )?;
                 // The whole service and its subset.
                 let wanted = before + 2 * (u64::try_from(round)? + 1);
-                let came = wait(Duration::from_secs(15), || {
-                    updates().is_ok_and(|now| now >= wanted)
-                });
+                let came = comes_true(|| updates().is_ok_and(|now| now >= wanted));
                 ensure!(came, "{} of {wanted} clusters", updates()?);
             }
             Ok(())

@@ -1,12 +1,11 @@
 //! Service entries and workload entries: where real Envoys lead what is asked for, and who answers.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use anyhow::Result;
 use reef_e2e::call::Protocol::{Http1, Tcp};
 use reef_e2e::dns::NameServer;
-use reef_e2e::mesh::wait;
+use reef_e2e::mesh::comes_true;
 use reef_e2e::namespace::{isolated, shell};
 
 use crate::kinds::REGISTRY_ONLY;
@@ -51,7 +50,7 @@ fn who(mesh: &Fixture, address: &str, host: &str) -> String {
 
 /// Waits until `app` answers.
 fn expect(mesh: &Fixture, address: &str, host: &str, app: &str) {
-    let came = wait(Duration::from_secs(8), || who(mesh, address, host) == app);
+    let came = comes_true(|| who(mesh, address, host) == app);
     assert!(came, "{host} at {address}: {}", who(mesh, address, host));
 }
 

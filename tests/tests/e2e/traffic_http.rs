@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use reef_e2e::call::{Call, Protocol::Http1};
-use reef_e2e::mesh::{now, wait};
+use reef_e2e::mesh::{comes_true, now};
 use reef_e2e::namespace::isolated;
 use serde_json::Value;
 
@@ -238,7 +238,7 @@ fn mirrored(mesh: &Fixture) -> Result<()> {
         Ok(told.seen("/times"))
     };
     let all = || copies().is_ok_and(|count| count == "20");
-    ensure!(wait(Duration::from_secs(5), all), "{} copies", copies()?);
+    ensure!(comes_true(all), "{} copies", copies()?);
     Ok(())
 }
 
@@ -301,7 +301,7 @@ fn shares_move_under_load_without_a_failure() {
                 let page = mesh.mesh.envoy_admin("client", path);
                 page.is_ok_and(|page| page.matches("\"weight\": 50").count() == 2)
             };
-            ensure!(wait(Duration::from_secs(5), moved), "the shares stay");
+            ensure!(comes_true(moved), "the shares stay");
             Ok(())
         })?;
         // 300 are expected, with a standard deviation of 12.2.

@@ -3,11 +3,10 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
 
 use reef_e2e::call::Protocol::Http1;
 use reef_e2e::call::{Answer, Call};
-use reef_e2e::mesh::wait;
+use reef_e2e::mesh::comes_true;
 use reef_e2e::namespace::isolated;
 
 use crate::kinds::client;
@@ -67,13 +66,13 @@ fn requests_are_logged_as_telemetry_says() {
             let log = || std::fs::read_to_string(&file).unwrap_or_default();
             // Envoy writes every ten seconds.
             let written = || log().contains("410 /gone/1 -");
-            assert!(wait(Duration::from_secs(20), written), "{}", log());
+            assert!(comes_true(written), "{}", log());
             assert!(!log().contains("/fine"), "{}", log());
             // The same log for other requests, while everything runs.
             mesh.edit("response.code >= 400", "response.code < 400")?;
             let line = "200 /good outbound|80||web.shop.svc.cluster.local";
             let written = || ask(&mesh, "/good").is_ok() && log().contains(line);
-            assert!(wait(Duration::from_secs(25), written), "{}", log());
+            assert!(comes_true(written), "{}", log());
             // The server's side has the same rule, and is not asked to log.
             let of_good = |line: &&str| line.contains("/good");
             let text = log();

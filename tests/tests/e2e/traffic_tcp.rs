@@ -1,11 +1,10 @@
 //! Where VirtualServices and Sidecars lead connections: by server name, port, address and weight.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::Result;
 use reef_e2e::call::Protocol::{Http1, Tcp};
-use reef_e2e::mesh::wait;
+use reef_e2e::mesh::comes_true;
 use reef_e2e::namespace::isolated;
 
 use crate::kinds::{NOBODY, client, entry, serve_tls, tls_subject};
@@ -55,7 +54,7 @@ fn who(mesh: &Fixture, address: &str) -> String {
 /// The subject of the certificate shown for a name, once it is this one; else what came instead.
 fn subject(mesh: &Fixture, sni: &str, wanted: &str) -> String {
     let mut seen = String::new();
-    wait(Duration::from_secs(5), || {
+    comes_true(|| {
         seen = tls_subject(mesh, &format!("{NOBODY}:443"), sni)
             .unwrap_or_else(|error| format!("{error:#}"));
         seen == wanted
@@ -232,11 +231,11 @@ fn an_egress_proxy_may_be_a_subset() {
                 assert_eq!(who(&mesh, &unknown), "new-1");
             }
             mesh.edit("subset: v2, port", "subset: v1, port")?;
-            let moved = wait(Duration::from_secs(5), || who(&mesh, &unknown) == "old-1");
+            let moved = comes_true(|| who(&mesh, &unknown) == "old-1");
             assert!(moved, "{}", who(&mesh, &unknown));
             // A subset nobody defines has no cluster: nothing is let out past the proxy.
             mesh.edit("subset: v1, port", "subset: v3, port")?;
-            let closed = wait(Duration::from_secs(5), || who(&mesh, &unknown) != "old-1");
+            let closed = comes_true(|| who(&mesh, &unknown) != "old-1");
             assert!(closed && who(&mesh, &unknown) != "new-1");
             Ok(())
         },

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use reef_e2e::cluster::tokens::Signer;
-use reef_e2e::mesh::wait;
+use reef_e2e::mesh::{PATIENCE, comes_true, wait};
 use reef_e2e::namespace::isolated;
 use reef_e2e::net::PodNet;
 use reef_e2e::stream::{Attempt, End, Kind, Stranger, certificate, node};
@@ -328,7 +328,7 @@ fn a_rotated_token_is_that_of_the_next_stream() {
         };
         fixture.under_traffic("client-1", WEB, &["web-1", "web-2"], |fixture| {
             // A short one, which only the cluster's own key can make, and a new stream for it.
-            let life = lasting(30, 120).as_secs();
+            let life = lasting(40, 120).as_secs();
             let until = json!(seconds() + life);
             let short =
                 fixture
@@ -348,7 +348,7 @@ fn a_rotated_token_is_that_of_the_next_stream() {
 
             // The next one is there before it is needed, as a kubelet does it.
             fixture.tokens.put("client-1", &first)?;
-            let ended = wait(Duration::from_secs(life + 30), || {
+            let ended = wait(Duration::from_secs(life) + PATIENCE, || {
                 expired().is_ok_and(|count| count > 0.0)
             });
             ensure!(
@@ -356,7 +356,7 @@ fn a_rotated_token_is_that_of_the_next_stream() {
                 "a stream outlived its token\n{}",
                 fixture.reef_tail()
             );
-            let again = wait(Duration::from_secs(60), || connected(fixture));
+            let again = comes_true(|| connected(fixture));
             ensure!(
                 again,
                 "no stream with the next token\n{}",

@@ -4,9 +4,11 @@
 //! what Reef's account may do with them.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use reef_e2e::cluster::{ADMIN, Cluster, ClusterOptions};
+use reef_e2e::cluster::{ADMIN, Cluster, ClusterOptions, tool};
+use reef_e2e::mesh::{comes_true, program};
 use reef_e2e::namespace::isolated;
 
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
@@ -54,6 +56,17 @@ fn install(cluster: &Cluster, more: &[&str]) -> Result<String> {
 /// What a query of kubectl prints.
 fn of(cluster: &Cluster, what: &[&str]) -> Result<String> {
     cluster.kubectl(&[&["get"], what].concat())
+}
+
+/// Waits until Reef's account may do something, or may not: a role counts a little after it was made.
+fn becomes(cluster: &Cluster, what: &[&str], wanted: bool) -> Result<()> {
+    let mut last = Ok(!wanted);
+    let done = comes_true(|| {
+        last = may(cluster, what);
+        last.as_ref().is_ok_and(|allowed| *allowed == wanted)
+    });
+    ensure!(done, "{what:?}: {last:?}, not {wanted}");
+    Ok(())
 }
 
 /// Whether Reef's account may do something.
@@ -137,17 +150,17 @@ fn the_chart_installs_with_every_value_and_leaves_what_is_not_its_own() {
             ),
             (&["create", "events", "-A"], false),
         ] {
-            assert_eq!(may(&cluster, right)?, wanted, "{right:?}");
+            becomes(&cluster, right, wanted)?;
         }
         install(&cluster, &["--set", "global.istiod.enableAnalysis=true"])?;
-        ensure!(may(&cluster, &["create", "events", "-n", "default"])?);
+        becomes(&cluster, &["create", "events", "-n", "default"], true)?;
         let status = [
             "patch",
             "virtualservices.networking.istio.io",
             "--subresource=status",
             "-A",
         ];
-        ensure!(may(&cluster, &status)?);
+        becomes(&cluster, &status, true)?;
 
         // Without the release the definitions stay, and with them the objects.
         helm(&cluster, &["uninstall", "reef"])?;
@@ -189,5 +202,146 @@ fn the_plain_manifest_and_the_examples_are_taken() {
             Ok(())
         },
     )
+    .unwrap();
+}
+
+/// An application that was istiod's, and an object that nothing is made of yet.
+const SHOP: &str = "---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: app, image: none}]}
+";
+const FILTER: &str = "---
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: odd, namespace: shop}
+spec: {configPatches: []}
+";
+
+/// What the section of the README tells to type: the lines of its blocks, and the commands within its text.
+fn typed() -> Result<Vec<String>> {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let text = std::fs::read_to_string(readme)?;
+    let (_, section) = text
+        .split_once("\n## On Kubernetes\n")
+        .context("no section")?;
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let mut found = Vec::new();
+    for (place, part) in section.split("```").enumerate() {
+        let lines: Vec<&str> = match place % 2 {
+            1 => part.lines().skip(1).collect(),
+            _ => part.split('`').skip(1).step_by(2).collect(),
+        };
+        let commands = lines
+            .iter()
+            .map(|line| line.split('#').next().unwrap_or(line).trim());
+        let is_command = |line: &&str| {
+            ["helm ", "kubectl ", "reef "]
+                .iter()
+                .any(|name| line.starts_with(name))
+        };
+        found.extend(commands.filter(is_command).map(str::to_owned));
+    }
+    // Nobody runs pods here.
+    found.retain(|command| !command.contains(" exec "));
+    Ok(found)
+}
+
+#[test]
+fn what_the_readme_tells_to_type_works_as_typed() {
+    let name = "chart::what_the_readme_tells_to_type_works_as_typed";
+    isolated(name, |_| {
+        let work = tempfile::tempdir()?;
+        let options = ClusterOptions {
+            without_crds: true,
+            ..ClusterOptions::default()
+        };
+        let cluster = Cluster::start(&work.path().join("cluster"), options)?;
+        cluster.apply(SHOP)?;
+        let mut path = std::env::var_os("PATH").unwrap_or_default();
+        let programs = [
+            tool("kubectl")?,
+            tool("helm")?,
+            program("reef", "REEF_BIN")?,
+        ];
+        for folder in programs.iter().filter_map(|program| program.parent()) {
+            path = [folder.as_os_str(), path.as_os_str()].join(":".as_ref());
+        }
+        let run = |command: &str| -> Result<(Option<i32>, String)> {
+            let output = Command::new("bash")
+                .args(["-ec", command])
+                .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+                .env("PATH", &path)
+                .env("KUBECONFIG", cluster.kubeconfig_for(ADMIN))
+                .env("HOME", work.path())
+                .env_remove("XDG_CACHE_HOME")
+                .env_remove("XDG_CONFIG_HOME")
+                .output()?;
+            let said = [output.stdout, output.stderr].concat();
+            Ok((
+                output.status.code(),
+                String::from_utf8_lossy(&said).into_owned(),
+            ))
+        };
+        let labels = || {
+            of(
+                &cluster,
+                &["namespace", "shop", "-o", "jsonpath={.metadata.labels}"],
+            )
+        };
+        let commands = typed()?;
+        ensure!(commands.len() >= 8, "{commands:?}");
+        for command in &commands {
+            let (code, said) = run(command)?;
+            let is_check = command.starts_with("reef check");
+            ensure!(
+                code == Some(if is_check { 2 } else { 0 }),
+                "{command}: {code:?}: {said}"
+            );
+            if is_check {
+                ensure!(
+                    said.contains("EnvoyFilter: 1 object accepted, not yet applied"),
+                    "{said}"
+                );
+            } else if command.starts_with("helm install") {
+                cluster.wait_established()?;
+                cluster.apply(FILTER)?;
+            } else if command.contains("istio.io/rev=reef") {
+                let now = labels()?;
+                ensure!(
+                    now.contains("\"istio.io/rev\":\"reef\"") && !now.contains("istio-injection"),
+                    "{now}"
+                );
+            } else if command.contains("istio.io/rev-") {
+                let now = labels()?;
+                ensure!(
+                    now.contains("\"istio-injection\":\"enabled\"")
+                        && !now.contains("istio.io/rev"),
+                    "{now}"
+                );
+            }
+        }
+        // The pods are made anew twice.
+        let generation = [
+            "deployment",
+            "web",
+            "-n",
+            "shop",
+            "-o",
+            "jsonpath={.metadata.generation}",
+        ];
+        let generation: u32 = of(&cluster, &generation)?.parse()?;
+        ensure!(generation >= 2, "generation {generation}");
+        Ok(())
+    })
     .unwrap();
 }

@@ -11,7 +11,7 @@ use reef_e2e::call;
 use reef_e2e::cluster::audit::used;
 use reef_e2e::cluster::objects::read;
 use reef_e2e::cluster::{Cluster, ClusterOptions, REEF};
-use reef_e2e::mesh::{program, wait};
+use reef_e2e::mesh::{PATIENCE, program, wait};
 use reef_e2e::namespace::{Power, isolated};
 use reef_e2e::net::{HOST, make_bridge};
 use reef_e2e::pod_runner::{Images, RunningPod};
@@ -140,6 +140,7 @@ fn install(cluster: &Cluster, values: &[&str]) -> Result<(Value, Vec<Value>)> {
         .filter(|object| kinds.iter().any(|kind| object["kind"] == *kind));
     let texts: Vec<String> = wanted.map(Value::to_string).collect();
     cluster.apply(&texts.join("\n---\n"))?;
+    cluster.wait_rights()?;
     let get = [
         "get",
         "deployment",
@@ -174,7 +175,7 @@ fn run(cluster: &Cluster, at: u8, values: &[&str], work: &Path) -> Result<Vec<St
         ensure!(container[probe].is_object(), "no {probe}");
         // Ready is who has followed everything, for which Kubernetes waits.
         let limit = match probe {
-            "readinessProbe" => Duration::from_secs(20),
+            "readinessProbe" => PATIENCE,
             _ => patience(&container[probe]),
         };
         let mut last = String::new();

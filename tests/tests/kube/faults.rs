@@ -1,11 +1,9 @@
 //! The API server goes back, refuses, and has objects nobody can read: EF tests T6, T8 and T10.
 
-use std::time::Duration;
-
 use anyhow::ensure;
 use reef_e2e::call;
 use reef_e2e::cluster::ClusterOptions;
-use reef_e2e::mesh::{MONITORING, reef_is_ready, wait};
+use reef_e2e::mesh::{MONITORING, comes_true, reef_is_ready};
 use reef_e2e::namespace::isolated;
 use serde_json::Value;
 
@@ -61,13 +59,13 @@ fn a_store_that_goes_back_is_followed_back() {
         }
         fixture.under_traffic("client-1", WEB, &["web-1", "web-2"], |fixture| {
             fixture.cluster.restore_store()?;
-            let back = wait(Duration::from_secs(90), || {
+            let back = comes_true(|| {
                 let apps = fixture.answering("client-1", WEB.0, WEB.1);
                 apps.is_ok_and(|apps| apps == ["web-1", "web-2"])
             });
             ensure!(back, "the routes stay\n{}", fixture.reef_tail());
             let clusters = || fixture.mesh.envoy_admin("client-1", "/clusters");
-            let left = wait(Duration::from_secs(30), || {
+            let left = comes_true(|| {
                 clusters().is_ok_and(|all| {
                     all.contains("old.shop.svc")
                         && !all.contains("new.shop.svc")
@@ -128,9 +126,7 @@ fn an_object_nobody_can_read_hurts_only_itself() {
                  spec: {host: other, trafficPolicy: {loadBalancer: {simple: MAGIC}}}\n";
             fixture.cluster.apply(unknown)?;
             for object in ["VirtualService shop/web", "DestinationRule shop/magic"] {
-                let named = wait(Duration::from_secs(20), || {
-                    !problems(fixture, object).is_empty()
-                });
+                let named = comes_true(|| !problems(fixture, object).is_empty());
                 ensure!(named, "nobody names {object}\n{}", fixture.reef_tail());
             }
             // Its last good version counts, together with what others say now.
@@ -168,7 +164,7 @@ fn a_right_that_is_lost_is_named_and_costs_no_content() {
             fixture.cluster.apply(&without)?;
             // A watch that is open stays open: authorization looks at requests.
             fixture.cluster.restart_api()?;
-            let named = wait(Duration::from_secs(60), || {
+            let named = comes_true(|| {
                 let metrics = call::page(MONITORING, "/metrics").unwrap_or_default();
                 let log = fixture.mesh.reef_log().unwrap_or_default();
                 let says =
@@ -187,7 +183,7 @@ fn a_right_that_is_lost_is_named_and_costs_no_content() {
         fixture
             .cluster
             .apply(&slice("web", &[("web-1", "10.244.1.11")]))?;
-        let back = wait(Duration::from_secs(90), || {
+        let back = comes_true(|| {
             let apps = fixture.answering("client-1", WEB.0, WEB.1);
             apps.is_ok_and(|apps| apps == ["web-1"])
         });

@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use reef_e2e::call;
 use reef_e2e::cluster::{Cluster, ClusterOptions};
-use reef_e2e::mesh::{program, wait};
+use reef_e2e::mesh::{comes_true, program};
 use reef_e2e::namespace::{isolated, run};
 use reef_e2e::net::Running;
 use serde_json::{Value, json};
@@ -90,13 +89,11 @@ impl Webhooks {
             .args([&cert, &key]);
         let mut istiod = Running::start(&mut istiod, work.join("istiod.log"))?;
         let listens = |port: u16| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
-        let up = wait(Duration::from_secs(10), || {
+        let up = comes_true(|| {
             reef.ended() || (call::page("127.0.0.1:15014", "/ready").is_ok() && listens(REEF))
         });
         ensure!(up && !reef.ended(), "{}", reef.tail());
-        let up = wait(Duration::from_secs(10), || {
-            istiod.ended() || listens(ISTIOD)
-        });
+        let up = comes_true(|| istiod.ended() || listens(ISTIOD));
         ensure!(up && !istiod.ended(), "{}", istiod.tail());
         Ok(Self {
             cluster,
@@ -192,11 +189,7 @@ fn every_shape_of_pod_is_valid_after_injection() {
             let made = hooks.dry_run(first);
             made.is_ok_and(|made| made.is_ok_and(|pod| sidecars(&pod).len() == 1))
         };
-        ensure!(
-            wait(Duration::from_secs(10), registered),
-            "{:?}",
-            hooks.dry_run(first)?
-        );
+        ensure!(comes_true(registered), "{:?}", hooks.dry_run(first)?);
         for (shape, pod, expected) in &shapes {
             let made = hooks.dry_run(pod)?;
             if let Some(refusal) = expected["refused"].as_str() {
@@ -336,7 +329,7 @@ fn beside_istiod_every_pod_has_one_sidecar() {
             has("ours") && has("theirs")
         };
         ensure!(
-            wait(Duration::from_secs(10), both_are_asked),
+            comes_true(both_are_asked),
             "nobody is asked"
         );
         for (namespace, _, expected) in NAMESPACES {

@@ -7,7 +7,7 @@ use reef_e2e::call;
 use reef_e2e::cluster::faults::signal;
 use reef_e2e::cluster::tokens::Signer;
 use reef_e2e::cluster::{ClusterOptions, REEF};
-use reef_e2e::mesh::{MONITORING, reef_is_ready, wait};
+use reef_e2e::mesh::{MONITORING, PATIENCE, comes_true, reef_is_ready, wait};
 use reef_e2e::namespace::isolated;
 use reef_e2e::stream::{Attempt, Kind, node};
 
@@ -82,11 +82,7 @@ fn an_outage_freezes_the_mesh_and_serves_new_proxies() {
         fixture.start_pods(&shop())?;
         fixture.follows("client-1", WEB, &["web-1", "web-2"])?;
         let stranger = stranger(&fixture)?;
-        let ages = |from: f64| {
-            wait(Duration::from_secs(60), || {
-                aged().is_ok_and(|now| now > from)
-            })
-        };
+        let ages = |from: f64| comes_true(|| aged().is_ok_and(|now| now > from));
         ensure!(ages(0.0), "connections do not age");
 
         let both = ["web-1", "web-2"];
@@ -95,7 +91,7 @@ fn an_outage_freezes_the_mesh_and_serves_new_proxies() {
             fixture.cluster.stop_api()?;
             std::thread::sleep(lasting(5, 300));
             fixture.cluster.kill_api();
-            let noticed = wait(Duration::from_secs(10), || stalest() > 0.0);
+            let noticed = comes_true(|| stalest() > 0.0);
             ensure!(noticed, "no kind is stale without an API server");
             // Looked at every second.
             std::thread::sleep(Duration::from_secs(2));
@@ -123,7 +119,7 @@ fn an_outage_freezes_the_mesh_and_serves_new_proxies() {
             let (before, young) = (sent()?, aged()?);
             fixture.cluster.start_api()?;
             ensure!(
-                wait(Duration::from_secs(40), || stalest() == 0.0),
+                comes_true(|| stalest() == 0.0),
                 "still stale for {} s\n{}",
                 stalest(),
                 fixture.reef_tail()
@@ -131,7 +127,7 @@ fn an_outage_freezes_the_mesh_and_serves_new_proxies() {
             ensure!(ages(young), "connections do not age any more");
             ensure!(sent()? == before, "unchanged objects were pushed");
             let asked = reviews(fixture)?;
-            let reviewed = wait(Duration::from_secs(30), || {
+            let reviewed = comes_true(|| {
                 let ends = stranger.open(&[next("next")]);
                 ends.is_ok_and(|ends| ends["next"].code == "OK")
                     && reviews(fixture).is_ok_and(|now| now > asked)
@@ -156,22 +152,23 @@ fn without_an_api_server_nothing_is_served_and_a_restart_sends_nothing_again() {
         fixture.cluster.kill_api();
         fixture.mesh.spawn_reef()?;
         let alive = || call::page(MONITORING, "/healthz").is_ok();
-        ensure!(
-            wait(Duration::from_secs(10), alive),
-            "{}",
-            fixture.reef_tail()
-        );
+        ensure!(comes_true(alive), "{}", fixture.reef_tail());
         for pod in reef_e2e::manifest::Manifests::parse(&shop())?.pods() {
             fixture.mesh.start_pod(&pod)?;
         }
-        // Long enough for Envoys to ask, and for anything that would be sent to be sent.
+        let asked = |fixture: &Fixture| {
+            let stat = "cluster.reef-xds.upstream_rq_total";
+            fixture
+                .mesh
+                .envoy_stat("client-1", stat)
+                .unwrap_or_default()
+                > 0
+        };
+        ensure!(comes_true(|| asked(&fixture)), "no Envoy asks");
+        // Long enough for anything that would be sent to be sent.
         std::thread::sleep(lasting(5, 120));
         ensure!(!reef_is_ready(), "ready without an API server");
         ensure!(alive(), "liveness depends on the API server");
-        let asked = fixture
-            .mesh
-            .envoy_stat("client-1", "cluster.reef-xds.upstream_rq_total")?;
-        ensure!(asked > 0, "no Envoy asked yet");
         for proxy in fixture.mesh.proxies() {
             for stat in [
                 "listener_manager.lds.update_success",
@@ -182,15 +179,15 @@ fn without_an_api_server_nothing_is_served_and_a_restart_sends_nothing_again() {
             }
         }
         fixture.cluster.start_api()?;
-        fixture.mesh.wait_reef(Duration::from_secs(30))?;
-        fixture.mesh.wait_ready(Duration::from_secs(60))?;
+        fixture.mesh.wait_reef(PATIENCE)?;
+        fixture.mesh.wait_ready(PATIENCE)?;
         fixture.follows("client-1", WEB, &["web-1", "web-2"])?;
 
         let before = fixture.mesh.proxies().len();
         fixture.under_traffic("client-1", WEB, &["web-1", "web-2"], |fixture| {
             fixture.mesh.kill_reef();
             fixture.mesh.start_reef()?;
-            let back = wait(Duration::from_secs(60), || {
+            let back = comes_true(|| {
                 let connected = fixture.mesh.reef_proxies();
                 connected.is_ok_and(|connected| connected.len() == before)
             });
@@ -218,10 +215,12 @@ fn an_end_in_the_middle_of_pushes_loses_nothing() {
                 let pid = pid.ok_or_else(|| anyhow::anyhow!("Reef does not run"))?;
                 let end = |fixture: &mut Fixture| -> anyhow::Result<()> {
                     signal(pid, signal_name)?;
-                    let unready = wait(Duration::from_secs(1), || !reef_is_ready());
+                    // At once, and long before it ends.
+                    let unready =
+                        wait((drain / 2).max(Duration::from_secs(4)), || !reef_is_ready());
                     ensure!(unready, "ready after SIG{signal_name}");
                     fixture.cluster.apply(TO_V2)?;
-                    let ended = wait(drain + Duration::from_secs(10), || {
+                    let ended = wait(drain + Duration::from_secs(20), || {
                         fixture.mesh.reef_ended()
                     });
                     ensure!(ended, "still there after its drain duration");
@@ -281,9 +280,7 @@ fn forgotten_history_costs_one_list_and_what_was_deleted_is_gone() {
             fixture.cluster.compact()?;
             fixture.cluster.restart_api()?;
             reef("CONT")?;
-            let again = wait(Duration::from_secs(60), || {
-                all().is_ok_and(|now| now > listed) && stalest() == 0.0
-            });
+            let again = comes_true(|| all().is_ok_and(|now| now > listed) && stalest() == 0.0);
             ensure!(again, "nothing was listed again\n{}", fixture.reef_tail());
             std::thread::sleep(Duration::from_secs(1));
             let often: Vec<_> = relists()?.into_iter().filter(|(_, n)| *n > 1.0).collect();
@@ -297,9 +294,7 @@ fn forgotten_history_costs_one_list_and_what_was_deleted_is_gone() {
             fixture.cluster.restart_api()?;
             reef("CONT")?;
             let clusters = || fixture.mesh.envoy_admin("client-1", "/clusters");
-            let gone = wait(Duration::from_secs(60), || {
-                clusters().is_ok_and(|text| !text.contains("old.shop.svc"))
-            });
+            let gone = comes_true(|| clusters().is_ok_and(|text| !text.contains("old.shop.svc")));
             ensure!(gone, "the deleted Service stays\n{}", fixture.reef_tail());
             ensure!(
                 clusters()?.contains("web.shop.svc"),

@@ -1,13 +1,12 @@
 //! Reef asks for nothing it may not have, and may have nothing it does not ask for.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use reef_e2e::cluster::audit::{Right, granted, used};
 use reef_e2e::cluster::objects::read;
 use reef_e2e::cluster::{Cluster, ClusterOptions, REEF};
-use reef_e2e::mesh::wait;
+use reef_e2e::mesh::{PATIENCE, comes_true};
 use reef_e2e::namespace::isolated;
 
 use crate::objects::{TO_V2, WEB, shop};
@@ -93,6 +92,7 @@ fn nothing_is_asked_that_is_not_granted_and_all_that_is_granted_is_used() {
         let mut fixture = Fixture::prepare(power, options, &shop())?;
         fixture.roles = roles_with(&fixture.cluster, &[STATUS])?;
         fixture.cluster.apply(&fixture.roles)?;
+        fixture.cluster.wait_rights()?;
         fixture.cluster.apply(LAID_OUT)?;
         let settings = webhooks(&fixture)?;
         let settings = settings.to_str().context("no text")?;
@@ -119,7 +119,7 @@ fn nothing_is_asked_that_is_not_granted_and_all_that_is_granted_is_used() {
             .cluster
             .kubectl(&[&map[..], &["-n", "reef-system"]].concat())?;
         fixture.mesh.start_reef()?;
-        fixture.mesh.wait_ready(Duration::from_secs(40))?;
+        fixture.mesh.wait_ready(PATIENCE)?;
         std::thread::sleep(lasting(3, 60));
 
         // Something wrong with each kind, and one thing that is mended and comes again.
@@ -127,9 +127,7 @@ fn nothing_is_asked_that_is_not_granted_and_all_that_is_granted_is_used() {
         fixture.cluster.apply(&rule("bad", "whenever"))?;
         let cluster = &fixture.cluster;
         let told = |wanted: bool| {
-            let done = wait(Duration::from_secs(60), || {
-                condition(cluster, "bad").is_null() != wanted
-            });
+            let done = comes_true(|| condition(cluster, "bad").is_null() != wanted);
             ensure!(done, "status: not {wanted}\n{}", fixture.reef_tail());
             Ok(())
         };
@@ -140,7 +138,7 @@ fn nothing_is_asked_that_is_not_granted_and_all_that_is_granted_is_used() {
         }
         let granted = granted(&read(&fixture.roles)?);
         let mut unused = Vec::new();
-        let all_used = wait(Duration::from_secs(30), || {
+        let all_used = comes_true(|| {
             let used = asked(cluster).unwrap_or_default();
             unused = granted.difference(&used).map(ToString::to_string).collect();
             unused.is_empty()

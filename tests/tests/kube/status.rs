@@ -1,17 +1,18 @@
 //! Problems told to the users of a cluster by one leader: EF test T39, under the rights of the chart.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use reef_e2e::call;
 use reef_e2e::cluster::faults::signal;
 use reef_e2e::cluster::{Cluster, ClusterOptions, REEF};
-use reef_e2e::mesh::{MONITORING, now, program, wait};
+use reef_e2e::mesh::{MONITORING, comes_true, program, wait};
 use reef_e2e::namespace::isolated;
 use reef_e2e::net::Running;
 use serde_json::Value;
 
+use crate::channel::seconds;
 use crate::objects::{WEB, shop};
 use crate::support::{Fixture, lasting, metrics, roles_with, sent};
 
@@ -90,9 +91,7 @@ fn a_problem_shows_on_its_object_and_as_an_event_until_it_goes() {
         fixture.cluster.apply(&rule("bad", "whenever"))?;
         fixture.cluster.apply(&rule("good", "5xx"))?;
         let cluster = &fixture.cluster;
-        let told = wait(Duration::from_secs(40), || {
-            condition(cluster, "bad")["status"] == "False"
-        });
+        let told = comes_true(|| condition(cluster, "bad")["status"] == "False");
         ensure!(told, "no condition\n{}", fixture.reef_tail());
         let object = rule_object(cluster, "bad")?;
         let found = condition(cluster, "bad");
@@ -113,9 +112,7 @@ fn a_problem_shows_on_its_object_and_as_an_event_until_it_goes() {
         // What a person sees.
         let yaml = cluster.kubectl(&["get", "vs", "bad", "-n", "shop", "-o", "yaml"])?;
         ensure!(yaml.contains("type: Reconciled"), "{yaml}");
-        let told = wait(Duration::from_secs(5), || {
-            events(cluster).is_ok_and(|e| e.len() == 1)
-        });
+        let told = comes_true(|| events(cluster).is_ok_and(|e| e.len() == 1));
         ensure!(told, "{:?}\n{}", events(cluster), fixture.reef_tail());
         let table = cluster.kubectl(&["get", "events", "-n", "shop"])?;
         ensure!(
@@ -129,9 +126,7 @@ fn a_problem_shows_on_its_object_and_as_an_event_until_it_goes() {
         // Wrong in another way: the generation is told. What Reef wrote it saw, and neither pushed nor wrote again.
         let before = sent()?;
         cluster.apply(&rule("bad", "sometimes"))?;
-        let told = wait(Duration::from_secs(10), || {
-            condition(cluster, "bad")["observedGeneration"] == 2
-        });
+        let told = comes_true(|| condition(cluster, "bad")["observedGeneration"] == 2);
         ensure!(told, "{}", condition(cluster, "bad"));
         let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
         let written = rule_object(cluster, "bad")?;
@@ -147,9 +142,7 @@ fn a_problem_shows_on_its_object_and_as_an_event_until_it_goes() {
         // Mended, and nothing is left.
         let becomes = |retries: &str, wanted: bool| {
             cluster.apply(&rule("bad", retries))?;
-            let done = wait(Duration::from_secs(60), || {
-                condition(cluster, "bad").is_null() != wanted
-            });
+            let done = comes_true(|| condition(cluster, "bad").is_null() != wanted);
             ensure!(done, "{retries}: not {wanted}\n{}", fixture.reef_tail());
             anyhow::Ok(())
         };
@@ -164,7 +157,7 @@ fn a_problem_shows_on_its_object_and_as_an_event_until_it_goes() {
         becomes("whenever", true)?;
         becomes("5xx", false)?;
         becomes("whenever", true)?;
-        let counted = wait(Duration::from_secs(10), || {
+        let counted = comes_true(|| {
             let all = events(cluster).unwrap_or_default();
             let warnings = all.iter().filter(|event| event["type"] == "Warning");
             warnings.filter(|event| event["count"] == 2).count() == 1
@@ -213,14 +206,10 @@ fn a_frozen_or_killed_leader_is_followed_by_another_and_writes_no_more() {
         let mut fixture = fixture(power)?;
         fixture.start_pods(&shop())?;
         fixture.cluster.apply(&rule("one", "whenever"))?;
-        let told = wait(Duration::from_secs(40), || {
-            condition(&fixture.cluster, "one")["status"] == "False"
-        });
+        let told = comes_true(|| condition(&fixture.cluster, "one")["status"] == "False");
         ensure!(told, "no condition\n{}", fixture.reef_tail());
         let mut second = second(&fixture)?;
-        let ready = wait(Duration::from_secs(20), || {
-            second.ended() || call::page(SECOND, "/ready").is_ok()
-        });
+        let ready = comes_true(|| second.ended() || call::page(SECOND, "/ready").is_ok());
         ensure!(ready && !second.ended(), "{}", second.tail());
         ensure!(!leads(SECOND), "two lead");
         let one = rule_object(&fixture.cluster, "one")?;
@@ -231,13 +220,11 @@ fn a_frozen_or_killed_leader_is_followed_by_another_and_writes_no_more() {
             let cluster = &fixture.cluster;
             // Frozen, for longer than it may lead.
             signal(first, "STOP")?;
-            let frozen = now();
-            follows(frozen, SECOND, "the second")?;
+            let frozen = seconds();
+            follows(cluster, frozen, SECOND, "the second")?;
             ensure!(holder(cluster).starts_with("reef-b"), "{}", holder(cluster));
             cluster.apply(&rule("two", "whenever"))?;
-            let told = wait(Duration::from_secs(20), || {
-                condition(cluster, "two")["status"] == "False"
-            });
+            let told = comes_true(|| condition(cluster, "two")["status"] == "False");
             ensure!(told, "the second writes nothing\n{}", second.tail());
             std::thread::sleep(lasting(3, 30));
             // Right already, and left alone.
@@ -246,15 +233,13 @@ fn a_frozen_or_killed_leader_is_followed_by_another_and_writes_no_more() {
             ensure!(version(&later) == version(&one), "{later}");
 
             signal(first, "CONT")?;
-            let stopped = wait(Duration::from_secs(5), || {
+            let stopped = wait(LEASE, || {
                 call::page(MONITORING, "/ready").is_ok() && !leads(MONITORING)
             });
             ensure!(stopped, "two lead\n{}", fixture.reef_tail());
             let before = metric(MONITORING, "reef_status_update_total");
             cluster.apply(&rule("three", "whenever"))?;
-            let told = wait(Duration::from_secs(20), || {
-                condition(cluster, "three")["status"] == "False"
-            });
+            let told = comes_true(|| condition(cluster, "three")["status"] == "False");
             ensure!(told, "nobody writes\n{}", second.tail());
             let after = metric(MONITORING, "reef_status_update_total");
             ensure!(before == after, "{before} and {after} writes");
@@ -268,12 +253,10 @@ fn a_frozen_or_killed_leader_is_followed_by_another_and_writes_no_more() {
 
             // Killed: nothing is given back.
             second.kill();
-            let killed = now();
-            follows(killed, MONITORING, "the first")?;
+            let killed = seconds();
+            follows(cluster, killed, MONITORING, "the first")?;
             cluster.apply(&rule("four", "whenever"))?;
-            let told = wait(Duration::from_secs(20), || {
-                condition(cluster, "four")["status"] == "False"
-            });
+            let told = comes_true(|| condition(cluster, "four")["status"] == "False");
             ensure!(
                 told,
                 "the first writes nothing again\n{}",
@@ -287,11 +270,17 @@ fn a_frozen_or_killed_leader_is_followed_by_another_and_writes_no_more() {
     .unwrap();
 }
 
-/// Waits until a replica leads, from when the other could not; not for longer than the lease allows.
-fn follows(since: Instant, address: &str, who: &str) -> Result<()> {
-    // Whoever asks over a loaded machine sees it a little later.
-    let limit = LEASE + LATE + Duration::from_secs(1);
-    let led = wait(limit.saturating_sub(since.elapsed()), || leads(address));
-    ensure!(led, "{who} does not lead after {:?}", since.elapsed());
+/// Waits until a replica leads; it must have taken the lease, by its own clock, as soon after the other could lead no more
+/// as the lease allows.
+fn follows(cluster: &Cluster, since: u64, address: &str, who: &str) -> Result<()> {
+    ensure!(comes_true(|| leads(address)), "{who} does not lead");
+    let lease = ["get", "lease", "reef-leader", "-n", "reef-system"];
+    let taken = cluster.kubectl(&[&lease[..], &["-o", "jsonpath={.spec.acquireTime}"]].concat())?;
+    let told = Command::new("date").args(["+%s", "-d", &taken]).output()?;
+    let told: u64 = String::from_utf8(told.stdout)?.trim().parse()?;
+    let after = told.saturating_sub(since);
+    // Both are whole seconds.
+    let limit = (LEASE + LATE).as_secs() + 1;
+    ensure!(after <= limit, "{who} led after {after} s: {taken}");
     Ok(())
 }

@@ -9,7 +9,7 @@ use reef_e2e::call::{self, Answer, Call, Protocol};
 use reef_e2e::cluster::tokens::TokenVolume;
 use reef_e2e::cluster::{ADMIN, Cluster, ClusterOptions, REEF};
 use reef_e2e::manifest::{Manifests, PodSpec};
-use reef_e2e::mesh::{MONITORING, Mesh, Secure, Source, wait};
+use reef_e2e::mesh::{MONITORING, Mesh, PATIENCE, Secure, Source, comes_true};
 use reef_e2e::namespace::Power;
 use reef_e2e::traffic;
 
@@ -141,7 +141,7 @@ impl Fixture {
         for pod in Manifests::parse(manifests)?.pods() {
             self.mesh.start_pod(&pod)?;
         }
-        self.mesh.wait_ready(Duration::from_secs(60)).map(drop)
+        self.mesh.wait_ready(PATIENCE).map(drop)
     }
 
     /// Gives the pods of manifests that have no token one each, as a kubelet would before it starts them.
@@ -177,7 +177,7 @@ impl Fixture {
         let only = ["-o", "jsonpath={.data.root-cert\\.pem}"];
         let mut text = Ok(String::new());
         // It is published after the certificate is in use.
-        let published = wait(Duration::from_secs(20), || {
+        let published = comes_true(|| {
             text = self.cluster.kubectl(&[&how[..], &only].concat());
             text.as_ref().is_ok_and(|text| text.contains("BEGIN"))
         });
@@ -212,7 +212,7 @@ impl Fixture {
     /// Waits until exactly these apps answer.
     pub(crate) fn follows(&self, from: &str, (address, host): Target, apps: &[&str]) -> Result<()> {
         let mut last = String::new();
-        let done = wait(Duration::from_secs(30), || {
+        let done = comes_true(|| {
             let found = self.answering(from, address, host);
             last = format!("{found:?}");
             found.is_ok_and(|found| found == apps)

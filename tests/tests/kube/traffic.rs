@@ -1,9 +1,7 @@
 //! Objects are applied with kubectl, traffic follows.
 
-use std::time::Duration;
-
 use anyhow::ensure;
-use reef_e2e::mesh::wait;
+use reef_e2e::mesh::comes_true;
 use reef_e2e::namespace::isolated;
 
 use crate::objects::{TO_V2, WEB, labelled, shop, slice};
@@ -52,15 +50,9 @@ fn traffic_follows_what_is_applied() {
             fixture.cluster.kubectl(&[&how[..], &[value]].concat())
         };
         label("scope=narrow")?;
-        ensure!(
-            wait(Duration::from_secs(10), || !sees_web()),
-            "the client still sees web"
-        );
+        ensure!(comes_true(|| !sees_web()), "the client still sees web");
         label("scope=wide")?;
-        ensure!(
-            wait(Duration::from_secs(10), sees_web),
-            "the client does not see web again"
-        );
+        ensure!(comes_true(sees_web), "the client does not see web again");
         let complaints = fixture.mesh.complaints()?;
         ensure!(complaints.is_empty(), "{complaints:?}");
         Ok(())

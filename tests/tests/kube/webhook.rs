@@ -3,11 +3,10 @@
 
 use std::net::Ipv4Addr;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use reef_e2e::cluster::{ClusterOptions, objects};
-use reef_e2e::mesh::{program, wait};
+use reef_e2e::mesh::{comes_true, program};
 use reef_e2e::namespace::{Power, isolated};
 use reef_e2e::net::{HOST, Running};
 use reef_e2e::pod_runner::{Images, RunningPod};
@@ -148,13 +147,13 @@ fn the_api_server_trusts_reef_and_injected_pods_do() {
             ("validatingwebhookconfiguration", "reef-validator-reef-system"),
         ] {
             let mut now = Vec::new();
-            let told = wait(Duration::from_secs(30), || {
+            let told = comes_true(|| {
                 now = trusted(&fixture, kind, name).unwrap_or_default();
                 now.len() == 2 && now.iter().all(|one| one == authority.trim())
             });
             ensure!(told, "{name} trusts {now:?}\n{}", fixture.reef_tail());
         }
-        let asked = wait(Duration::from_secs(30), || {
+        let asked = comes_true(|| {
             dry_run(&fixture, &served).is_ok_and(|pod| sidecars(&pod) == 1)
         });
         ensure!(asked, "{:?}\n{}", dry_run(&fixture, &served), fixture.reef_tail());
@@ -205,7 +204,7 @@ fn the_api_server_trusts_reef_and_injected_pods_do() {
         for turn in 0..5 {
             let other = served.replace("name: web-1", &format!("name: other-{turn}"));
             let mut last = String::new();
-            let made = wait(Duration::from_secs(40), || {
+            let made = comes_true(|| {
                 let made = dry_run(&fixture, &other);
                 last = format!("{made:?}");
                 made.is_ok_and(|pod| sidecars(&pod) == 1)

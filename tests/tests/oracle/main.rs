@@ -316,7 +316,7 @@ impl Case {
                 let outcome = compare::find(request, &answer, told, &seen())?;
                 // Copies are sent when the answer is there already.
                 let right = || compare::mirrored(&self.config, outcome, &seen()).is_ok();
-                wait(Duration::from_secs(5), right);
+                wait(Duration::from_secs(20), right);
                 compare::mirrored(&self.config, outcome, &seen())?;
                 Ok(outcome)
             });

@@ -3,11 +3,10 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use reef_e2e::call::page;
-use reef_e2e::mesh::wait;
+use reef_e2e::mesh::comes_true;
 use reef_e2e::namespace::shell;
 use serde_json::{Value, json};
 
@@ -164,7 +163,7 @@ impl Envoy {
             .context("envoy")?;
         let mut envoy = Self { child, log };
         let mut ended = false;
-        let ready = wait(Duration::from_secs(20), || {
+        let ready = comes_true(|| {
             ended = envoy.child.try_wait().is_ok_and(|status| status.is_some());
             ended || page("127.0.0.1:15000", "/ready").is_ok()
         });
