@@ -16,6 +16,7 @@ mod text;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -56,6 +57,8 @@ pub struct RunningPod {
     ip: Ipv4Addr,
     control: PathBuf,
     running: Vec<(String, Running)>,
+    /// Variables of the containers that run.
+    environments: BTreeMap<String, BTreeMap<String, String>>,
     _net: PodNet,
 }
 
@@ -79,6 +82,7 @@ impl RunningPod {
         kubelet.place(ip);
         kubelet.make_volumes()?;
         let mut running = Vec::new();
+        let mut environments = BTreeMap::new();
         for container in text::items(&pod["spec"]["initContainers"]) {
             let name = text::member(container, "name")?;
             if container["restartPolicy"] != "Always" {
@@ -91,12 +95,14 @@ impl RunningPod {
         }
         for container in text::items(&pod["spec"]["containers"]) {
             let name = text::member(container, "name")?;
+            environments.insert(name.clone(), kubelet.environment(container)?);
             running.push((name, kubelet.start(container)?));
         }
         Ok(Self {
             ip,
             control: control.join("app.sock"),
             running,
+            environments,
             _net: net,
         })
     }
@@ -115,6 +121,33 @@ impl RunningPod {
         let port = port(container, &get["port"]).context("no port")?;
         let path = get["path"].as_str().unwrap_or("/");
         call::page(&format!("{}:{port}", self.ip), path)
+    }
+
+    /// Runs a program in a container, as its user and with its variables, which is what `kubectl exec` does; returns what it
+    /// printed.
+    ///
+    /// # Errors
+    /// When there is no such container, or the program fails, with what it said.
+    pub fn exec(&self, container: &str, line: &[&str]) -> Result<String> {
+        // Our process ids are of a namespace of their own, which this machine's /proc does not know.
+        let script = "mount -t proc proc /proc\nprocess=/proc/$1\n\
+             enter=\"--target $1 --mount --net --root --setuid $(stat -c %u $process) --setgid $(stat -c %g $process)\"\n\
+             shift\nexec nsenter $enter -- \"$@\"\n";
+        let found = self.running.iter().find(|(name, _)| name == container);
+        let (_, running) = found.with_context(|| format!("no container {container}"))?;
+        let environment = self.environments.get(container);
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "--propagation", "private", "--", "sh", "-ec"])
+            .args([script, "sh", &running.pid().to_string()])
+            .args(line)
+            .env_clear()
+            .env("PATH", root::PATH)
+            .envs(environment.into_iter().flatten());
+        let output = command.output().context("cannot run unshare")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{line:?}: {said}");
+        Ok(String::from_utf8(output.stdout)?)
     }
 
     /// The last lines of a container.
@@ -240,7 +273,7 @@ impl Kubelet<'_> {
         Ok(variables)
     }
 
-    fn command(&self, container: &Value) -> Result<std::process::Command> {
+    fn command(&self, container: &Value) -> Result<Command> {
         let name = text::member(container, "name")?;
         let environment = self.environment(container)?;
         let words = |field: &str| -> Vec<String> {

@@ -32,6 +32,9 @@ for file in passwd group protocols services; do
 done
 "#;
 
+/// Where programs of a container are: those of its image first.
+pub(super) const PATH: &str = "/image:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// One container.
 #[derive(Debug)]
 pub(super) struct Container<'a> {
@@ -102,11 +105,7 @@ pub(super) fn command(container: &Container<'_>) -> Result<Command> {
     command.args(["--mount", "--propagation", "private", "--", "sh", "-ec"]);
     command.arg(script).arg("sh");
     command.args(privileges(security)?);
-    command.args([
-        "env",
-        "-i",
-        "PATH=/image:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    ]);
+    command.args(["env", "-i", &format!("PATH={PATH}")]);
     for (name, value) in container.environment {
         command.arg(format!("{name}={value}"));
     }

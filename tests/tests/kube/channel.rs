@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use reef_e2e::cluster::tokens::Signer;
-use reef_e2e::mesh::{PATIENCE, comes_true, wait};
+use reef_e2e::mesh::{PATIENCE, SECURE_PORT, comes_true, wait};
 use reef_e2e::namespace::isolated;
-use reef_e2e::net::PodNet;
+use reef_e2e::net::{HOST, PodNet};
 use reef_e2e::stream::{Attempt, End, Kind, Stranger, certificate, node};
 use serde_json::{Value, json};
 
@@ -298,6 +300,65 @@ fn only_a_pod_with_its_token_gets_its_stream() {
         })?;
         let panics = metrics("reef_xds_stream_panics_total")?;
         ensure!(panics.values().all(|count| *count == 0.0), "{panics:?}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// What `istioctl proxy-status` asks, with a token or without.
+fn proxy_status(fixture: &Fixture, token: Option<&str>) -> Result<Value> {
+    let set = |name: &str| std::env::var(name).with_context(|| format!("{name} is not set"));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/istioctl.py");
+    let mut command = Command::new(set("REEF_GRPC_PYTHON")?);
+    command
+        .arg("-B")
+        .arg(script)
+        .args([&format!("{HOST}:{SECURE_PORT}"), "istio.io/debug/syncz"])
+        .env("PYTHONPATH", set("REEF_GRPC_SITE")?)
+        .env("ISTIOCTL_CA", fixture.authority())
+        .env("ISTIOCTL_NAME", SERVER);
+    if let Some(token) = token {
+        command.env("ISTIOCTL_TOKEN", token);
+    }
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    serde_json::from_slice(&output.stdout).context(said)
+}
+
+#[test]
+fn proxy_status_over_the_encrypted_port_shows_each_its_own() {
+    let name = "channel::proxy_status_over_the_encrypted_port_shows_each_its_own";
+    isolated(name, |power| {
+        let fixture = Fixture::start(power, &shop())?;
+        let of = |namespace: &str, account: &str| {
+            let cluster = &fixture.cluster;
+            cluster.token_for(namespace, account, None, AUDIENCE)
+        };
+        let seen = |token: Option<&str>| -> Result<Vec<String>> {
+            let answer = proxy_status(&fixture, token)?;
+            let resources = answer["resources"].as_array().cloned();
+            let resources = resources.with_context(|| answer.to_string())?;
+            let ids = resources.iter().map(|one| one["client"]["id"].to_string());
+            let pod = |id: String| id.split('~').nth(2).unwrap_or_default().to_owned();
+            let mut pods: Vec<String> = ids.map(pod).collect();
+            pods.sort();
+            Ok(pods)
+        };
+        let all = ["client-1.shop", "web-1.shop", "web-2.shop"];
+        for (namespace, account) in [("reef-system", "reef"), ("shop", "client")] {
+            let token = of(namespace, account)?;
+            let pods = seen(Some(&token))?;
+            ensure!(pods == all, "{namespace} sees {pods:?}");
+        }
+        let account = ["create", "serviceaccount", "other", "-n", "default"];
+        fixture.cluster.kubectl(&account)?;
+        let elsewhere = of("default", "other")?;
+        let pods = seen(Some(&elsewhere))?;
+        ensure!(pods.is_empty(), "another namespace sees {pods:?}");
+        for token in [None, Some("a.b.c")] {
+            let refused = proxy_status(&fixture, token)?;
+            ensure!(refused["code"] == "UNAUTHENTICATED", "{refused}");
+        }
         Ok(())
     })
     .unwrap();

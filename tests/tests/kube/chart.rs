@@ -301,7 +301,16 @@ fn what_the_readme_tells_to_type_works_as_typed() {
         let commands = typed()?;
         ensure!(commands.len() >= 8, "{commands:?}");
         for command in &commands {
-            let (code, said) = run(command)?;
+            let mut last = run(command)?;
+            // Restarts are told apart by the second.
+            let again = |said: &str| said.contains("within the past second");
+            comes_true(|| {
+                if again(&last.1) {
+                    last = run(command).unwrap_or_default();
+                }
+                !again(&last.1)
+            });
+            let (code, said) = last;
             let is_check = command.starts_with("reef check");
             ensure!(
                 code == Some(if is_check { 2 } else { 0 }),

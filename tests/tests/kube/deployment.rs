@@ -214,6 +214,15 @@ fn run(cluster: &Cluster, at: u8, values: &[&str], work: &Path) -> Result<Vec<St
             "the Service leads to {name:?}, and no port is called so"
         );
     }
+    // What `kubectl exec deploy/reef --` asks is shown to Reef's own token, and to nobody without one.
+    let status = running.exec("discovery", &["reef", "status", "-o", "json"])?;
+    let status: Value = serde_json::from_str(&status).with_context(|| status.clone())?;
+    ensure!(!status.is_null(), "reef status says nothing");
+    let nobody = ["reef", "status", "--token-file", "/dev/null"];
+    ensure!(
+        running.exec("discovery", &nobody).is_err(),
+        "nobody is told"
+    );
     // What annotations tell Prometheus is there.
     let annotations = &template["metadata"]["annotations"];
     let port = annotations["prometheus.io/port"].as_str();
