@@ -1,6 +1,6 @@
 //! Finding the API server: a kubeconfig, or the files every pod has.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -58,23 +58,52 @@ impl Cluster {
     /// # Errors
     /// If the options lead to no server or the credentials in them cannot be used.
     pub async fn connect(options: &ClusterOptions) -> Result<Self, ConnectError> {
-        let config = match &options.kubeconfig {
-            None => Config::incluster()?,
+        match &options.kubeconfig {
+            None => Self::of(Config::incluster()?),
             Some(path) => {
-                let failed = |source| ConnectError::Kubeconfig {
-                    path: path.clone(),
-                    source: Box::new(source),
-                };
-                let file = Kubeconfig::read_from(path).map_err(failed)?;
-                let wanted = KubeConfigOptions {
-                    context: options.context.clone(),
-                    ..KubeConfigOptions::default()
-                };
-                Config::from_custom_kubeconfig(file, &wanted)
-                    .await
-                    .map_err(failed)?
+                let file = Kubeconfig::read_from(path);
+                Self::by_kubeconfig(path, file, options).await
             }
+        }
+    }
+
+    /// The same for what people type: without a kubeconfig in the options it is the one kubectl takes, which the variable
+    /// `KUBECONFIG` names or the home folder has, and only without that the process must run in a pod.
+    ///
+    /// # Errors
+    /// If none of these leads to a server, or the credentials cannot be used.
+    pub async fn connect_as_kubectl(options: &ClusterOptions) -> Result<Self, ConnectError> {
+        if options.kubeconfig.is_some() {
+            return Self::connect(options).await;
+        }
+        let usual = Kubeconfig::read();
+        match (usual.is_err(), Config::incluster()) {
+            (true, Ok(config)) => Self::of(config),
+            _ => {
+                Self::by_kubeconfig(Path::new("of KUBECONFIG or ~/.kube/config"), usual, options)
+                    .await
+            }
+        }
+    }
+
+    async fn by_kubeconfig(
+        path: &Path,
+        file: Result<Kubeconfig, KubeconfigError>,
+        options: &ClusterOptions,
+    ) -> Result<Self, ConnectError> {
+        let failed = |source| ConnectError::Kubeconfig {
+            path: path.to_path_buf(),
+            source: Box::new(source),
         };
+        let wanted = KubeConfigOptions {
+            context: options.context.clone(),
+            ..KubeConfigOptions::default()
+        };
+        let config = Config::from_custom_kubeconfig(file.map_err(failed)?, &wanted).await;
+        Self::of(config.map_err(failed)?)
+    }
+
+    fn of(config: Config) -> Result<Self, ConnectError> {
         let client = client(config).map_err(|error| ConnectError::Client(Box::new(error)))?;
         Ok(Self { client })
     }

@@ -159,7 +159,7 @@ pub struct MeshArgs {
 /// A cluster, for commands that read one.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ClusterArgs {
-    /// Kubeconfig of the cluster to read; without it, the cluster this pod runs in.
+    /// Kubeconfig of the cluster to read; without it, the cluster this pod runs in, for `check` the one kubectl asks.
     #[arg(long, env = "REEF_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig; its current one without.

@@ -47,7 +47,7 @@ pub(crate) fn load(dirs: &[PathBuf], mesh: &MeshArgs) -> anyhow::Result<Offline>
     ))
 }
 
-/// Reads a cluster.
+/// Reads a cluster: the one kubectl would ask, if none is named.
 ///
 /// # Errors
 /// If it cannot be reached, a kind may not be read, or it takes longer than a minute.
@@ -64,7 +64,7 @@ pub(crate) fn load_cluster(cluster: &ClusterSettings, mesh: &MeshArgs) -> anyhow
         ..KubeOptions::default()
     };
     let batch = runtime.block_on(async {
-        let client = Cluster::connect(&cluster.connect).await?;
+        let client = Cluster::connect_as_kubectl(&cluster.connect).await?;
         anyhow::Ok(reef_kube::read_once(client, options, PATIENCE).await?)
     })?;
     let (mut objects, mut config, mut problems) = reef_source::load(&[], file);
