@@ -33,14 +33,40 @@ const IPTABLES: [&str; 6] = [
     "ip6tables-restore",
 ];
 
+/// Tries the root of the image `reef` around this binary, without an image: that needs no package.
+///
+/// # Errors
+/// When it does not run.
+pub(crate) fn try_root(stage: &mut Stage, binary: &Path) -> Result<()> {
+    if !may(stage)? {
+        return Ok(());
+    }
+    if !Path::new(CERTIFICATES).is_file() {
+        stage.leave_out("there is no package ca-certificates");
+        return Ok(());
+    }
+    let work = tempfile::tempdir_in(target_folder()?)?;
+    let root = work.path().join("reef");
+    reef_root(&root, binary)?;
+    trial::reef(stage, &root)
+}
+
+/// Whether this user can do it at all.
+fn may(stage: &mut Stage) -> Result<bool> {
+    let user = stdout_of(Command::new("id").arg("-u"))?;
+    let is_root = user.trim() == "0";
+    if !is_root {
+        stage.leave_out("only root can build and try images here");
+    }
+    Ok(is_root)
+}
+
 /// Builds both images around this binary and tries them.
 ///
 /// # Errors
 /// When a package can't be installed, or an image does not build or does not run.
 pub(crate) fn build(stage: &mut Stage, binary: &Path) -> Result<()> {
-    let user = stdout_of(Command::new("id").arg("-u"))?;
-    if user.trim() != "0" {
-        stage.leave_out("only root can build and try images here");
+    if !may(stage)? {
         return Ok(());
     }
     install()?;
@@ -183,6 +209,22 @@ fn reef_root(root: &Path, binary: &Path) -> Result<()> {
     std::fs::write(root.join("etc/group"), "reef:x:65532:\n")?;
     // Where the chart mounts; and a folder of objects for those who run it without Kubernetes.
     std::fs::create_dir_all(root.join("etc/reef"))?;
+    // Whoever builds may be one who lets nobody else read, which the user of the image is.
+    for folder in [
+        "",
+        "usr",
+        "usr/local",
+        "usr/local/bin",
+        "etc",
+        "etc/ssl",
+        "etc/ssl/certs",
+        "etc/reef",
+    ] {
+        mode(&root.join(folder), 0o755)?;
+    }
+    for file in ["etc/passwd", "etc/group"] {
+        mode(&root.join(file), 0o644)?;
+    }
     Ok(())
 }
 
@@ -225,13 +267,18 @@ fn init_root(stage: &mut Stage, root: &Path, binary: &Path) -> Result<()> {
 
 /// Copies a file to where it belongs.
 fn place(file: &Path, to: &Path, mode: u32) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
     let folder = to.parent().context("a file in no folder")?;
     std::fs::create_dir_all(folder)?;
     std::fs::copy(file, to).with_context(|| format!("cannot copy {}", file.display()))?;
-    std::fs::set_permissions(to, std::fs::Permissions::from_mode(mode))?;
+    self::mode(to, mode)?;
     if to.metadata()?.len() == 0 {
         bail!("{} is empty", file.display());
     }
     Ok(())
+}
+
+fn mode(path: &Path, mode: u32) -> Result<()> {
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+    std::fs::set_permissions(path, permissions)
+        .with_context(|| format!("cannot change {}", path.display()))
 }

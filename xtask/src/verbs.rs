@@ -209,8 +209,14 @@ pub(crate) fn test() -> Result<()> {
     all.stage("fuzz", minutes(6), |stage| {
         stage.tests(&mut fuzz::command(&[]))
     });
+    let mut binary = None;
     all.stage("release", minutes(11), |stage| {
-        release::build(stage).map(drop)
+        binary = Some(release::build(stage)?);
+        Ok(())
+    });
+    all.stage("image", minutes(1), |stage| {
+        let binary = binary.as_deref().context("there is no release binary")?;
+        images::try_root(stage, binary)
     });
     all.stage("repeats", minutes(8), release::gate);
     all.finish()
