@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use reef_config::labels::intern;
 use reef_config::names::{ClusterId, Hostname, Namespace};
 use reef_config::{IntOrString, Labels, Object, Problem, istio, k8s, parse, proxy_config};
 
@@ -22,10 +23,11 @@ const INTERCEPTION_ANNOTATION: &str = "sidecar.istio.io/interceptionMode";
 /// The label that names a workload's network.
 pub(crate) const NETWORK_LABEL: &str = "topology.istio.io/network";
 
-/// The service a Kubernetes `Service` declares, without derived facts.
+/// The service `key` that a Kubernetes `Service` declares, without derived facts.
 pub(super) fn kubernetes_service(
     object: &Object,
     service: &k8s::Service,
+    key: &ServiceKey,
     settings: &MeshSettings,
 ) -> Service {
     let spec = &service.spec;
@@ -53,10 +55,7 @@ pub(super) fn kubernetes_service(
             .collect()
     };
     Service {
-        key: ServiceKey {
-            hostname: settings.service_hostname(&object.key.name, &namespace),
-            namespace: namespace.clone(),
-        },
+        key: key.clone(),
         name: object.key.name.clone(),
         registry: Registry::Kubernetes,
         resolution,
@@ -131,7 +130,7 @@ fn kubernetes_port(port: &k8s::ServicePort) -> ServicePort {
     let transport = (port.protocol == k8s::Protocol::Udp).then_some("UDP");
     ServicePort {
         number: port.port,
-        name: Arc::from(name),
+        name: intern(name),
         protocol: Protocol::of_kubernetes_port(
             port.port,
             name,
@@ -142,10 +141,9 @@ fn kubernetes_port(port: &k8s::ServicePort) -> ServicePort {
             Some(IntOrString::Int(number)) if *number != 0 => {
                 u16::try_from(*number).map_or(TargetPort::Same, TargetPort::Number)
             }
-            Some(IntOrString::String(name)) if !name.is_empty() => name.parse().map_or_else(
-                |_| TargetPort::Named(Arc::from(&**name)),
-                TargetPort::Number,
-            ),
+            Some(IntOrString::String(name)) if !name.is_empty() => name
+                .parse()
+                .map_or_else(|_| TargetPort::Named(intern(name)), TargetPort::Number),
             _ => TargetPort::Same,
         },
     }
@@ -260,7 +258,7 @@ pub(super) fn pod(
         .flat_map(|container| &container.ports)
         .map(|port| {
             (
-                Arc::from(port.name.as_deref().unwrap_or_default()),
+                intern(port.name.as_deref().unwrap_or_default()),
                 port.container_port,
             )
         });
@@ -269,7 +267,7 @@ pub(super) fn pod(
         name,
         namespace,
         &object.key.cluster,
-        settings.spiffe_id(namespace, account).into(),
+        intern(&settings.spiffe_id(namespace, account)),
         labels,
     );
     let subdomain = pod.spec.subdomain.as_deref().unwrap_or_default();
@@ -290,7 +288,7 @@ pub(super) fn pod(
         ips: ips.into(),
         labels: labels.clone(),
         node: pod.spec.node_name.clone(),
-        service_account: Arc::from(account),
+        service_account: intern(account),
         locality,
         network: labels.get(NETWORK_LABEL).unwrap_or(network).clone(),
         tls_mode: tls_mode(labels).unwrap_or(TlsMode::Disabled),
@@ -352,7 +350,7 @@ fn workload_name(pod: &Arc<str>, labels: &Labels) -> Arc<str> {
     labels
         .get("pod-template-hash")
         .and_then(|hash| pod.split_once(&format!("-{hash}-")))
-        .map_or_else(|| pod.clone(), |(name, _)| Arc::from(name))
+        .map_or_else(|| pod.clone(), |(name, _)| intern(name))
 }
 
 /// What endpoints of one workload share.

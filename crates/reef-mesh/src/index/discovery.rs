@@ -11,11 +11,24 @@ use reef_config::{Kind, Labels, Object, ObjectKey, Problem, Severity, parse};
 use super::{Marks, MeshIndex, convert};
 use crate::{ChangeReport, Discovery, MeshSettings, MeshSnapshot, NamespaceInfo};
 
-/// The last word of a batch on each object: itself, or that it is gone.
-pub(super) type Latest = BTreeMap<ObjectKey, Option<Arc<Object>>>;
+/// What a batch says of objects: themselves, or that they are gone.
+pub(super) type Latest = Vec<(ObjectKey, Option<Arc<Object>>)>;
 
 /// Objects that are not read, by namespace; no namespace is there with none.
 pub(super) type Aside = BTreeMap<Namespace, BTreeMap<ObjectKey, Arc<Object>>>;
+
+/// The last word on each object, by key. Sources tell in order, mostly, so that there is little to sort.
+pub(super) fn last_words(mut told: Latest) -> Latest {
+    told.sort_by(|(a, _), (b, _)| a.cmp(b));
+    told.dedup_by(|later, kept| {
+        let same = later.0 == kept.0;
+        if same {
+            kept.1 = later.1.take();
+        }
+        same
+    });
+    told
+}
 
 impl MeshIndex {
     /// Stores what of a batch is read and keeps the rest aside, and moves namespaces that became

@@ -233,15 +233,18 @@ fn pod_behind<'a>(
     };
     let namespace = reference
         .namespace
-        .as_deref()
+        .clone()
         .map_or_else(|| service.key.namespace.clone(), Namespace::from);
     let id: PodId = (
         namespace,
         Arc::from(reference.name.as_deref().unwrap_or_default()),
     );
-    let pod = objects.pod(&id);
-    pods.insert(id);
-    let pod = pod.filter(|pod| !pod.finished)?;
+    let Some((id, pod)) = objects.pod_entry(&id) else {
+        pods.insert(id);
+        return None;
+    };
+    pods.insert(id.clone());
+    let pod = Some(pod).filter(|pod| !pod.finished)?;
     let draining = pod.labels.contains_key("istio.io/draining");
     (!draining || service.persistent_session).then_some(Some(pod))
 }

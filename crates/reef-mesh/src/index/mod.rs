@@ -7,6 +7,8 @@
 mod allocate;
 mod convert;
 mod discovery;
+mod few;
+mod held;
 mod labelled;
 mod link;
 mod objects;
@@ -139,17 +141,13 @@ impl MeshIndex {
         let mut report = ChangeReport::default();
         let mut marks = Marks::default();
         let mut next = (*self.snapshot).clone();
-        let mut last = Latest::new();
+        let mut told = Latest::with_capacity(batch.changes.len());
         let mut selectors_differ = false;
         let mut mesh_config = None;
         for change in batch.changes {
             match change {
-                Change::Apply(object) => {
-                    last.insert(object.key.clone(), Some(object));
-                }
-                Change::Delete(key) => {
-                    last.insert(key, None);
-                }
+                Change::Apply(object) => told.push((object.key.clone(), Some(object))),
+                Change::Delete(key) => told.push((key, None)),
                 Change::MeshConfig(config) => mesh_config = Some(config),
                 Change::Problems { source, problems } => {
                     report.problems |= replace(&mut self.source_problems, source, problems);
@@ -169,7 +167,7 @@ impl MeshIndex {
                 marks.all = true;
             }
         }
-        self.store_read(last, selectors_differ, &next, &mut marks);
+        self.store_read(discovery::last_words(told), selectors_differ, &next, &mut marks);
         let unread = self.unread_namespaces(&next.settings);
         report.problems |= unread != self.aside_problems;
         self.aside_problems = unread;
@@ -237,11 +235,9 @@ impl MeshIndex {
     /// The objects of one kind as given, by key; for pages.
     #[must_use]
     pub fn objects(&self, kind: Kind) -> Vec<Arc<Object>> {
-        let mut keys = self.objects.keys_of_kind(kind);
-        keys.sort();
-        keys.iter()
-            .filter_map(|key| self.objects.get(key).cloned())
-            .collect()
+        let mut found: Vec<Arc<Object>> = self.objects.all_of_kind(kind).cloned().collect();
+        found.sort_by(|a, b| a.key.cmp(&b.key));
+        found
     }
 
     /// The object as given, for people who ask where something comes from.
@@ -259,13 +255,13 @@ impl MeshIndex {
         marks: &mut Marks,
     ) {
         let old = self.objects.put(key, object.clone());
-        let same = match (&old, &object) {
-            (Some(old), Some(new)) => old.same_content(new),
-            (None, None) => true,
-            _ => false,
-        };
-        if same {
-            return;
+        match (&old, &object) {
+            (Some(old), Some(new)) if old.same_content(new) => {
+                self.objects.replace(old, new, next.settings());
+                return;
+            }
+            (None, None) => return,
+            _ => {}
         }
         let namespace = &key.namespace;
         let settings = next.settings();

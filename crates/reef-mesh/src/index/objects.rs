@@ -1,32 +1,31 @@
 //! The objects as given, with the reverse indexes that keep the cost of a change to the change.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use reef_config::names::{ClusterId, Hostname, Namespace};
-use reef_config::{Age, Kind, Labels, Object, ObjectKey, Spec, k8s};
+use reef_config::{Kind, Labels, Object, ObjectKey, Spec, k8s};
 
+use super::few::Few;
+use super::held::{Claim, Held};
 use super::labelled::Labelled;
 use crate::{MeshSettings, Pod, Service, ServiceKey, WorkloadInstance};
 
 /// Namespace and name of a pod.
 pub(super) type PodId = (Namespace, Arc<str>);
 
-/// A claim of an object on a service: Kubernetes objects first, then the oldest.
-pub(super) type Claim = (bool, Age, ObjectKey);
-
 /// Everything the writer knows that readers do not need.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
-    all: HashMap<ObjectKey, Arc<Object>, FixedState>,
+    all: HashSet<Held, FixedState>,
     counts: BTreeMap<Kind, usize>,
     /// Who declares a service; the first wins.
-    claims: BTreeMap<ServiceKey, BTreeSet<Claim>>,
+    claims: BTreeMap<ServiceKey, Few<Claim>>,
     /// Slices by (namespace, service name).
-    slices: HashMap<(Namespace, Arc<str>), BTreeSet<ObjectKey>, FixedState>,
-    /// Objects of rule kinds and their like by kind and namespace.
-    by_kind: BTreeMap<(Kind, Namespace), BTreeSet<ObjectKey>>,
+    slices: HashMap<(Namespace, Arc<str>), Few<Held>, FixedState>,
+    /// Objects by kind and namespace.
+    by_kind: BTreeMap<(Kind, Namespace), BTreeSet<Held>>,
     pods: BTreeMap<PodId, Arc<Pod>>,
     entries: BTreeMap<(Namespace, ObjectKey), Arc<WorkloadInstance>>,
     /// Workload entries by each of their labels.
@@ -36,8 +35,8 @@ pub(super) struct Objects {
     /// Those namespaces.
     selecting: BTreeSet<Namespace>,
     /// Services whose endpoints refer to a pod, and the reverse.
-    pod_services: HashMap<PodId, BTreeSet<ServiceKey>, FixedState>,
-    service_pods: HashMap<ServiceKey, BTreeSet<PodId>, FixedState>,
+    pod_services: HashMap<PodId, Few<ServiceKey>, FixedState>,
+    service_pods: HashMap<ServiceKey, Few<PodId>, FixedState>,
     /// Pods that endpoints refer to and that are not there.
     awaited: BTreeSet<PodId>,
     /// Pods that run on a node.
@@ -46,7 +45,7 @@ pub(super) struct Objects {
 
 impl Objects {
     pub(super) fn get(&self, key: &ObjectKey) -> Option<&Arc<Object>> {
-        self.all.get(key)
+        self.all.get(key).map(|held| &held.0)
     }
 
     pub(super) fn counts(&self) -> &BTreeMap<Kind, usize> {
@@ -59,10 +58,22 @@ impl Objects {
         key: &ObjectKey,
         object: Option<Arc<Object>>,
     ) -> Option<Arc<Object>> {
-        let there = object.is_some();
-        let old = match object {
-            Some(object) => self.all.insert(key.clone(), object),
-            None => self.all.remove(key),
+        let place = (key.kind, key.namespace.clone());
+        let (there, old) = match object {
+            Some(object) => {
+                let of_kind = self.by_kind.entry(place).or_default();
+                of_kind.replace(Held(Arc::clone(&object)));
+                (true, self.all.replace(Held(object)))
+            }
+            None => {
+                if let Some(of_kind) = self.by_kind.get_mut(&place) {
+                    of_kind.remove(key);
+                    if of_kind.is_empty() {
+                        self.by_kind.remove(&place);
+                    }
+                }
+                (false, self.all.take(key))
+            }
         };
         if there != old.is_some() {
             let count = self.counts.entry(key.kind).or_default();
@@ -70,40 +81,34 @@ impl Objects {
             if *count == 0 {
                 self.counts.remove(&key.kind);
             }
-            let place = (key.kind, key.namespace.clone());
-            let keys = self.by_kind.entry(place.clone()).or_default();
-            if there {
-                keys.insert(key.clone());
-            } else {
-                keys.remove(key);
-                if keys.is_empty() {
-                    self.by_kind.remove(&place);
-                }
-            }
         }
-        old
+        old.map(|held| held.0)
     }
 
     /// Objects of one kind in one namespace, by key.
     pub(super) fn of_kind(&self, kind: Kind, namespace: &Namespace) -> Vec<&Arc<Object>> {
-        let keys = self.by_kind.get(&(kind, namespace.clone()));
-        keys.into_iter()
-            .flatten()
-            .filter_map(|key| self.all.get(key))
-            .collect()
+        let found = self.by_kind.get(&(kind, namespace.clone()));
+        found.into_iter().flatten().map(|held| &held.0).collect()
+    }
+
+    /// All objects of one kind, in no order that means something.
+    pub(super) fn all_of_kind(&self, kind: Kind) -> impl Iterator<Item = &Arc<Object>> {
+        let lists = self.by_kind.iter().filter(move |((of, _), _)| *of == kind);
+        lists.flat_map(|(_, found)| found.iter().map(|held| &held.0))
     }
 
     /// All keys of one kind.
     pub(super) fn keys_of_kind(&self, kind: Kind) -> Vec<ObjectKey> {
-        let lists = self.by_kind.iter().filter(|((of, _), _)| *of == kind);
-        lists.flat_map(|(_, keys)| keys.iter().cloned()).collect()
+        let found = self.all_of_kind(kind);
+        found.map(|object| object.key.clone()).collect()
     }
 
     /// All keys of one namespace.
     pub(super) fn keys_of_namespace(&self, namespace: &Namespace) -> Vec<ObjectKey> {
         let places = Kind::ALL.iter().map(|kind| (*kind, namespace.clone()));
         let lists = places.filter_map(|place| self.by_kind.get(&place));
-        lists.flat_map(|keys| keys.iter().cloned()).collect()
+        let found = lists.flatten();
+        found.map(|held| held.0.key.clone()).collect()
     }
 
     /// Namespaces that have objects.
@@ -127,16 +132,16 @@ impl Objects {
         }
     }
 
-    pub(super) fn claim(&mut self, service: &ServiceKey, object: &Object) {
+    pub(super) fn claim(&mut self, service: &ServiceKey, object: &Arc<Object>) {
         self.claims
             .entry(service.clone())
             .or_default()
-            .insert(claim(object));
+            .insert(Claim(Arc::clone(object)));
     }
 
-    pub(super) fn unclaim(&mut self, service: &ServiceKey, object: &Object) {
+    pub(super) fn unclaim(&mut self, service: &ServiceKey, object: &Arc<Object>) {
         if let Some(claims) = self.claims.get_mut(service) {
-            claims.remove(&claim(object));
+            claims.remove(&Claim(Arc::clone(object)));
             if claims.is_empty() {
                 self.claims.remove(service);
             }
@@ -144,13 +149,27 @@ impl Objects {
     }
 
     /// The object that declares a service, and those that also want to.
-    pub(super) fn claimants(&self, service: &ServiceKey) -> Vec<&ObjectKey> {
-        self.claims
-            .get(service)
-            .into_iter()
-            .flatten()
-            .map(|(_, _, key)| key)
-            .collect()
+    pub(super) fn claimants(&self, service: &ServiceKey) -> impl Iterator<Item = &Arc<Object>> {
+        let claims = self.claims.get(service).into_iter().flatten();
+        claims.map(|claim| &claim.0)
+    }
+
+    /// An object that says the same as before takes the old one's place in the indexes, too, so that the old one is gone.
+    pub(super) fn replace(
+        &mut self,
+        old: &Arc<Object>,
+        new: &Arc<Object>,
+        settings: &MeshSettings,
+    ) {
+        match new.key.kind {
+            Kind::EndpointSlice => self.place_slice(new, true),
+            Kind::Service | Kind::ServiceEntry => {
+                for service in Self::declared(old, settings) {
+                    self.claim(&service, new);
+                }
+            }
+            _ => {}
+        }
     }
 
     pub(super) fn claimed(&self) -> Vec<ServiceKey> {
@@ -158,31 +177,30 @@ impl Objects {
     }
 
     /// Notes that a slice belongs to the service its label names, or no longer does.
-    pub(super) fn place_slice(&mut self, slice: &Object, there: bool) -> Option<Arc<str>> {
-        let name = slice
-            .meta
-            .labels
-            .get(k8s::EndpointSlice::SERVICE_LABEL)?
-            .clone();
+    pub(super) fn place_slice(&mut self, slice: &Arc<Object>, there: bool) {
+        let label = k8s::EndpointSlice::SERVICE_LABEL;
+        let Some(name) = slice.meta.labels.get(label) else {
+            return;
+        };
         let place = (slice.key.namespace.clone(), name.clone());
-        let keys = self.slices.entry(place.clone()).or_default();
         if there {
-            keys.insert(slice.key.clone());
-        } else {
-            keys.remove(&slice.key);
-            if keys.is_empty() {
+            let slices = self.slices.entry(place).or_default();
+            slices.insert(Held(Arc::clone(slice)));
+        } else if let Some(slices) = self.slices.get_mut(&place) {
+            slices.remove(&Held(Arc::clone(slice)));
+            if slices.is_empty() {
                 self.slices.remove(&place);
             }
         }
-        Some(name)
     }
 
     /// Slices of a Kubernetes service, by name.
     pub(super) fn slices_of(&self, service: &Service) -> Vec<&k8s::EndpointSlice> {
         let place = (service.key.namespace.clone(), service.name.clone());
-        let keys = self.slices.get(&place).into_iter().flatten();
-        keys.filter(|key| key.cluster == service.object.cluster)
-            .filter_map(|key| match &self.all.get(key)?.spec {
+        let slices = self.slices.get(&place).into_iter().flatten();
+        slices
+            .filter(|held| held.0.key.cluster == service.object.cluster)
+            .filter_map(|held| match &held.0.spec {
                 Spec::EndpointSlice(slice) => Some(&**slice),
                 _ => None,
             })
@@ -191,6 +209,11 @@ impl Objects {
 
     pub(super) fn pod(&self, id: &PodId) -> Option<&Arc<Pod>> {
         self.pods.get(id)
+    }
+
+    /// A pod with its id in the form that is stored.
+    pub(super) fn pod_entry(&self, id: &PodId) -> Option<(&PodId, &Arc<Pod>)> {
+        self.pods.get_key_value(id)
     }
 
     /// Stores or removes a pod and returns the one that was there.
@@ -337,13 +360,9 @@ impl Objects {
 
     /// Notes which pods the endpoints of a service refer to.
     pub(super) fn refer(&mut self, service: &ServiceKey, pods: BTreeSet<PodId>) {
-        let old = if pods.is_empty() {
-            self.service_pods.remove(service)
-        } else {
-            self.service_pods.insert(service.clone(), pods.clone())
-        };
-        let old = old.unwrap_or_default();
-        for id in old.difference(&pods) {
+        let pods = Few::from(pods);
+        let old = self.service_pods.remove(service).unwrap_or_default();
+        for id in old.iter().filter(|id| !pods.contains(id)) {
             if let Some(services) = self.pod_services.get_mut(id) {
                 services.remove(service);
                 if services.is_empty() {
@@ -352,7 +371,7 @@ impl Objects {
                 }
             }
         }
-        for id in pods.difference(&old) {
+        for id in pods.iter().filter(|id| !old.contains(id)) {
             if !self.pods.contains_key(id) {
                 self.awaited.insert(id.clone());
             }
@@ -361,13 +380,8 @@ impl Objects {
                 .or_default()
                 .insert(service.clone());
         }
+        if !pods.is_empty() {
+            self.service_pods.insert(service.clone(), pods);
+        }
     }
-}
-
-fn claim(object: &Object) -> Claim {
-    (
-        object.key.kind != Kind::Service,
-        object.age(),
-        object.key.clone(),
-    )
 }

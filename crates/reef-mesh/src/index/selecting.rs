@@ -1,12 +1,13 @@
 //! Services that may select a workload by its labels, found by one label of their selector.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use reef_config::Labels;
 use reef_config::names::Namespace;
 
+use super::few::Few;
 use super::services::place_of;
 use crate::ServiceKey;
 use crate::snapshot::SelectorPlace;
@@ -14,7 +15,7 @@ use crate::snapshot::SelectorPlace;
 /// Services of either registry by a label of their selector.
 #[derive(Debug, Default)]
 pub(super) struct Selecting {
-    services: HashMap<SelectorPlace, BTreeSet<ServiceKey>, FixedState>,
+    services: HashMap<SelectorPlace, Few<ServiceKey>, FixedState>,
     places: HashMap<ServiceKey, SelectorPlace, FixedState>,
 }
 

@@ -56,21 +56,10 @@ impl MeshIndex {
         marks: &mut Marks,
         report: &mut ChangeReport,
     ) {
-        let claimants = self.objects.claimants(key);
-        let winner = claimants
-            .first()
-            .and_then(|object| self.objects.get(object));
-        let problems = claimants
-            .iter()
-            .skip(1)
-            .filter_map(|loser| {
-                Some(lost_claim(
-                    self.objects.get(loser)?,
-                    claimants.first()?,
-                    key,
-                ))
-            })
-            .collect();
+        let mut claimants = self.objects.claimants(key);
+        let winner = claimants.next();
+        let lost = claimants.filter_map(|loser| Some(lost_claim(loser, &winner?.key, key)));
+        let problems = lost.collect();
         let new = winner.and_then(|object| declared_as(object, key, next.settings()));
         let selector = winner.and_then(|object| match &object.spec {
             Spec::ServiceEntry(entry) => entry.workload_selector.as_ref().map(|it| &it.labels),
@@ -125,10 +114,7 @@ impl MeshIndex {
         let object = match (&old, declaration) {
             (Some(old), false) => self.objects.get(&old.object).cloned(),
             (None, false) => return,
-            (_, true) => {
-                let winner = self.objects.claimants(key).first().copied().cloned();
-                winner.and_then(|winner| self.objects.get(&winner).cloned())
-            }
+            (_, true) => self.objects.claimants(key).next().cloned(),
         };
         let base = match (&old, declaration) {
             (Some(old), false) => Some((**old).clone()),
@@ -257,7 +243,7 @@ impl MeshIndex {
 /// The service `key` as `object` declares it, without derived facts.
 fn declared_as(object: &Object, key: &ServiceKey, settings: &MeshSettings) -> Option<Service> {
     match &object.spec {
-        Spec::Service(service) => Some(convert::kubernetes_service(object, service, settings)),
+        Spec::Service(service) => Some(convert::kubernetes_service(object, service, key, settings)),
         Spec::ServiceEntry(entry) => Some(convert::service_entry(
             object,
             entry,

@@ -1,0 +1,76 @@
+//! Sorted sets of few values, of which a mesh has tens of thousands.
+//!
+//! A `BTreeSet` with one value has room for eleven: for the claim on a service more than a kilobyte.
+
+use std::collections::BTreeSet;
+
+/// A sorted set in as much memory as its values take. A change costs as much as the set is long.
+#[derive(Debug)]
+pub(super) struct Few<T>(Vec<T>);
+
+impl<T> Default for Few<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Ord> Few<T> {
+    /// Adds a value, in place of an equal one.
+    pub(super) fn insert(&mut self, value: T) {
+        match self.0.binary_search(&value) {
+            Ok(at) => {
+                if let Some(old) = self.0.get_mut(at) {
+                    *old = value;
+                }
+            }
+            Err(at) => {
+                if self.0.len() == self.0.capacity() {
+                    self.0.reserve_exact(1 + self.0.len() / 4);
+                }
+                self.0.insert(at, value);
+            }
+        }
+    }
+
+    /// Takes a value out, if it is there.
+    pub(super) fn remove(&mut self, value: &T) {
+        if let Ok(at) = self.0.binary_search(value) {
+            self.0.remove(at);
+        }
+    }
+
+    /// Whether a value is there.
+    pub(super) fn contains(&self, value: &T) -> bool {
+        self.0.binary_search(value).is_ok()
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The values in order.
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, T> {
+        self.0.iter()
+    }
+}
+
+impl<T: Ord> From<BTreeSet<T>> for Few<T> {
+    fn from(set: BTreeSet<T>) -> Self {
+        let mut values: Vec<T> = set.into_iter().collect();
+        values.shrink_to_fit();
+        Self(values)
+    }
+}
+
+impl<'a, T: Ord> IntoIterator for &'a Few<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests;
