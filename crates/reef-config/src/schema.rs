@@ -155,6 +155,12 @@ impl<T: Described> Described for Box<T> {
     }
 }
 
+impl<T: Described> Described for Box<[T]> {
+    fn schema() -> Schema {
+        Vec::<T>::schema()
+    }
+}
+
 impl<T: Described> Described for Vec<T> {
     fn schema() -> Schema {
         Schema::of("array").with("items", T::schema())

@@ -121,12 +121,8 @@ impl Decoder {
             Kind::Namespace => self.slim_as(bytes, |slim: Bare| {
                 (slim.metadata, Spec::Namespace(Box::default()))
             }),
-            Kind::Node => self.slim_as(bytes, |slim: SlimNode| {
-                let node = k8s::Node {
-                    spec: slim.spec,
-                    status: slim.status,
-                };
-                (slim.metadata, Spec::Node(Box::new(node)))
+            Kind::Node => self.slim_as(bytes, |slim: Bare| {
+                (slim.metadata, Spec::Node(Box::default()))
             }),
             Kind::Pod => self.slim_as(bytes, |slim: SlimPod| {
                 let mut pod = k8s::Pod {
@@ -137,15 +133,13 @@ impl Decoder {
                 (slim.metadata, Spec::Pod(Box::new(pod)))
             }),
             Kind::Service => self.slim_as(bytes, |slim: SlimService| {
-                let service = k8s::Service {
-                    spec: slim.spec,
-                    status: slim.status,
-                };
+                let mut service = k8s::Service { spec: slim.spec };
+                trim_service(&mut service);
                 (slim.metadata, Spec::Service(Box::new(service)))
             }),
             Kind::EndpointSlice => self.slim_as(bytes, |slim: SlimSlice| {
                 let slice = k8s::EndpointSlice {
-                    address_type: slim.address_type,
+                    address_type: slim.address_type.0,
                     endpoints: slim.endpoints,
                     ports: slim.ports,
                 };
@@ -161,10 +155,6 @@ impl Decoder {
         split: impl FnOnce(T) -> (Metadata, Spec),
     ) -> Option<Item> {
         let (metadata, spec) = split(serde_json::from_slice(bytes).ok()?);
-        let created = match metadata.creation_timestamp {
-            Some(text) => Some(parse::timestamp(&text)?),
-            None => None,
-        };
         let id = self.id(metadata.namespace, metadata.name?);
         let version = metadata.resource_version.0;
         if ended(&spec) {
@@ -180,12 +170,9 @@ impl Decoder {
             meta: ObjectMeta {
                 labels: metadata.labels,
                 annotations: metadata.annotations.0,
-                created,
+                created: metadata.creation_timestamp.0,
                 generation: metadata.generation,
-                uid: metadata
-                    .uid
-                    .filter(|_| self.kind == Kind::Pod)
-                    .and_then(|uid| Uid::parse(&uid)),
+                uid: metadata.uid.0.filter(|_| self.kind == Kind::Pod),
             },
             origin: Some(self.origin.clone()),
             spec,
@@ -224,8 +211,10 @@ impl Decoder {
             Some(mut object) => {
                 object.key = key;
                 object.meta.annotations = kept(&object.meta.annotations);
-                if let Spec::Pod(pod) = &mut object.spec {
-                    trim(pod);
+                match &mut object.spec {
+                    Spec::Pod(pod) => trim(pod),
+                    Spec::Service(service) => trim_service(service),
+                    _ => {}
                 }
                 if ended(&object.spec) {
                     Content::Ignored
@@ -270,16 +259,34 @@ fn ended(spec: &Spec) -> bool {
         if matches!(pod.status.phase, k8s::PodPhase::Succeeded | k8s::PodPhase::Failed))
 }
 
-/// Of a pod's conditions only one is read, and they are many.
+/// Of a pod nobody reads its first address a second time, nor containers that serve no port.
 fn trim(pod: &mut k8s::Pod) {
     let status = &mut pod.status;
-    status
-        .conditions
-        .retain(|condition| &*condition.condition_type == "Ready");
-    status.conditions.shrink_to_fit();
-    status.pod_ips.shrink_to_fit();
-    pod.spec.containers.shrink_to_fit();
-    pod.spec.init_containers.shrink_to_fit();
+    if !status.pod_ips.is_empty() {
+        status.pod_ip = None;
+    }
+    let always = Some(k8s::ContainerRestartPolicy::Always);
+    retain(&mut pod.spec.containers, |container| {
+        !container.ports.is_empty()
+    });
+    retain(&mut pod.spec.init_containers, |container| {
+        !container.ports.is_empty() && container.restart_policy == always
+    });
+}
+
+/// Of a service nobody reads its first address a second time.
+fn trim_service(service: &mut k8s::Service) {
+    let spec = &mut service.spec;
+    if !spec.cluster_ips.is_empty() {
+        spec.cluster_ip = None;
+    }
+}
+
+fn retain<T>(list: &mut Box<[T]>, keep: impl Fn(&T) -> bool) {
+    if !list.iter().all(&keep) {
+        let kept = std::mem::take(list).into_iter().filter(keep);
+        *list = kept.collect();
+    }
 }
 
 #[derive(Deserialize)]
@@ -301,9 +308,9 @@ struct Metadata {
     name: Option<Name>,
     namespace: Option<Interned>,
     resource_version: ResourceVersion,
-    creation_timestamp: Option<Box<str>>,
+    creation_timestamp: Created,
     generation: Option<i64>,
-    uid: Option<Box<str>>,
+    uid: Identity,
     labels: Labels,
     annotations: Annotations,
 }
@@ -342,15 +349,6 @@ struct Bare {
 }
 
 #[derive(Deserialize)]
-struct SlimNode {
-    metadata: Metadata,
-    #[serde(default)]
-    spec: k8s::NodeSpec,
-    #[serde(default)]
-    status: k8s::NodeStatus,
-}
-
-#[derive(Deserialize)]
 struct SlimPod {
     metadata: Metadata,
     #[serde(default)]
@@ -364,29 +362,25 @@ struct SlimService {
     metadata: Metadata,
     #[serde(default)]
     spec: k8s::ServiceSpec,
-    #[serde(default)]
-    status: k8s::ServiceStatus,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SlimSlice {
     metadata: Metadata,
-    #[serde(default)]
-    address_type: Box<str>,
+    address_type: Interned,
     #[serde(default, deserialize_with = "or_empty")]
-    endpoints: Vec<k8s::Endpoint>,
+    endpoints: Box<[k8s::Endpoint]>,
     #[serde(default, deserialize_with = "or_empty")]
-    ports: Vec<k8s::EndpointPort>,
+    ports: Box<[k8s::EndpointPort]>,
 }
 
 /// A list of a Go program, which writes one that was never made as `null`.
 fn or_empty<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<Vec<T>, D::Error> {
-    let mut list = Option::<Vec<T>>::deserialize(deserializer)?.unwrap_or_default();
-    list.shrink_to_fit();
-    Ok(list)
+) -> Result<Box<[T]>, D::Error> {
+    let list = Option::<Box<[T]>>::deserialize(deserializer)?;
+    Ok(list.unwrap_or_default())
 }
 
 /// A name, which is this object's own.
@@ -404,6 +398,54 @@ struct Interned(Arc<str>);
 impl<'de> Deserialize<'de> for Interned {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         reef_config::labels::interned(deserializer).map(Self)
+    }
+}
+
+/// `metadata.creationTimestamp`, in seconds since the epoch.
+#[derive(Default)]
+struct Created(Option<i64>);
+
+impl<'de> Deserialize<'de> for Created {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Created;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a time")
+            }
+            fn visit_unit<E>(self) -> Result<Created, E> {
+                Ok(Created(None))
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Created, E> {
+                let seconds = parse::timestamp(text);
+                let seconds = seconds.ok_or_else(|| E::custom("not a time"))?;
+                Ok(Created(Some(seconds)))
+            }
+        }
+        deserializer.deserialize_any(Text)
+    }
+}
+
+/// `metadata.uid`; none if it is no UUID.
+#[derive(Default)]
+struct Identity(Option<Uid>);
+
+impl<'de> Deserialize<'de> for Identity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Identity;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_unit<E>(self) -> Result<Identity, E> {
+                Ok(Identity(None))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Identity, E> {
+                Ok(Identity(Uid::parse(text)))
+            }
+        }
+        deserializer.deserialize_any(Text)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::labels::{Labels, interned_option};
+use crate::labels::{interned, interned_option};
 
 use super::Protocol;
 
@@ -10,33 +10,25 @@ api_structs! {
     /// An `EndpointSlice`; its service is named by the label `kubernetes.io/service-name`.
     pub struct EndpointSlice {
         /// `IPv4`, `IPv6` or `FQDN`.
-        pub address_type: Box<str>,
+        #[serde(deserialize_with = "interned")]
+        pub address_type: Arc<str>,
         /// The endpoints.
-        pub endpoints: Vec<Endpoint>,
+        pub endpoints: Box<[Endpoint]>,
         /// The ports all of them serve.
-        pub ports: Vec<EndpointPort>,
+        pub ports: Box<[EndpointPort]>,
     }
 
     /// One endpoint of a slice.
     pub struct Endpoint {
         /// Addresses, of which only the first counts, as in Kubernetes.
-        pub addresses: Vec<Box<str>>,
+        pub addresses: Box<[Box<str>]>,
         /// Whether it may be used.
         pub conditions: EndpointConditions,
-        /// Host name, if it has a DNS name of its own.
-        pub hostname: Option<Box<str>>,
         /// The node it runs on.
         #[serde(deserialize_with = "interned_option")]
         pub node_name: Option<Arc<str>>,
-        /// The zone it runs in.
-        #[serde(deserialize_with = "interned_option")]
-        pub zone: Option<Arc<str>>,
         /// The pod behind it.
         pub target_ref: Option<ObjectReference>,
-        /// Topology keys of the old API version.
-        pub deprecated_topology: Labels,
-        /// Which zones and nodes should use it.
-        pub hints: Option<EndpointHints>,
     }
 
     /// `Endpoint.conditions`; an absent condition means what Kubernetes says it means.
@@ -47,20 +39,6 @@ api_structs! {
         pub serving: Option<bool>,
         /// Terminating; absent means no.
         pub terminating: Option<bool>,
-    }
-
-    /// `Endpoint.hints`.
-    pub struct EndpointHints {
-        /// Zones.
-        pub for_zones: Vec<ForZone>,
-        /// Nodes.
-        pub for_nodes: Vec<ForZone>,
-    }
-
-    /// One zone (or node) of a hint.
-    pub struct ForZone {
-        /// Its name.
-        pub name: Box<str>,
     }
 
     /// A reference to another object.
@@ -92,25 +70,23 @@ api_structs! {
     /// An `Endpoints` object, named as its service.
     pub struct Endpoints {
         /// Address sets with their ports.
-        pub subsets: Vec<EndpointSubset>,
+        pub subsets: Box<[EndpointSubset]>,
     }
 
     /// One subset.
     pub struct EndpointSubset {
         /// Addresses that are ready.
-        pub addresses: Vec<EndpointAddress>,
+        pub addresses: Box<[EndpointAddress]>,
         /// Addresses that are not.
-        pub not_ready_addresses: Vec<EndpointAddress>,
+        pub not_ready_addresses: Box<[EndpointAddress]>,
         /// The ports all of them serve.
-        pub ports: Vec<EndpointPort>,
+        pub ports: Box<[EndpointPort]>,
     }
 
     /// One address of a subset.
     pub struct EndpointAddress {
         /// Address.
         pub ip: Box<str>,
-        /// Host name.
-        pub hostname: Option<Box<str>>,
         /// The node.
         #[serde(deserialize_with = "interned_option")]
         pub node_name: Option<Arc<str>>,

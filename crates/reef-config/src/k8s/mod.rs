@@ -7,17 +7,14 @@ mod pod;
 mod service;
 
 pub use endpoints::{
-    Endpoint, EndpointAddress, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice,
-    EndpointSubset, Endpoints, ForZone, ObjectReference,
+    Endpoint, EndpointAddress, EndpointConditions, EndpointPort, EndpointSlice, EndpointSubset,
+    Endpoints, ObjectReference,
 };
 pub use pod::{
-    ConfigMap, Container, ContainerPort, ContainerRestartPolicy, Namespace, Node, NodeAddress,
-    NodeSpec, NodeStatus, Pod, PodCondition, PodIp, PodPhase, PodSpec, PodStatus,
+    ConfigMap, Container, ContainerPort, ContainerRestartPolicy, Namespace, Node, Pod, PodIp,
+    PodPhase, PodSpec, PodStatus,
 };
-pub use service::{
-    ClientIpConfig, LoadBalancerIngress, LoadBalancerStatus, Service, ServicePort, ServiceSpec,
-    ServiceStatus, ServiceType, SessionAffinityConfig,
-};
+pub use service::{Service, ServicePort, ServiceSpec, ServiceType};
 
 api_enum! {
     /// A transport protocol.

@@ -31,17 +31,15 @@ api_structs! {
         /// Subdomain, which is the name of a headless service.
         pub subdomain: Option<Box<str>>,
         /// Containers.
-        pub containers: Vec<Container>,
+        pub containers: Box<[Container]>,
         /// Init containers.
-        pub init_containers: Vec<Container>,
+        pub init_containers: Box<[Container]>,
     }
 
     /// A container with its ports.
     pub struct Container {
-        /// Name.
-        pub name: Box<str>,
         /// Ports.
-        pub ports: Vec<ContainerPort>,
+        pub ports: Box<[ContainerPort]>,
         /// `Always` makes an init container a sidecar, which keeps running and serves ports.
         pub restart_policy: Option<ContainerRestartPolicy>,
     }
@@ -49,7 +47,8 @@ api_structs! {
     /// A port of a container.
     pub struct ContainerPort {
         /// Name a service port may refer to.
-        pub name: Option<Box<str>>,
+        #[serde(deserialize_with = "interned_option")]
+        pub name: Option<Arc<str>>,
         /// Number.
         pub container_port: u16,
         /// Transport protocol.
@@ -65,9 +64,7 @@ api_structs! {
         pub pod_ip: Option<Box<str>>,
         /// All addresses.
         #[serde(rename = "podIPs")]
-        pub pod_ips: Vec<PodIp>,
-        /// Conditions.
-        pub conditions: Vec<PodCondition>,
+        pub pod_ips: Box<[PodIp]>,
     }
 
     /// One address of a pod.
@@ -76,43 +73,8 @@ api_structs! {
         pub ip: Box<str>,
     }
 
-    /// One condition of a pod.
-    pub struct PodCondition {
-        /// `type`, such as `Ready`.
-        #[serde(rename = "type")]
-        pub condition_type: Box<str>,
-        /// `True`, `False` or `Unknown`.
-        pub status: Box<str>,
-    }
-
-    /// A `Node`; region and zone are labels.
+    /// A `Node`; all that is read are its labels: region and zone.
     pub struct Node {
-        /// What is wanted.
-        pub spec: NodeSpec,
-        /// What the node reports.
-        pub status: NodeStatus,
-    }
-
-    /// `Node.spec`.
-    pub struct NodeSpec {
-        /// Name given by the cloud.
-        #[serde(rename = "providerID")]
-        pub provider_id: Option<Box<str>>,
-    }
-
-    /// `Node.status`.
-    pub struct NodeStatus {
-        /// Addresses.
-        pub addresses: Vec<NodeAddress>,
-    }
-
-    /// One address of a node.
-    pub struct NodeAddress {
-        /// `type`, such as `InternalIP`.
-        #[serde(rename = "type")]
-        pub address_type: Box<str>,
-        /// Address.
-        pub address: Box<str>,
     }
 
     /// A `Namespace`; all that is read are its labels and annotations.
@@ -169,17 +131,6 @@ impl Pod {
             .map(|ip| &**ip)
             .chain(self.status.pod_ips.iter().map(|ip| &*ip.ip))
             .filter(|ip| !ip.is_empty())
-    }
-
-    /// The condition `Ready`; `None` if the pod does not say.
-    #[must_use]
-    pub fn is_ready(&self) -> Option<bool> {
-        let ready = self
-            .status
-            .conditions
-            .iter()
-            .find(|c| &*c.condition_type == "Ready")?;
-        Some(&*ready.status == "True")
     }
 
     /// The service account, `default` if the pod names none.

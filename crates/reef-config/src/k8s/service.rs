@@ -1,6 +1,8 @@
 //! Core `Service`.
 
-use crate::labels::Labels;
+use std::sync::Arc;
+
+use crate::labels::{Labels, interned_option};
 use crate::scalar::IntOrString;
 
 use super::Protocol;
@@ -10,8 +12,6 @@ api_structs! {
     pub struct Service {
         /// What is wanted.
         pub spec: ServiceSpec,
-        /// What the cluster gave.
-        pub status: ServiceStatus,
     }
 
     /// `Service.spec`.
@@ -24,81 +24,37 @@ api_structs! {
         pub cluster_ip: Option<Box<str>>,
         /// All virtual addresses.
         #[serde(rename = "clusterIPs")]
-        pub cluster_ips: Vec<Box<str>>,
-        /// Further addresses that reach the service.
-        #[serde(rename = "externalIPs")]
-        pub external_ips: Vec<Box<str>>,
+        pub cluster_ips: Box<[Box<str>]>,
         /// The name an `ExternalName` service stands for.
         pub external_name: Option<Box<str>>,
         /// Ports.
-        pub ports: Vec<ServicePort>,
+        pub ports: Box<[ServicePort]>,
         /// Labels of the pods behind it; empty means the endpoints are written by someone else.
         pub selector: Labels,
         /// Whether addresses that are not ready are published too.
         pub publish_not_ready_addresses: bool,
         /// `Cluster` (default) or `Local`.
-        pub internal_traffic_policy: Option<Box<str>>,
-        /// `Cluster` (default) or `Local`.
-        pub external_traffic_policy: Option<Box<str>>,
+        #[serde(deserialize_with = "interned_option")]
+        pub internal_traffic_policy: Option<Arc<str>>,
         /// `PreferClose`, `PreferSameZone` or `PreferSameNode`.
-        pub traffic_distribution: Option<Box<str>>,
-        /// `IPv4` and `IPv6`, in order of preference.
-        pub ip_families: Vec<Box<str>>,
-        /// `SingleStack`, `PreferDualStack` or `RequireDualStack`.
-        pub ip_family_policy: Option<Box<str>>,
-        /// `None` or `ClientIP`.
-        pub session_affinity: Option<Box<str>>,
-        /// How long the affinity lasts.
-        pub session_affinity_config: Option<SessionAffinityConfig>,
+        #[serde(deserialize_with = "interned_option")]
+        pub traffic_distribution: Option<Arc<str>>,
     }
 
     /// One port of a service.
     pub struct ServicePort {
         /// Name; may be absent if there is only one port.
-        pub name: Option<Box<str>>,
+        #[serde(deserialize_with = "interned_option")]
+        pub name: Option<Arc<str>>,
         /// Transport protocol.
         pub protocol: Protocol,
         /// Application protocol, such as `http` or `kubernetes.io/h2c`.
-        pub app_protocol: Option<Box<str>>,
+        #[serde(deserialize_with = "interned_option")]
+        pub app_protocol: Option<Arc<str>>,
         /// The port clients use.
         pub port: u16,
         /// The port of the pods, by number or by name; the same as `port` if absent.
         pub target_port: Option<IntOrString>,
-        /// The port on every node.
-        pub node_port: Option<u16>,
-    }
-
-    /// `sessionAffinityConfig`.
-    pub struct SessionAffinityConfig {
-        /// `clientIP`.
-        #[serde(rename = "clientIP")]
-        pub client_ip: Option<ClientIpConfig>,
-    }
-
-    /// `sessionAffinityConfig.clientIP`.
-    pub struct ClientIpConfig {
-        /// Seconds.
-        pub timeout_seconds: Option<u32>,
-    }
-
-    /// `Service.status`.
-    pub struct ServiceStatus {
-        /// Addresses of the load balancer.
-        pub load_balancer: LoadBalancerStatus,
-    }
-
-    /// `Service.status.loadBalancer`.
-    pub struct LoadBalancerStatus {
-        /// Addresses.
-        pub ingress: Vec<LoadBalancerIngress>,
-    }
-
-    /// One address of a load balancer.
-    pub struct LoadBalancerIngress {
-        /// Address.
-        pub ip: Option<Box<str>>,
-        /// Host name.
-        pub hostname: Option<Box<str>>,
     }
 }
 

@@ -357,7 +357,7 @@ fn pod_and_slice_keep_what_is_needed() {
     );
     let Spec::Pod(pod) = pod.spec else { panic!() };
     assert_eq!(pod.ips().collect::<Vec<_>>(), ["10.0.0.1"]);
-    assert_eq!(pod.is_ready(), Some(true));
+    assert_eq!(pod.spec.containers[0].ports[0].container_port, 80);
     let slice = one(
         "addressType: IPv4\napiVersion: discovery.k8s.io/v1\nendpoints:\n- addresses: [10.0.0.1]\n  conditions: {ready: null}\nkind: EndpointSlice\nmetadata: {name: s}\nports: [{port: 80}]\n",
     );

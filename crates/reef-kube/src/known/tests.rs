@@ -22,7 +22,8 @@ fn pod(name: &str, version: u64, phase: &str) -> Value {
         },
         "spec": {
             "nodeName": "n1", "serviceAccountName": "web",
-            "containers": [{"name": "app", "image": "x", "ports": [{"containerPort": 8080, "name": "http"}]}],
+            "containers": [{"name": "app", "image": "x", "ports": [{"containerPort": 8080, "name": "http"}]},
+                {"name": "worker", "image": "x"}],
             "volumes": [{"name": "v"}],
         },
         "status": {
@@ -87,8 +88,8 @@ fn pod_is_read_slim_and_of_its_cluster() {
         panic!("{object:?}");
     };
     assert_eq!(spec.ips().collect::<Vec<_>>(), ["10.0.0.1"]);
-    assert_eq!(spec.is_ready(), Some(true));
-    assert_eq!(spec.status.conditions.len(), 1);
+    assert_eq!(spec.status.pod_ip, None, "it is among the others");
+    assert_eq!(spec.spec.containers.len(), 1, "one serves no port");
     assert_eq!(spec.spec.containers[0].ports[0].container_port, 8080);
     assert_eq!(spec.status.phase, k8s::PodPhase::Running);
 }
