@@ -9,6 +9,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -19,9 +20,12 @@ const CACHE_ENTRIES: usize = 4096;
 const SHARED_BYTES: usize = 96;
 
 thread_local! {
-    static STRINGS: RefCell<HashSet<Arc<str>>> = RefCell::default();
-    static SETS: RefCell<HashSet<Arc<[Entry]>>> = RefCell::default();
+    static STRINGS: RefCell<Cache<str>> = RefCell::default();
+    static SETS: RefCell<Cache<[Entry]>> = RefCell::default();
 }
+
+/// What one thread shares. Its order reaches nobody.
+type Cache<T> = HashSet<Arc<T>, RandomState>;
 
 /// A key and its value.
 type Entry = (Arc<str>, Arc<str>);
@@ -78,14 +82,17 @@ impl Labels {
 
 impl<K: Into<Arc<str>>, V: Into<Arc<str>>> FromIterator<(K, V)> for Labels {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
-        let sorted: BTreeMap<Arc<str>, Arc<str>> = entries
-            .into_iter()
-            .map(|(k, v)| (k.into(), v.into()))
-            .collect();
+        let entries = entries.into_iter().map(|(k, v)| (k.into(), v.into()));
+        let mut sorted: Vec<Entry> = entries.collect();
         if sorted.is_empty() {
             return Self(None);
         }
-        let entries: Arc<[_]> = sorted.into_iter().collect();
+        if !sorted.is_sorted_by(|(a, _), (b, _)| a < b) {
+            // Of a key that is there twice the last value counts.
+            let unique: BTreeMap<Arc<str>, Arc<str>> = sorted.into_iter().collect();
+            sorted = unique.into_iter().collect();
+        }
+        let entries = sorted.into();
         Self(Some(shared(&SETS, entries)))
     }
 }
@@ -189,7 +196,7 @@ pub fn intern(text: &str) -> Arc<str> {
 }
 
 fn shared<T: ?Sized + Hash + Eq>(
-    cache: &'static std::thread::LocalKey<RefCell<HashSet<Arc<T>>>>,
+    cache: &'static std::thread::LocalKey<RefCell<Cache<T>>>,
     value: Arc<T>,
 ) -> Arc<T> {
     cache.with_borrow_mut(|known| {

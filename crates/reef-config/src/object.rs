@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::istio;
@@ -11,7 +12,7 @@ use crate::labels::Labels;
 use crate::names::{ClusterId, Namespace};
 
 /// What identifies an object: cluster, kind, namespace and name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ObjectKey {
     /// The cluster the object was read from.
     pub cluster: ClusterId,
@@ -21,6 +22,15 @@ pub struct ObjectKey {
     pub namespace: Namespace,
     /// The name within the namespace.
     pub name: Arc<str>,
+}
+
+impl Hash for ObjectKey {
+    /// Without the cluster: most keys share it, and it would be half of the work.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.kind.hash(state);
+        self.namespace.hash(state);
+        self.name.hash(state);
+    }
 }
 
 impl ObjectKey {

@@ -167,7 +167,12 @@ impl MeshIndex {
                 marks.all = true;
             }
         }
-        self.store_read(discovery::last_words(told), selectors_differ, &next, &mut marks);
+        self.store_read(
+            discovery::last_words(told),
+            selectors_differ,
+            &next,
+            &mut marks,
+        );
         let unread = self.unread_namespaces(&next.settings);
         report.problems |= unread != self.aside_problems;
         self.aside_problems = unread;
