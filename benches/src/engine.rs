@@ -20,7 +20,7 @@ pub(crate) fn measure(scenario: &Scenario, run: u32, record: &mut Record) -> Res
     tree::write(dir.path(), scenario)?;
     let dirs = [dir.path().to_path_buf()];
     let started = clock::now();
-    let (objects, _, _) = reef_source::load(&dirs, None);
+    let objects = reef_source::load(&dirs, None).objects;
     record.note(
         at,
         "engine: load",
@@ -77,7 +77,7 @@ pub(crate) fn measure(scenario: &Scenario, run: u32, record: &mut Record) -> Res
     let mut spent = Vec::new();
     for edit in 1..=scenario.edits {
         tree::edit(dir.path(), scenario, tree::edited(scenario), edit)?;
-        let (objects, _, _) = reef_source::load(&[dir.path().join("endpoints/0")], None);
+        let objects = reef_source::load(&[dir.path().join("endpoints/0")], None).objects;
         let changes = objects.into_iter().map(Change::Apply).collect();
         let started = clock::now();
         let Some((snapshot, report)) = index.apply(ChangeBatch {

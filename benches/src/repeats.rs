@@ -126,7 +126,7 @@ pub(crate) fn read(text: &str) -> Vec<Object> {
 fn pushing(repeats: &mut Repeats, ratios: &mut Vec<(&'static str, f64)>) -> Result<()> {
     let dir = tempfile::tempdir().context("making a folder for the mesh")?;
     tree::write(dir.path(), &SMALL)?;
-    let (objects, _, _) = reef_source::load(&[dir.path().to_path_buf()], None);
+    let objects = reef_source::load(&[dir.path().to_path_buf()], None).objects;
     let mut index = MeshIndex::new("cluster.local");
     let mut engine = PushEngine::default();
     let batch = of(objects.iter().cloned().map(Change::Apply).collect());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::mesh_config::MeshConfig;
+use crate::mesh_networks::MeshNetworks;
 use crate::object::{Object, ObjectKey};
 use crate::problem::Problem;
 
@@ -15,6 +16,8 @@ pub enum Change {
     Delete(ObjectKey),
     /// The mesh configuration is now this one.
     MeshConfig(Arc<MeshConfig>),
+    /// The networks of the mesh are now these.
+    MeshNetworks(Arc<MeshNetworks>),
     /// These are now all the problems of `source`; they replace those told before.
     Problems {
         /// What they belong to, such as a file's path.

@@ -133,7 +133,10 @@ impl Decoder {
                 (slim.metadata, Spec::Pod(Box::new(pod)))
             }),
             Kind::Service => self.slim_as(bytes, |slim: SlimService| {
-                let mut service = k8s::Service { spec: slim.spec };
+                let mut service = k8s::Service {
+                    spec: slim.spec,
+                    status: slim.status,
+                };
                 trim_service(&mut service);
                 (slim.metadata, Spec::Service(Box::new(service)))
             }),
@@ -362,6 +365,8 @@ struct SlimService {
     metadata: Metadata,
     #[serde(default)]
     spec: k8s::ServiceSpec,
+    #[serde(default)]
+    status: k8s::ServiceStatus,
 }
 
 #[derive(Deserialize)]

@@ -13,7 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reef_config::{Change, ChangeBatch, Kind, MeshConfig, Object, ObjectKey, Problem};
+use reef_config::{
+    Change, ChangeBatch, Kind, MeshConfig, MeshNetworks, Object, ObjectKey, Problem,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -72,6 +74,7 @@ struct Waiting {
     objects: BTreeMap<ObjectKey, Option<Arc<Object>>>,
     problems: BTreeMap<Arc<str>, Vec<Problem>>,
     mesh: Option<Arc<MeshConfig>>,
+    networks: Option<Arc<MeshNetworks>>,
 }
 
 impl Waiting {
@@ -84,6 +87,7 @@ impl Waiting {
                 self.objects.insert(key, None);
             }
             Change::MeshConfig(config) => self.mesh = Some(config),
+            Change::MeshNetworks(networks) => self.networks = Some(networks),
             Change::Problems { source, problems } => {
                 self.problems.insert(source, problems);
             }
@@ -96,12 +100,16 @@ impl Waiting {
             Change::Apply(object) => drop(self.objects.remove(&object.key)),
             Change::Delete(key) => drop(self.objects.remove(key)),
             Change::MeshConfig(_) => self.mesh = None,
+            Change::MeshNetworks(_) => self.networks = None,
             Change::Problems { source, .. } => drop(self.problems.remove(source)),
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.objects.is_empty() && self.problems.is_empty() && self.mesh.is_none()
+        self.objects.is_empty()
+            && self.problems.is_empty()
+            && self.mesh.is_none()
+            && self.networks.is_none()
     }
 
     fn take(&mut self) -> Vec<Change> {
@@ -109,8 +117,10 @@ impl Waiting {
             objects,
             problems,
             mesh,
+            networks,
         } = std::mem::take(self);
-        let mesh = mesh.map(Change::MeshConfig);
+        let mesh = mesh.map(Change::MeshConfig).into_iter();
+        let networks = networks.map(Change::MeshNetworks);
         let objects = objects.into_iter().map(|(key, object)| match object {
             Some(object) => Change::Apply(object),
             None => Change::Delete(key),
@@ -118,7 +128,10 @@ impl Waiting {
         let problems = problems
             .into_iter()
             .map(|(source, problems)| Change::Problems { source, problems });
-        mesh.into_iter().chain(objects).chain(problems).collect()
+        mesh.chain(networks)
+            .chain(objects)
+            .chain(problems)
+            .collect()
     }
 }
 

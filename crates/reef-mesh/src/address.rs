@@ -23,6 +23,22 @@ impl Cidr {
         let widest = if ip.is_ipv4() { 32 } else { 128 };
         (prefix <= widest).then_some(Self { ip, prefix })
     }
+
+    /// True if `ip` is in the range.
+    #[must_use]
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        match (self.ip, ip) {
+            (IpAddr::V4(own), IpAddr::V4(ip)) => {
+                let apart = own.to_bits() ^ ip.to_bits();
+                apart.leading_zeros() >= u32::from(self.prefix)
+            }
+            (IpAddr::V6(own), IpAddr::V6(ip)) => {
+                let apart = own.to_bits() ^ ip.to_bits();
+                apart.leading_zeros() >= u32::from(self.prefix)
+            }
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for Cidr {
@@ -55,6 +71,12 @@ impl Address {
             return Self::Ip(ip);
         }
         Cidr::parse(text).map_or_else(|| Self::Host(Arc::from(text)), Self::Cidr)
+    }
+
+    /// True if there is none: an endpoint without address is reached through the gateway of its network only.
+    #[must_use]
+    pub fn is_nowhere(&self) -> bool {
+        matches!(self, Self::Host(name) if name.is_empty())
     }
 
     /// The IP address, if it is one.

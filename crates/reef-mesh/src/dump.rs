@@ -58,6 +58,7 @@ impl MeshSnapshot {
         map(out, "telemetries", &self.telemetries);
         map(out, "proxy configs", &self.proxy_configs);
         map(out, "workload groups", &self.workload_groups);
+        section(out, "network gateways", &self.network_gateways);
         text
     }
 }

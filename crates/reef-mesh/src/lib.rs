@@ -21,6 +21,7 @@ mod endpoint;
 mod export;
 mod identity;
 mod index;
+mod networks;
 mod protocol;
 mod proxy;
 mod report;
@@ -43,6 +44,7 @@ pub use identity::{
     settings_around_annotation,
 };
 pub use index::MeshIndex;
+pub use networks::{NetworkGateway, NetworkGateways};
 pub use protocol::Protocol;
 pub use proxy::{MetaValue, NodeError, ProxyKind, ProxyNode};
 pub use reef_config::Labels;

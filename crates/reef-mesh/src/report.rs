@@ -31,6 +31,11 @@ pub struct ChangeReport {
     pub namespaces: BTreeSet<Namespace>,
     /// Nodes added, removed or moved: proxies that name one may have another locality.
     pub nodes: BTreeSet<Arc<str>>,
+    /// Networks whose gateways differ; those that have gateways now, and those that had some, are among them.
+    pub networks: BTreeSet<Arc<str>>,
+    /// Services with endpoints in these networks: proxies elsewhere reach them otherwise. Neither they nor their
+    /// endpoints need differ.
+    pub led: BTreeSet<ServiceKey>,
     /// Mesh-wide settings differ; everything may depend on them.
     pub settings: bool,
     /// The list of problems differs.
@@ -44,7 +49,7 @@ impl ChangeReport {
         *self == Self::default()
     }
 
-    /// True if at most endpoints differ.
+    /// True if at most endpoints differ, and the gateways through which they are reached.
     #[must_use]
     pub fn only_endpoints(&self) -> bool {
         self.services.is_empty()
@@ -68,6 +73,8 @@ impl ChangeReport {
         self.addresses.extend(later.addresses);
         self.namespaces.extend(later.namespaces);
         self.nodes.extend(later.nodes);
+        self.networks.extend(later.networks);
+        self.led.extend(later.led);
         self.settings |= later.settings;
         self.problems |= later.problems;
     }

@@ -10,8 +10,9 @@ use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
 use crate::addressed::Addressed;
 use crate::{
-    DestinationPolicy, DestinationRuleIndex, ExportTo, MeshSettings, NodeInfo, Pod, Rule, Service,
-    ServiceEndpoints, ServiceKey, ServiceOrder, SidecarRule, VirtualServiceRule, WorkloadInstance,
+    DestinationPolicy, DestinationRuleIndex, ExportTo, MeshSettings, NetworkGateways, NodeInfo,
+    Pod, Rule, Service, ServiceEndpoints, ServiceKey, ServiceOrder, SidecarRule,
+    VirtualServiceRule, WorkloadInstance,
 };
 
 /// Persistent hash map of the snapshot; a change copies a path, not the map.
@@ -67,6 +68,7 @@ pub struct MeshSnapshot {
     pub(crate) telemetries: Rules<Rule<istio::Telemetry>>,
     pub(crate) proxy_configs: Rules<Rule<istio::ProxyConfig>>,
     pub(crate) workload_groups: Rules<Rule<istio::WorkloadGroup>>,
+    pub(crate) network_gateways: Arc<NetworkGateways>,
 }
 
 /// Labels and annotations of a namespace.
@@ -151,6 +153,7 @@ impl MeshSnapshot {
             telemetries: empty(),
             proxy_configs: empty(),
             workload_groups: empty(),
+            network_gateways: Arc::default(),
         }
     }
 
@@ -158,6 +161,12 @@ impl MeshSnapshot {
     #[must_use]
     pub fn settings(&self) -> &Arc<MeshSettings> {
         &self.settings
+    }
+
+    /// The gateways between networks.
+    #[must_use]
+    pub fn network_gateways(&self) -> &Arc<NetworkGateways> {
+        &self.network_gateways
     }
 
     /// The service with this key.

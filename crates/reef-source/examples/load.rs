@@ -10,7 +10,9 @@ use std::time::Instant;
 fn main() {
     let dirs: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     let start = Instant::now();
-    let (objects, _, problems) = reef_source::load(&dirs, None);
+    let reef_source::Contents {
+        objects, problems, ..
+    } = reef_source::load(&dirs, None);
     let elapsed = start.elapsed();
     println!(
         "{} objects, {} problems in {elapsed:?}",

@@ -30,7 +30,9 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use reef_config::{Change, ChangeBatch, ClusterId, MeshConfig, Object, ObjectKey, Problem};
+use reef_config::{
+    Change, ChangeBatch, ClusterId, MeshConfig, MeshNetworks, Object, ObjectKey, Problem,
+};
 use tokio::sync::mpsc;
 
 pub use file_source::{FileOptions, FileSource};
@@ -62,31 +64,49 @@ pub trait Source: Send + 'static {
     fn run(self, out: mpsc::Sender<ChangeBatch>) -> impl Future<Output = ()> + Send;
 }
 
-/// Reads directories once: the objects, the mesh configuration if there is one, and what is wrong.
+/// What directories hold.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// The objects.
+    pub objects: Vec<Arc<Object>>,
+    /// The mesh configuration, if there is one.
+    pub mesh_config: Option<Arc<MeshConfig>>,
+    /// The networks of the mesh, if somebody says anything of them.
+    pub mesh_networks: Option<Arc<MeshNetworks>>,
+    /// What is wrong, sorted.
+    pub problems: Vec<Problem>,
+}
+
+impl Contents {
+    /// Adds what a change tells; nothing was there before, so nothing can go.
+    pub fn add(&mut self, change: Change) {
+        match change {
+            Change::Apply(object) => self.objects.push(object),
+            Change::MeshConfig(config) => self.mesh_config = Some(config),
+            Change::MeshNetworks(networks) => self.mesh_networks = Some(networks),
+            Change::Problems { problems, .. } => self.problems.extend(problems),
+            Change::Delete(_) => {}
+        }
+    }
+}
+
+/// Reads directories once.
 ///
 /// Blocks; uses two threads for large inputs.
 #[must_use]
-pub fn load(
-    dirs: &[PathBuf],
-    mesh_config: Option<&Path>,
-) -> (Vec<Arc<Object>>, Option<Arc<MeshConfig>>, Vec<Problem>) {
+pub fn load(dirs: &[PathBuf], mesh_config: Option<&Path>) -> Contents {
     let mut tree = tree::Tree::new(
         dirs.to_vec(),
         mesh_config.map(Path::to_path_buf),
         ClusterId::default(),
         SourceMetrics::default(),
     );
-    let (mut objects, mut mesh, mut problems) = (Vec::new(), None, Vec::new());
+    let mut contents = Contents::default();
     for change in tree.refresh(&tree::Look::at_once(), &mut |_| {}) {
-        match change {
-            Change::Apply(object) => objects.push(object),
-            Change::MeshConfig(config) => mesh = Some(config),
-            Change::Problems { problems: told, .. } => problems.extend(told),
-            Change::Delete(_) => {}
-        }
+        contents.add(change);
     }
-    problems.sort();
-    (objects, mesh, problems)
+    contents.problems.sort();
+    contents
 }
 
 #[cfg(test)]

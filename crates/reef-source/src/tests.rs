@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reef_config::{
-    Change, ChangeBatch, ClusterId, Kind, MeshConfig, Object, ObjectKey, Problem, Severity, Spec,
+    Change, ChangeBatch, ClusterId, Kind, MeshConfig, MeshNetworks, Object, ObjectKey, Problem,
+    Severity, Spec,
 };
 use tempfile::TempDir;
 
 use crate::tree::{Look, Tree};
-use crate::{FileOptions, FileSource, MemorySource, Source, SourceMetrics, load};
+use crate::{Contents, FileOptions, FileSource, MemorySource, Source, SourceMetrics, load};
 
 mod following;
 
@@ -23,6 +24,7 @@ struct Fixture {
     objects: BTreeMap<ObjectKey, Arc<Object>>,
     problems: BTreeMap<Arc<str>, Vec<Problem>>,
     mesh: Option<Arc<MeshConfig>>,
+    networks: Option<Arc<MeshNetworks>>,
 }
 
 impl Fixture {
@@ -42,6 +44,7 @@ impl Fixture {
             objects: BTreeMap::new(),
             problems: BTreeMap::new(),
             mesh: None,
+            networks: None,
         }
     }
 
@@ -105,6 +108,7 @@ impl Fixture {
                     assert!(self.objects.remove(&key).is_some(), "{key} was not there");
                 }
                 Change::MeshConfig(config) => self.mesh = Some(config),
+                Change::MeshNetworks(networks) => self.networks = Some(networks),
                 Change::Problems { source, problems } => {
                     self.problems.insert(source, problems);
                 }
@@ -443,10 +447,60 @@ fn mesh_config_map_is_read_where_there_is_no_file() {
 }
 
 #[test]
+fn networks_are_beside_the_mesh_configuration() {
+    let mut f = Fixture::without_mesh_file();
+    let map = |mesh: &str, networks: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata:\n  \
+             mesh: |\n    {mesh}\n  meshNetworks: |\n    {networks}\n"
+        )
+    };
+    let network = |f: &Fixture| -> Vec<String> {
+        let networks = f.networks.as_ref().unwrap();
+        networks
+            .networks
+            .keys()
+            .map(|name| name.to_string())
+            .collect()
+    };
+    let gateway = "networks: {far: {gateways: [{address: 192.0.2.1, port: 15443}]}}";
+    f.write("cm.yaml", &map("rootNamespace: root", gateway));
+    f.refresh();
+    assert_eq!(network(&f), ["far"]);
+    assert_eq!(f.mesh.as_ref().unwrap().root_namespace, "root");
+    // Each part that is wrong stays as it was, and the other does not wait for it.
+    f.write(
+        "cm.yaml",
+        &map("rootNamespace: other", &gateway.replace("15443", "0")),
+    );
+    f.refresh();
+    assert_eq!(network(&f), ["far"]);
+    assert_eq!(f.mesh.as_ref().unwrap().root_namespace, "other");
+    let told = f.problems.values().flatten().next().unwrap();
+    assert_eq!(
+        told.field,
+        "data.meshNetworks.networks.far.gateways[0].port"
+    );
+    assert!(told.reason.contains("stay in effect"), "{}", told.reason);
+    f.write("cm.yaml", &map("x: [", &gateway.replace("far", "near")));
+    f.refresh();
+    assert_eq!(network(&f), ["near"]);
+    fs::remove_file(f.path("cm.yaml")).unwrap();
+    f.write("keep.yaml", &entry("k", "k.io"));
+    f.refresh();
+    assert_eq!(network(&f), [""; 0]);
+}
+
+#[test]
 fn load_reads_once() {
     let f = Fixture::new();
     f.write("a.yaml", &two(&entry("a", "a.io"), "x: 1\n"));
-    let (objects, mesh, problems) = load(&[f.path("")], None);
+    let Contents {
+        objects,
+        mesh_config: mesh,
+        problems,
+        ..
+    } = load(&[f.path("")], None);
     assert_eq!(objects.len(), 1);
     assert!(mesh.is_none());
     assert_eq!(problems.len(), 1);

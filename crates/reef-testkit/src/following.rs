@@ -56,16 +56,16 @@ impl Steps {
 #[derive(Debug)]
 pub struct Followed {
     universe: Vec<Arc<Object>>,
-    configs: fn(usize) -> Change,
+    configs: fn(usize) -> Vec<Change>,
     present: BTreeMap<ObjectKey, Arc<Object>>,
     configured: usize,
 }
 
 impl Followed {
     /// A universe nothing of which is there. Objects with one key replace each other; `configs` gives
-    /// the mesh configuration of a number.
+    /// the mesh configuration of a number, all there is of it each time.
     #[must_use]
-    pub fn new(universe: Vec<Arc<Object>>, configs: fn(usize) -> Change) -> Self {
+    pub fn new(universe: Vec<Arc<Object>>, configs: fn(usize) -> Vec<Change>) -> Self {
         Self {
             universe,
             configs,
@@ -89,7 +89,7 @@ impl Followed {
         }
         if let Some(number) = step.config {
             self.configured = number;
-            changes.push((self.configs)(number));
+            changes.extend((self.configs)(number));
         }
         ChangeBatch {
             changes,
@@ -108,7 +108,7 @@ impl Followed {
         }
         let config = (self.configs)(self.configured);
         ChangeBatch {
-            changes: all.into_iter().map(Change::Apply).chain([config]).collect(),
+            changes: all.into_iter().map(Change::Apply).chain(config).collect(),
             synced: true,
         }
     }
@@ -123,6 +123,7 @@ pub fn told(batch: &ChangeBatch) -> Vec<String> {
             Change::Apply(object) => format!("apply {}", object.key),
             Change::Delete(key) => format!("delete {key}"),
             Change::MeshConfig(config) => format!("configure {config:?}"),
+            Change::MeshNetworks(networks) => format!("network {networks:?}"),
             Change::Problems { source, .. } => format!("problems of {source}"),
         })
         .collect()

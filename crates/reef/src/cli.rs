@@ -170,7 +170,7 @@ pub struct ClusterArgs {
         value_name = "NAME"
     )]
     pub context: Option<String>,
-    /// ConfigMap with the MeshConfig, of which key `mesh` is read.
+    /// ConfigMap with the MeshConfig, of which the keys `mesh` and `meshNetworks` are read.
     #[arg(
         long,
         env = "REEF_MESH_CONFIG_MAP",

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use reef_config::{Change, ChangeBatch, MeshConfig, Object, ObjectKey, Problem};
+use reef_config::{Change, ChangeBatch, ObjectKey, Problem};
 use reef_kube::{Cluster, KubeOptions};
 use reef_mesh::{ChangeReport, MeshIndex};
 use reef_push::{PushEngine, PushOptions};
+use reef_source::Contents;
 
 use crate::cli::MeshArgs;
 use crate::serve::ClusterSettings;
@@ -67,27 +68,26 @@ pub(crate) fn load_cluster(cluster: &ClusterSettings, mesh: &MeshArgs) -> anyhow
         let client = Cluster::connect_as_kubectl(&cluster.connect).await?;
         anyhow::Ok(reef_kube::read_once(client, options, PATIENCE).await?)
     })?;
-    let (mut objects, mut config, mut problems) = reef_source::load(&[], file);
+    let mut contents = reef_source::load(&[], file);
     for change in batch.changes {
-        match change {
-            Change::Apply(object) => objects.push(object),
-            Change::MeshConfig(told) => config = Some(told),
-            Change::Problems { problems: told, .. } => problems.extend(told),
-            // Nothing was there before.
-            Change::Delete(_) => {}
-        }
+        contents.add(change);
     }
-    problems.sort();
-    Ok(offline((objects, config, problems), mesh))
+    contents.problems.sort();
+    Ok(offline(contents, mesh))
 }
 
-/// Objects, mesh configuration, and what is wrong.
-type Loaded = (Vec<Arc<Object>>, Option<Arc<MeshConfig>>, Vec<Problem>);
-
-fn offline((objects, mesh_config, source_problems): Loaded, mesh: &MeshArgs) -> Offline {
+fn offline(contents: Contents, mesh: &MeshArgs) -> Offline {
+    let Contents {
+        objects,
+        mesh_config,
+        mesh_networks,
+        problems: source_problems,
+    } = contents;
     let options = mesh.options();
     let mut keys = Vec::with_capacity(objects.len());
-    let mut changes: Vec<Change> = mesh_config.map(Change::MeshConfig).into_iter().collect();
+    let config = mesh_config.map(Change::MeshConfig).into_iter();
+    let networks = mesh_networks.map(Change::MeshNetworks);
+    let mut changes: Vec<Change> = config.chain(networks).collect();
     let mut all = Vec::with_capacity(objects.len());
     for object in objects {
         let mut object = Arc::unwrap_or_clone(object);

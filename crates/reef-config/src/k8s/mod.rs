@@ -14,7 +14,10 @@ pub use pod::{
     ConfigMap, Container, ContainerPort, ContainerRestartPolicy, Namespace, Node, Pod, PodIp,
     PodPhase, PodSpec, PodStatus,
 };
-pub use service::{Service, ServicePort, ServiceSpec, ServiceType};
+pub use service::{
+    LoadBalancerIngress, LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus,
+    ServiceType,
+};
 
 api_enum! {
     /// A transport protocol.

@@ -12,6 +12,8 @@ api_structs! {
     pub struct Service {
         /// What is wanted.
         pub spec: ServiceSpec,
+        /// What the cluster gave.
+        pub status: ServiceStatus,
     }
 
     /// `Service.spec`.
@@ -25,6 +27,9 @@ api_structs! {
         /// All virtual addresses.
         #[serde(rename = "clusterIPs")]
         pub cluster_ips: Box<[Box<str>]>,
+        /// Further addresses that reach the service.
+        #[serde(rename = "externalIPs")]
+        pub external_ips: Box<[Box<str>]>,
         /// The name an `ExternalName` service stands for.
         pub external_name: Option<Box<str>>,
         /// Ports.
@@ -55,6 +60,26 @@ api_structs! {
         pub port: u16,
         /// The port of the pods, by number or by name; the same as `port` if absent.
         pub target_port: Option<IntOrString>,
+    }
+
+    /// `Service.status`.
+    pub struct ServiceStatus {
+        /// Addresses of the load balancer.
+        pub load_balancer: LoadBalancerStatus,
+    }
+
+    /// `Service.status.loadBalancer`.
+    pub struct LoadBalancerStatus {
+        /// Addresses.
+        pub ingress: Box<[LoadBalancerIngress]>,
+    }
+
+    /// One address of a load balancer.
+    pub struct LoadBalancerIngress {
+        /// Address.
+        pub ip: Option<Box<str>>,
+        /// Host name.
+        pub hostname: Option<Box<str>>,
     }
 }
 

@@ -12,6 +12,7 @@
 mod mesh;
 mod mesh_checks;
 mod name;
+mod networks;
 mod node;
 mod object;
 mod plain;
@@ -21,6 +22,7 @@ mod typed;
 mod yaml;
 
 pub use mesh::{mesh_config, proxy_config};
+pub use networks::mesh_networks;
 pub use object::{Parsed, object, object_of};
 pub use split::{Document, documents};
 pub use time::seconds as timestamp;

@@ -391,3 +391,67 @@ fn the_uid_of_a_pod_is_read_and_of_nothing_else() {
         assert_eq!(crate::Uid::parse(bad), None, "{bad}");
     }
 }
+
+#[test]
+fn networks_are_refused_where_istio_refuses_them_and_unread_parts_are_named() {
+    let origin = Origin {
+        path: Arc::from("networks.yaml"),
+        line: 7,
+    };
+    let read = |text: &str| mesh_networks(&format!("{{networks: {{n: {{{text}}}}}}}"), &origin);
+    for (text, field) in [
+        ("gateways: [{port: 1}]", "networks.n.gateways[0]"),
+        (
+            "gateways: [{address: a.b, registryServiceName: c.d, port: 1}]",
+            "networks.n.gateways[0]",
+        ),
+        ("gateways: [{address: a.b}]", "networks.n.gateways[0].port"),
+        (
+            "gateways: [{address: a.b, port: 65536}]",
+            "networks.n.gateways[0].port",
+        ),
+        (
+            "gateways: [{address: 'a b', port: 1}]",
+            "networks.n.gateways[0].address",
+        ),
+        (
+            "gateways: [{registryServiceName: '', port: 1}]",
+            "networks.n.gateways[0].registryServiceName",
+        ),
+        (
+            "endpoints: [{fromCidr: 10.0.0.0}]",
+            "networks.n.endpoints[0].fromCidr",
+        ),
+        (
+            "endpoints: [{fromCidr: 10.0.0.0/33}]",
+            "networks.n.endpoints[0].fromCidr",
+        ),
+        (
+            "endpoints: [{fromRegistry: ''}]",
+            "networks.n.endpoints[0].fromRegistry",
+        ),
+        (
+            "endpoints: [{fromRegistry: a, fromCidr: 10.0.0.0/8}]",
+            "networks.n.endpoints[0]",
+        ),
+        ("gateways: 1", "networks.n.gateways"),
+    ] {
+        let problem = read(text).expect_err(text);
+        assert_eq!(problem.field, field, "{text}");
+        assert_eq!(problem.origin.as_ref(), Some(&origin), "{text}");
+    }
+    let (networks, problems) =
+        read("gateways: [{address: '2001:db8::1', port: 1, locality: a/b}], other: {}").unwrap();
+    let fields: Vec<&str> = problems
+        .iter()
+        .map(|problem| problem.field.as_str())
+        .collect();
+    assert_eq!(
+        fields,
+        ["networks.n.gateways[0].locality", "networks.n.other"]
+    );
+    assert_eq!(networks.networks["n"].gateways.len(), 1);
+    assert_eq!(mesh_networks("", &origin).unwrap().0.networks.len(), 0);
+    assert!(mesh_networks("[]", &origin).is_err());
+    assert!(mesh_networks("a: [", &origin).is_err());
+}

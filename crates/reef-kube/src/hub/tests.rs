@@ -21,6 +21,7 @@ fn told(batch: &ChangeBatch) -> Vec<String> {
         Change::Delete(key) => format!("-{}", key.name),
         Change::Problems { source, problems } => format!("!{source} {}", problems.len()),
         Change::MeshConfig(_) => "mesh".to_owned(),
+        Change::MeshNetworks(_) => "networks".to_owned(),
     };
     batch.changes.iter().map(told).collect()
 }

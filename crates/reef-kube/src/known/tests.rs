@@ -57,6 +57,7 @@ fn told(changes: &[Change]) -> Vec<String> {
         Change::Apply(object) => format!("+{}", object.key.name),
         Change::Delete(key) => format!("-{}", key.name),
         Change::MeshConfig(_) => "mesh".to_owned(),
+        Change::MeshNetworks(_) => "networks".to_owned(),
         Change::Problems { source, problems } => {
             let reasons: Vec<&str> = problems.iter().map(|p| p.reason.as_str()).collect();
             format!("!{source} {reasons:?}")

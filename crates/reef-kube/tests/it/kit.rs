@@ -107,6 +107,7 @@ impl Listener {
                     self.deleted.push(key);
                 }
                 Change::MeshConfig(config) => self.mesh = Some(config),
+                Change::MeshNetworks(_) => {}
                 Change::Problems { source, problems } => {
                     self.problems.remove(&source);
                     if !problems.is_empty() {

@@ -7,6 +7,7 @@ use reef_config::labels::intern;
 use reef_config::names::{ClusterId, Hostname, Namespace};
 use reef_config::{IntOrString, Labels, Object, Problem, istio, k8s, parse, proxy_config};
 
+use super::networks::Fallback;
 use crate::identity::{locality_label, overlaid};
 use crate::{
     Address, ExportTo, Interception, Locality, MeshSettings, NodeInfo, Pod, Protocol, Registry,
@@ -231,12 +232,12 @@ fn entry_port(port: &istio::ServiceEntryPort) -> ServicePort {
     }
 }
 
-/// A pod; `node` is the one it runs on, if known, `network` that of pods that name none.
+/// A pod; `node` is the one it runs on, if known, `networks` those of pods that name none.
 pub(super) fn pod(
     object: &Object,
     pod: &k8s::Pod,
     node: Option<&NodeInfo>,
-    network: &Arc<str>,
+    networks: &Fallback,
     settings: &MeshSettings,
 ) -> Pod {
     let labels = &object.meta.labels;
@@ -263,6 +264,10 @@ pub(super) fn pod(
             )
         });
     let account = pod.service_account();
+    let network = labels
+        .get(NETWORK_LABEL)
+        .unwrap_or_else(|| networks.of(ips.first().copied()))
+        .clone();
     let mut facts = workload(
         name,
         namespace,
@@ -290,7 +295,7 @@ pub(super) fn pod(
         node: pod.spec.node_name.clone(),
         service_account: intern(account),
         locality,
-        network: labels.get(NETWORK_LABEL).unwrap_or(network).clone(),
+        network,
         tls_mode: tls_mode(labels).unwrap_or(TlsMode::Disabled),
         ports: ports.collect(),
         finished: matches!(

@@ -10,6 +10,7 @@ use reef_config::names::Namespace;
 use reef_config::{Kind, Labels, Object, ObjectKey, Spec};
 
 use super::convert;
+use super::networks::Fallback;
 use super::objects::{Objects, PodId};
 use crate::{
     Address, Endpoint, Health, Locality, MeshSettings, Pod, Resolution, Service, ServiceEndpoints,
@@ -28,7 +29,7 @@ pub(super) struct Shared {
     localities: HashMap<Arc<str>, Arc<Locality>, foldhash::fast::FixedState>,
     empty: Arc<Locality>,
     /// Network of Kubernetes endpoints that name none.
-    pub(super) network: Arc<str>,
+    pub(super) networks: Fallback,
 }
 
 impl Shared {
@@ -150,7 +151,7 @@ fn of_kubernetes(
                     tls_mode: TlsMode::Disabled,
                     locality: shared.empty.clone(),
                     node: at.node.clone(),
-                    network: shared.network.clone(),
+                    network: shared.networks.of(Some(at.ip)).clone(),
                     workload: plain.clone(),
                 },
             });
@@ -318,6 +319,8 @@ fn of_entry(
         Address::Pipe(_) => dns,
         other => usable(other),
     };
+    // What has no address is entered through the gateway of its network.
+    let elsewhere = |address: &Address, network: &str| address.is_nowhere() && !network.is_empty();
     let namespace = &service.key.namespace;
     let selected = entry
         .workload_selector
@@ -337,7 +340,8 @@ fn of_entry(
         let mut list = Vec::with_capacity(entry.endpoints.len());
         for inline in &entry.endpoints {
             let address = Address::parse(&inline.address);
-            if !usable(&address) {
+            let network = inline.network.clone().unwrap_or_default();
+            if !usable(&address) && !elsewhere(&address, &network) {
                 continue;
             }
             let by_name = inline
@@ -352,13 +356,13 @@ fn of_entry(
                 tls_mode: convert::entry_tls_mode(inline, &inline.labels),
                 locality: shared.locality(inline.locality.as_ref()),
                 node: None,
-                network: inline.network.clone().unwrap_or_default(),
+                network,
                 workload: workloads.of(inline, object, settings),
             });
         }
         for instance in entries
             .iter()
-            .filter(|instance| selectable(&instance.address))
+            .filter(|it| selectable(&it.address) || elsewhere(&it.address, &it.network))
         {
             let number = entry_port(&instance.address, instance.port_of(&port.name), port);
             list.push(of_instance(instance, number));

@@ -11,6 +11,7 @@ mod few;
 mod held;
 mod labelled;
 mod link;
+mod networks;
 mod objects;
 mod rules;
 mod selecting;
@@ -27,6 +28,7 @@ use reef_config::{
 use self::allocate::Allocator;
 use self::discovery::{Aside, Latest};
 use self::link::Shared;
+use self::networks::Networks;
 use self::objects::{Objects, PodId};
 use self::rules::RuleStore;
 use self::selecting::Selecting;
@@ -57,6 +59,8 @@ pub struct MeshIndex {
     /// Of `VirtualService`s, delegates included, by the one that has the routes.
     route_problems: BTreeMap<ObjectKey, Vec<Problem>>,
     pod_problems: BTreeMap<PodId, Vec<Problem>>,
+    networks: Networks,
+    network_problems: BTreeSet<Problem>,
 }
 
 /// What is marked for the stages still to run.
@@ -106,6 +110,8 @@ impl MeshIndex {
             rule_problems: BTreeMap::new(),
             route_problems: BTreeMap::new(),
             pod_problems: BTreeMap::new(),
+            networks: Networks::default(),
+            network_problems: BTreeSet::new(),
         }
     }
 
@@ -143,12 +149,13 @@ impl MeshIndex {
         let mut next = (*self.snapshot).clone();
         let mut told = Latest::with_capacity(batch.changes.len());
         let mut selectors_differ = false;
-        let mut mesh_config = None;
+        let (mut mesh_config, mut mesh_networks) = (None, None);
         for change in batch.changes {
             match change {
                 Change::Apply(object) => told.push((object.key.clone(), Some(object))),
                 Change::Delete(key) => told.push((key, None)),
                 Change::MeshConfig(config) => mesh_config = Some(config),
+                Change::MeshNetworks(networks) => mesh_networks = Some(networks),
                 Change::Problems { source, problems } => {
                     report.problems |= replace(&mut self.source_problems, source, problems);
                 }
@@ -173,6 +180,9 @@ impl MeshIndex {
             &next,
             &mut marks,
         );
+        if let Some(networks) = mesh_networks {
+            self.tell_networks(networks, &next);
+        }
         let unread = self.unread_namespaces(&next.settings);
         report.problems |= unread != self.aside_problems;
         self.aside_problems = unread;
@@ -186,6 +196,7 @@ impl MeshIndex {
         self.link_entries(&mut next, &mut marks, &mut report);
         self.link_services(&mut next, &mut marks, &mut report);
         self.link_rules(&mut next, &marks, &mut report);
+        self.link_gateways(&mut next, &mut report);
         if report.is_empty() {
             return None;
         }
@@ -219,6 +230,7 @@ impl MeshIndex {
             .flatten();
         let mut all: Vec<Problem> = told.chain(found).cloned().collect();
         all.extend(self.aside_problems.iter().cloned());
+        all.extend(self.network_problems.iter().cloned());
         all.sort();
         // Several roots may tell the same of one delegate.
         all.dedup();
@@ -273,6 +285,9 @@ impl MeshIndex {
         let either = || old.iter().chain(&object);
         match key.kind {
             Kind::Service | Kind::ServiceEntry => {
+                if key.kind == Kind::Service {
+                    self.networks.note(key, object.as_ref(), settings);
+                }
                 if let Some(old) = &old {
                     for service in Objects::declared(old, settings) {
                         self.objects.unclaim(&service, old);
@@ -340,20 +355,6 @@ impl MeshIndex {
         }
     }
 
-    /// Finds the network of endpoints that name none: the one the root namespace's label names.
-    fn link_network(&mut self, next: &MeshSnapshot, marks: &mut Marks) {
-        let root = next.namespaces.get(&next.settings.root_namespace);
-        let network = root.and_then(|info| info.labels.get(convert::NETWORK_LABEL));
-        let network = network.cloned().unwrap_or_default();
-        if network == self.shared.network {
-            return;
-        }
-        self.shared.network = network;
-        let pods = self.objects.keys_of_kind(Kind::Pod).into_iter();
-        marks.pods.extend(pods.map(|key| (key.namespace, key.name)));
-        marks.endpoints.extend(self.objects.claimed());
-    }
-
     fn link_nodes(&self, next: &mut MeshSnapshot, marks: &mut Marks, report: &mut ChangeReport) {
         for name in &marks.nodes {
             let found = self.objects.of_kind(Kind::Node, &Namespace::default());
@@ -392,8 +393,8 @@ impl MeshIndex {
                             .as_ref()
                             .and_then(|name| next.nodes.get(name));
                         let node = node.map(|node| &**node);
-                        let network = &self.shared.network;
-                        let pod = convert::pod(object, spec, node, network, next.settings());
+                        let networks = &self.shared.networks;
+                        let pod = convert::pod(object, spec, node, networks, next.settings());
                         Some(Arc::new(pod))
                     }
                     _ => None,

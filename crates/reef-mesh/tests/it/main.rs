@@ -5,6 +5,7 @@ mod endpoints;
 mod entries;
 mod identity;
 mod index;
+mod networks;
 mod prop_order;
 mod protocols;
 mod proxy;

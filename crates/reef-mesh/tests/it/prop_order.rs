@@ -68,6 +68,7 @@ fn universe() -> Vec<Arc<Object>> {
         ),
         ("app: web", "n2", "10.0.0.1"),
         ("app: else", "n1", "10.0.0.2"),
+        ("app: web, topology.istio.io/network: far", "n1", "10.0.0.1"),
     ] {
         texts.push(
             meta("Pod", "pod", &format!(", labels: {{{labels}}}"))
@@ -99,6 +100,34 @@ fn universe() -> Vec<Arc<Object>> {
             );
         }
     }
+    for (network, ip) in [
+        ("far", "192.0.2.7"),
+        ("far", "gw.example.com"),
+        ("near", "192.0.2.7"),
+    ] {
+        let label = format!(", labels: {{topology.istio.io/network: {network}}}");
+        texts.push(
+            meta("Service", "gate", &label)
+                + &format!(
+                    "spec: {{clusterIP: 10.96.0.9, externalIPs: [{ip}], ports: [{{port: 80}}]}}"
+                ),
+        );
+    }
+    texts.push(
+        meta("Service", "web", "")
+            + "spec: {clusterIP: 10.96.0.8, externalIPs: [192.0.2.9], selector: {app: web}, \
+               ports: [{name: http, port: 80}]}",
+    );
+    texts.push(
+        meta("ServiceEntry", "se2", "")
+            + "spec: {hosts: [z.com], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}], \
+               endpoints: [{address: b.com, network: far}, {address: a.com, network: near}]}",
+    );
+    texts.push(
+        meta("ServiceEntry", "se2", "")
+            + "spec: {hosts: [z.com], resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}], \
+               endpoints: [{network: far}, {address: 10.0.0.4, network: near}]}",
+    );
     for app in ["web", "else"] {
         texts.push(
             meta("WorkloadEntry", "vm", "")
@@ -308,7 +337,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         first: None,
         objects: 1..5,
         batches: 1..16,
-        configs: CONFIGS.len(),
+        configs: CONFIGS.len() * NETWORKS.len(),
         reconfigured: 0.1,
     };
     steps.strategy()
@@ -327,14 +356,27 @@ const CONFIGS: [&str; 8] = [
      policies: [{visibility: PUBLIC, matchingRules: [{namespaceSelector: {matchLabels: {mesh: 'yes'}}}]}]}",
 ];
 
-fn config(at: usize) -> Change {
+/// Networks a mesh may change between; the first is none.
+const NETWORKS: [&str; 4] = [
+    "",
+    "far: {gateways: [{address: 192.0.2.1, port: 15443}, {registryServiceName: web.a.svc.cluster.local, port: 1}]}",
+    "far: {endpoints: [{fromRegistry: Kubernetes}], gateways: [{registryServiceName: web.a.svc.cluster.local, port: 80}]}",
+    "far: {endpoints: [{fromCidr: 10.0.0.1/32}], gateways: [{address: gw.example.com, port: 1}]}, wide: {endpoints: [{fromCidr: 10.0.0.0/8}]}",
+];
+
+fn config(at: usize) -> Vec<Change> {
     let origin = Origin {
         path: Arc::from("mesh.yaml"),
         line: 1,
     };
-    let text = format!("{{{}}}", CONFIGS[at]);
+    let networks = format!("{{networks: {{{}}}}}", NETWORKS[at / CONFIGS.len()]);
+    let (networks, _) = reef_config::parse::mesh_networks(&networks, &origin).expect("valid");
+    let text = format!("{{{}}}", CONFIGS[at % CONFIGS.len()]);
     let (config, _) = reef_config::parse::mesh_config(&text, &origin).expect("a valid one");
-    Change::MeshConfig(Arc::new(config))
+    vec![
+        Change::MeshConfig(Arc::new(config)),
+        Change::MeshNetworks(Arc::new(networks)),
+    ]
 }
 
 fn services(snapshot: &MeshSnapshot) -> BTreeSet<ServiceKey> {
@@ -360,6 +402,24 @@ fn check_report(old: &MeshSnapshot, new: &MeshSnapshot, report: &ChangeReport) {
         assert!(
             service || endpoints || !(in_services || in_endpoints),
             "{key} did not change"
+        );
+        let mut there = new.endpoints(key).into_iter().flat_map(|all| all.iter());
+        assert_eq!(
+            report.led.contains(key),
+            there.any(|endpoint| report.networks.contains(&endpoint.network)),
+            "{key} is led elsewhere"
+        );
+    }
+    let of = |snapshot: &MeshSnapshot, network: &str| {
+        let all = snapshot.network_gateways();
+        let mut found = all.iter().filter(|(known, _)| ***known == *network);
+        found.next().map(|(_, gateways)| gateways.to_vec())
+    };
+    for network in ["far", "near", "wide"] {
+        assert_eq!(
+            report.networks.contains(network),
+            of(old, network) != of(new, network),
+            "{network}"
         );
     }
 }

@@ -128,7 +128,7 @@ proptest! {
     fn a_scope_that_depends_on_nothing_that_changed_is_the_same(
         steps in steps(), order in any::<prop::sample::Index>(),
     ) {
-        let mut followed = Followed::new(universe(), config);
+        let mut followed = Followed::new(universe(), |number| vec![config(number)]);
         let mut index = MeshIndex::default();
         for step in &steps {
             let batch = followed.batch(step);

@@ -179,7 +179,7 @@ impl MeshMetrics {
             Change::Apply(object) if known(&object.key) => (object.key.kind, "update"),
             Change::Apply(object) => (object.key.kind, "add"),
             Change::Delete(key) => (key.kind, "delete"),
-            Change::MeshConfig(_) => return,
+            Change::MeshConfig(_) | Change::MeshNetworks(_) => return,
             Change::Problems { problems, .. } => return self.rejected(problems),
         };
         let family = if kind.is_istio() {
