@@ -1,16 +1,17 @@
 //! Load assignments: endpoints of one service port by locality, with health and weights.
 //!
-//! A load assignment depends on the proxy only through two selections: the node, for services
-//! whose traffic stays on it, and the networks the proxy asked for. So nearly all proxies share it.
+//! A load assignment depends on the proxy only through a few selections: the node, for services
+//! whose traffic stays on it, the networks the proxy asked for, and the gateways to networks other
+//! than its own. So nearly all proxies share it.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use reef_config::{ClusterId, Labels};
+use reef_config::{ClusterId, Labels, Namespace};
 use reef_mesh::{
-    Address, Endpoint, Health, Locality, Resolution, Service, ServiceEndpoints, ServiceKey,
-    ServicePort, TlsMode, Workload,
+    Address, Endpoint, Health, Locality, NetworkGateway, Resolution, Service, ServiceEndpoints,
+    ServiceKey, ServicePort, TlsMode, Workload,
 };
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::config::endpoint::v3 as eds;
@@ -19,6 +20,7 @@ use crate::cluster::secured;
 use crate::destination::{self, Effective};
 use crate::input::{ClassInput, is_routable};
 use crate::locality::{Level, Preference};
+use crate::network::{Way, Ways};
 use crate::security::{Plaintext, plaintext_endpoints};
 use crate::{names, xds};
 
@@ -43,6 +45,8 @@ pub(crate) struct Selection {
     pub node: Option<Option<Arc<str>>>,
     /// Only endpoints in these networks.
     pub networks: Option<Arc<[Arc<str>]>>,
+    /// The ways to endpoints that are not reached directly.
+    pub ways: Option<Arc<Ways>>,
     /// Only endpoints of this cluster.
     pub cluster: Option<ClusterId>,
     /// Only endpoints with these labels: a subset.
@@ -175,7 +179,7 @@ pub fn build_endpoints(key: &EndpointKey) -> eds::ClusterLoadAssignment {
         &key.name,
         (0u32..)
             .zip(endpoints)
-            .filter(|(_, endpoint)| is_direct(endpoint)),
+            .filter(|(_, endpoint)| is_direct(endpoint) || key.only.way(endpoint).is_some()),
         &key.only,
         &key.plaintext,
     )
@@ -189,22 +193,45 @@ pub(crate) fn assignment<'a>(
     only: &Selection,
     plaintext: &Plaintext,
 ) -> eds::ClusterLoadAssignment {
-    let mut groups: Vec<((&Locality, u32), u32, Vec<eds::LbEndpoint>)> = Vec::new();
+    let mut groups = Groups::default();
+    let mut gateways: BTreeMap<&Locality, Entrances<'_>> = BTreeMap::new();
+    let scale = only.ways.as_ref().map_or(1, |ways| ways.scale);
     for (index, endpoint) in endpoints.filter(|(_, endpoint)| only.admits(endpoint)) {
-        let place = (&*endpoint.locality, only.priority(endpoint));
-        let at = groups
-            .iter()
-            .position(|(known, ..)| *known == place)
-            .unwrap_or(groups.len());
-        if at == groups.len() {
-            groups.push((place, 0, Vec::new()));
-        }
-        if let Some((_, weight, members)) = groups.get_mut(at) {
-            *weight = weight.saturating_add(endpoint.weight);
-            let mtls = endpoint.tls_mode == TlsMode::Istio && !plaintext.has(index);
-            members.push(lb_endpoint(endpoint, mtls));
+        let mtls = endpoint.tls_mode == TlsMode::Istio && !plaintext.has(index);
+        let weight = endpoint.weight.saturating_mul(scale);
+        match only.way(endpoint) {
+            // Without an address only a gateway leads to it.
+            None if endpoint.address.is_nowhere() => {}
+            None => {
+                let place = (&*endpoint.locality, only.priority(endpoint));
+                groups.add(place, weight, lb_endpoint(endpoint, weight, mtls));
+            }
+            // A gateway finds the service by the name TLS asks for.
+            Some(way) if mtls => {
+                let list = gateways.entry(&endpoint.locality).or_default();
+                for gateway in &way.gateways {
+                    let sum = list.entry((gateway, &way.network)).or_default();
+                    *sum = sum.saturating_add(way.share(weight));
+                }
+            }
+            Some(_) => {}
         }
     }
+    for (locality, list) in gateways {
+        for ((gateway, network), weight) in list {
+            let endpoint = entrance(gateway, network);
+            let prefer = only.prefer.as_deref();
+            let priority = prefer.map_or(0, |prefer| prefer.priority(&endpoint, locality));
+            let weight = weight.max(1);
+            let member = eds::LbEndpoint {
+                // Nobody tells how it is.
+                health_status: core::HealthStatus::Unknown.into(),
+                ..lb_endpoint(&endpoint, weight, true)
+            };
+            groups.add((locality, priority), weight, member);
+        }
+    }
+    let Groups(mut groups) = groups;
     groups.sort_by_cached_key(|((locality, priority), ..)| (locality.to_string(), *priority));
     // Envoy takes priorities without gaps only.
     let mut known: Vec<u32> = groups.iter().map(|((_, priority), ..)| *priority).collect();
@@ -237,7 +264,80 @@ pub(crate) fn assignment<'a>(
     }
 }
 
+/// Gateways in the order sent, with their networks, and the weight each has.
+type Entrances<'a> = BTreeMap<(&'a NetworkGateway, &'a Arc<str>), u32>;
+
+/// Endpoints by locality and priority, with the weight of all, in order of arrival.
+#[derive(Default)]
+struct Groups<'a>(Vec<((&'a Locality, u32), u32, Vec<eds::LbEndpoint>)>);
+
+impl<'a> Groups<'a> {
+    fn add(&mut self, place: (&'a Locality, u32), weight: u32, member: eds::LbEndpoint) {
+        let Self(groups) = self;
+        let at = groups
+            .iter()
+            .position(|(known, ..)| *known == place)
+            .unwrap_or(groups.len());
+        if at == groups.len() {
+            groups.push((place, 0, Vec::new()));
+        }
+        if let Some((_, sum, members)) = groups.get_mut(at) {
+            *sum = sum.saturating_add(weight);
+            members.push(member);
+        }
+    }
+}
+
+/// A gateway as an endpoint: it says which network and cluster it leads to, and nothing else.
+fn entrance(gateway: &NetworkGateway, network: &Arc<str>) -> Endpoint {
+    let nothing = Arc::<str>::default;
+    Endpoint {
+        address: gateway
+            .ip
+            .map_or_else(|| Address::Host(gateway.address.clone()), Address::Ip),
+        port: gateway.port,
+        weight: 1,
+        health: Health::Healthy,
+        tls_mode: TlsMode::Istio,
+        locality: Arc::default(),
+        node: None,
+        network: network.clone(),
+        workload: Arc::new(Workload {
+            name: nothing(),
+            namespace: Namespace::from(""),
+            canonical_service: nothing(),
+            revision: nothing(),
+            cluster: gateway.cluster.clone(),
+            service_account: nothing(),
+            labels: Labels::default(),
+            host: None,
+        }),
+    }
+}
+
+/// Keeps one endpoint; false if there is none.
+pub(crate) fn keep_one(assignment: &mut eds::ClusterLoadAssignment) -> bool {
+    assignment
+        .endpoints
+        .retain(|group| !group.lb_endpoints.is_empty());
+    assignment.endpoints.truncate(1);
+    let Some(group) = assignment.endpoints.first_mut() else {
+        return false;
+    };
+    group.lb_endpoints.truncate(1);
+    group.load_balancing_weight = group
+        .lb_endpoints
+        .first()
+        .and_then(|one| one.load_balancing_weight);
+    true
+}
+
 impl Selection {
+    /// The way to an endpoint; `None` if it is reached directly.
+    pub(crate) fn way(&self, endpoint: &Endpoint) -> Option<&Way> {
+        self.ways.as_ref()?.to(endpoint)
+    }
+
     /// True if the proxy may use the endpoint.
     pub(crate) fn admits(&self, endpoint: &Endpoint) -> bool {
         let on_node = self
@@ -266,7 +366,7 @@ impl Selection {
     fn priority(&self, endpoint: &Endpoint) -> u32 {
         self.prefer
             .as_ref()
-            .map_or(0, |prefer| prefer.priority(endpoint))
+            .map_or(0, |prefer| prefer.priority(endpoint, &endpoint.locality))
     }
 }
 
@@ -275,7 +375,7 @@ fn is_direct(endpoint: &Endpoint) -> bool {
     matches!(endpoint.address, Address::Ip(_) | Address::Pipe(_))
 }
 
-fn lb_endpoint(endpoint: &Endpoint, mtls: bool) -> eds::LbEndpoint {
+fn lb_endpoint(endpoint: &Endpoint, weight: u32, mtls: bool) -> eds::LbEndpoint {
     let address = match &endpoint.address {
         Address::Pipe(path) => xds::pipe(&**path),
         Address::Ip(ip) => xds::socket(ip.to_string(), endpoint.port),
@@ -290,7 +390,7 @@ fn lb_endpoint(endpoint: &Endpoint, mtls: bool) -> eds::LbEndpoint {
     eds::LbEndpoint {
         health_status: health.into(),
         metadata: Some(metadata(&endpoint.workload, mtls)),
-        load_balancing_weight: Some(endpoint.weight),
+        load_balancing_weight: Some(weight),
         host_identifier: Some(eds::lb_endpoint::HostIdentifier::Endpoint(eds::Endpoint {
             address: Some(address),
             ..Default::default()

@@ -14,6 +14,7 @@ use crate::facts::ProxyFacts;
 use crate::listener::Plan;
 use crate::locality::{Place, Setting};
 use crate::names;
+use crate::network::Ways;
 use crate::security;
 use crate::stat_name::Named;
 
@@ -235,6 +236,7 @@ impl ClassInput {
                 None
             },
             networks: self.proxy.networks.clone(),
+            ways: self.ways(service),
             cluster: self
                 .proxy
                 .cluster
@@ -244,6 +246,16 @@ impl ClassInput {
             healthy,
             prefer: prefer.map(Arc::new),
         }
+    }
+}
+
+impl ClassInput {
+    /// The ways to those endpoints of a service that are in other networks.
+    fn ways(&self, service: &Service) -> Option<Arc<Ways>> {
+        let own = self.proxy.network.as_deref()?;
+        let endpoints = self.snapshot.endpoints(&service.key)?;
+        let gateways = self.snapshot.network_gateways();
+        Ways::of(gateways, own, endpoints, service.has_inline_endpoints())
     }
 }
 

@@ -87,6 +87,8 @@ pub struct EndpointsKey {
     pub node: Option<Option<Arc<str>>>,
     /// As [`ProxyFacts::networks`].
     pub networks: Option<Arc<[Arc<str>]>>,
+    /// As [`ProxyFacts::network`].
+    pub network: Option<Arc<str>>,
     /// As [`ProxyFacts::cluster`].
     pub cluster: Option<ClusterId>,
     /// As [`ProxyFacts::place`].
@@ -344,6 +346,7 @@ impl EndpointsKey {
             grpc: facts.grpc,
             node: facts.node.clone(),
             networks: facts.networks.clone(),
+            network: facts.network.clone(),
             cluster: facts.cluster.clone(),
             place: facts.place.clone(),
             shares: facts.shares,

@@ -30,6 +30,7 @@ mod listener;
 mod locality;
 mod name_table;
 pub mod names;
+mod network;
 mod reach;
 mod route;
 mod security;

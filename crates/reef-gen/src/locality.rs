@@ -390,11 +390,11 @@ impl Regions {
 }
 
 impl Tiers {
-    fn priority(&self, endpoint: &Endpoint) -> u32 {
+    fn priority(&self, endpoint: &Endpoint, place: &Locality) -> u32 {
         let Some(regions) = &self.regions else {
             return self.by_labels(endpoint);
         };
-        let distance = regions.distance(&endpoint.locality);
+        let distance = regions.distance(place);
         // Zones are balanced inside the own region, so all of it is the first tier.
         if regions.zone.is_none() && distance == 0 {
             return 0;
@@ -421,10 +421,11 @@ impl Tiers {
 }
 
 impl Preference {
-    /// Priority of an endpoint, 0 the nearest; gaps are closed later.
-    pub(crate) fn priority(&self, endpoint: &Endpoint) -> u32 {
+    /// Priority of an endpoint in the group of a place, 0 the nearest; gaps are closed later. The place is the
+    /// endpoint's own, unless it is a gateway to that place.
+    pub(crate) fn priority(&self, endpoint: &Endpoint, place: &Locality) -> u32 {
         match self {
-            Self::Near(tiers) => tiers.priority(endpoint),
+            Self::Near(tiers) => tiers.priority(endpoint, place),
             Self::Shares(_) => 0,
         }
     }

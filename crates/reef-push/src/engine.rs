@@ -139,6 +139,7 @@ impl PushEngine {
             remake.extend(self.classes.serving(&report.services));
         }
         remake.extend(self.connecting_otherwise(report));
+        remake.extend(self.led_otherwise(report));
         remake.extend(self.serving_otherwise(&before, report));
         // A class made just now may share a part that this push has yet to make again; parts made already are not
         // made twice.
@@ -166,7 +167,7 @@ impl PushEngine {
         }
         remake.extend(reached);
 
-        let touched = self.update_endpoints(&report.endpoints);
+        let touched = self.update_endpoints(report.endpoints.union(&report.led));
         stats.classes_endpoints = touched.len();
         remake.extend(touched);
 
@@ -329,6 +330,21 @@ impl PushEngine {
             .collect()
     }
 
+    /// Classes that import a service whose clusters carry endpoints, of a network whose gateways changed.
+    fn led_otherwise(&self, report: &ChangeReport) -> BTreeSet<ClassId> {
+        let carried = report.led.iter().filter(|key| {
+            let service = self.snapshot.service(key);
+            service.is_some_and(|service| service.has_inline_endpoints())
+        });
+        self.scopes
+            .importers(carried)
+            .into_iter()
+            .flat_map(|(_, scopes)| scopes)
+            .filter_map(|no| self.scopes.get(no))
+            .flat_map(|used| used.classes.clone())
+            .collect()
+    }
+
     /// Classes that serve a service whose `DestinationRule`s changed, as their namespace sees them: limits of inbound
     /// connections are among them, and the scope need not hold the service.
     fn serving_otherwise(&self, before: &MeshSnapshot, report: &ChangeReport) -> BTreeSet<ClassId> {
@@ -395,9 +411,12 @@ impl PushEngine {
     }
 
     /// Makes load assignments again; returns the classes that import any of the services.
-    fn update_endpoints(&mut self, services: &BTreeSet<ServiceKey>) -> BTreeSet<ClassId> {
+    fn update_endpoints<'a>(
+        &mut self,
+        services: impl Iterator<Item = &'a ServiceKey>,
+    ) -> BTreeSet<ClassId> {
         let mut by_scope: BTreeMap<u32, Vec<&ServiceKey>> = BTreeMap::new();
-        for (service, scopes) in self.scopes.importers(services.iter()) {
+        for (service, scopes) in self.scopes.importers(services) {
             for no in scopes {
                 by_scope.entry(no).or_default().push(service);
             }

@@ -84,7 +84,11 @@ impl Proxies {
             let others = report.rules.iter().filter(move |key| !scoped(key));
             report.sidecars.iter().chain(others)
         };
-        if report.settings || rules().any(|key| key.namespace == *root) {
+        let (old, new) = (before.network_gateways(), after.network_gateways());
+        if report.settings
+            || new.has_other_networks(old)
+            || rules().any(|key| key.namespace == *root)
+        {
             return self.ids().collect();
         }
         let namespaces = rules()

@@ -18,7 +18,7 @@ use super::inbound::service_value;
 use super::outlier::Outlier;
 use super::protocol::{Extras, Options, Version, base, discovery, options};
 use super::{Localities, OutboundCluster};
-use crate::endpoint::assignment;
+use crate::endpoint::{assignment, keep_one};
 use crate::security::{Upstream, proxy_protocol, transport_sockets};
 use crate::{names, xds};
 
@@ -153,7 +153,12 @@ fn inline(cluster: &mut cds::Cluster, key: &OutboundCluster, port: &Arc<str>) {
             .zip(endpoints.of_port(port))
             .filter(|(_, endpoint)| only.admits(endpoint))
             .take(most);
-        cluster.load_assignment = Some(assignment(&key.name, some, only, &key.plaintext));
+        let mut sent = assignment(&key.name, some, only, &key.plaintext);
+        // A network may have several gateways, and they let no plaintext through.
+        if most == 1 && !keep_one(&mut sent) {
+            cluster.cluster_discovery_type = discovery(DiscoveryType::StrictDns);
+        }
+        cluster.load_assignment = Some(sent);
     }
 }
 

@@ -14,7 +14,7 @@ use xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as
 
 use super::{GrpcCluster, GrpcListener};
 use crate::cluster::{discovery, unlimited};
-use crate::endpoint::assignment;
+use crate::endpoint::{assignment, keep_one};
 use crate::security::Plaintext;
 use crate::xds;
 
@@ -41,12 +41,11 @@ pub(crate) fn cluster(key: &GrpcCluster) -> cds::Cluster {
         let all = resolved.endpoints.of_port(&resolved.port);
         let one = (0..).zip(all.iter().take(1));
         cluster.cluster_discovery_type = discovery(DiscoveryType::LogicalDns);
-        cluster.load_assignment = Some(assignment(
-            &key.name,
-            one,
-            &resolved.only,
-            &Plaintext::default(),
-        ));
+        let mut sent = assignment(&key.name, one, &resolved.only, &Plaintext::default());
+        if !keep_one(&mut sent) {
+            cluster.cluster_discovery_type = discovery(DiscoveryType::StrictDns);
+        }
+        cluster.load_assignment = Some(sent);
     } else {
         cluster.cluster_discovery_type = discovery(DiscoveryType::Eds);
         cluster.eds_cluster_config = Some(EdsClusterConfig {

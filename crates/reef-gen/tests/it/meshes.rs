@@ -97,6 +97,23 @@ pub(crate) fn meshes() -> impl Strategy<Value = Mesh> {
     })
 }
 
+/// A gateway into a network some endpoints are in.
+fn gateway() -> impl Strategy<Value = String> {
+    let address = prop::sample::select(vec![
+        "ip: 192.0.2.1",
+        "ip: 'fd00:2::1'",
+        "hostname: gw.example.net",
+    ]);
+    (0..3u8, 1..3u8, address).prop_map(|(name, network, address)| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: gate{name}, namespace: istio-system, \
+             labels: {{topology.istio.io/network: net{network}}}}}\n\
+             spec: {{type: LoadBalancer, clusterIP: 10.96.9.{name}, externalIPs: [192.0.2.{network}{name}], ports: [{{port: 15443}}]}}\n\
+             status: {{loadBalancer: {{ingress: [{{{address}}}]}}}}"
+        )
+    })
+}
+
 /// Documents; every object once, and only such as parse.
 pub(crate) fn objects() -> impl Strategy<Value = Vec<String>> {
     let object = prop_oneof![
@@ -109,6 +126,7 @@ pub(crate) fn objects() -> impl Strategy<Value = Vec<String>> {
         5 => virtual_services::rule(),
         1 => workload(),
         2 => pod(),
+        2 => gateway(),
         1 => peer_authentication(),
         1 => authorization(),
         6 => destination::destination_rule(),
@@ -230,10 +248,10 @@ fn entry() -> impl Strategy<Value = String> {
                     1 => format!(", endpoints: [{{address: 10.1.0.{name}}}]"),
                     2 => format!(
                         ", endpoints: [{{address: e{name}.example.net, locality: r0/z0, weight: 3}}, \
-                         {{address: f.example.net, locality: r1/z1, network: net1}}]"
+                         {{address: f.example.net, locality: r1/z1, network: net1, serviceAccount: sa}}]"
                     ),
                     _ => format!(
-                        ", endpoints: [{{address: 10.1.0.{name}, locality: r0/z0/s, network: net1}}, \
+                        ", endpoints: [{{address: 10.1.0.{name}, locality: r0/z0/s, network: net1, serviceAccount: sb}}, \
                          {{address: 10.1.1.{name}, locality: r1/z1, weight: 7, serviceAccount: sa}}, \
                          {{address: 'unix:///tmp/e{name}.sock'}}]"
                     ),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reef_config::parse;
-use reef_config::{Change, ChangeBatch, Origin, Problem};
+use reef_config::{Change, ChangeBatch, Origin, Problem, Spec};
 use reef_gen::{
     ClassInput, build_cluster, build_endpoints, build_listener, build_name_table, build_route,
     cluster_keys, endpoint_keys, listener_keys, name_table_keys, problems, route_keys,
@@ -70,6 +70,16 @@ fn filled(mut index: MeshIndex, documents: &[&str], mesh: Option<&str>) -> MeshI
     for text in documents {
         let parsed = parse::object(text, &origin);
         assert!(!parsed.has_errors(), "{text}\n{:?}", parsed.problems);
+        // As whoever reads ConfigMap `istio` tells it.
+        for object in &parsed.objects {
+            if let Spec::ConfigMap(map) = &object.spec
+                && let Some(text) = map.data.get("meshNetworks")
+            {
+                let (networks, told) = parse::mesh_networks(text, &origin).expect("networks parse");
+                assert_eq!(told, []);
+                changes.push(Change::MeshNetworks(Arc::new(networks)));
+            }
+        }
         changes.extend(
             parsed
                 .objects

@@ -11,6 +11,7 @@ use super::*;
 use crate::view::TYPES;
 
 mod following;
+mod networks;
 mod parts;
 mod routes;
 mod rules;

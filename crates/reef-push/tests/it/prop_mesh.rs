@@ -9,14 +9,14 @@ use reef_mesh::MeshIndex;
 use reef_push::{ClassView, PushEngine, PushOptions, TYPES};
 use reef_testkit::{Followed, Step, Steps, told};
 
-use crate::universe::{CONFIGS, config, neighbours, nodes, objects};
+use crate::universe::{CONFIGS, NETWORKS, config, neighbours, nodes, objects};
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let steps = Steps {
         first: Some(10..40),
         objects: 1..4,
         batches: 1..8,
-        configs: CONFIGS.len(),
+        configs: CONFIGS.len() * NETWORKS.len(),
         reconfigured: 0.15,
     };
     steps.strategy()

@@ -185,6 +185,10 @@ fn workloads(texts: &mut Vec<String>) {
         ),
         ("app: api, topology.istio.io/network: n", ""),
         (
+            "app: web, topology.istio.io/network: n, security.istio.io/tlsMode: istio",
+            "",
+        ),
+        (
             "app: web, security.istio.io/tlsMode: istio",
             ", annotations: {proxy.istio.io/config: 'proxyHeaders: {server: {disabled: true}}'}",
         ),
@@ -195,6 +199,33 @@ fn workloads(texts: &mut Vec<String>) {
             "spec: {{nodeName: n1, subdomain: web, serviceAccountName: sa, {containers}}}\nstatus: {{podIP: 10.0.0.1}}"
         );
         texts.push(core("Pod", "a/pod", &meta, &body));
+    }
+    for (network, ip) in [
+        ("n", "192.0.2.7"),
+        ("main", "192.0.2.7"),
+        ("n", "gw.example.com"),
+    ] {
+        let label = format!(", labels: {{topology.istio.io/network: {network}}}");
+        let body =
+            format!("spec: {{clusterIP: 10.96.7.7, externalIPs: [{ip}], ports: [{{port: 80}}]}}");
+        texts.push(core("Service", "istio-system/gate", &label, &body));
+    }
+    let tls = "labels: {security.istio.io/tlsMode: istio}";
+    for endpoints in [
+        format!(
+            "resolution: STATIC, endpoints: [{{address: 10.0.0.4, network: n, {tls}}}, {{address: 10.0.0.5}}]"
+        ),
+        format!(
+            "resolution: DNS, endpoints: [{{address: a.com, network: n, {tls}}}, {{address: b.com, network: main, {tls}}}]"
+        ),
+        format!("resolution: DNS_ROUND_ROBIN, endpoints: [{{address: a.com, network: n, {tls}}}]"),
+        "resolution: DNS_ROUND_ROBIN, endpoints: [{address: a.com, network: n}]".to_owned(),
+        format!("resolution: STATIC, endpoints: [{{network: n, {tls}}}]"),
+    ] {
+        let spec = format!(
+            "hosts: [away.com], location: MESH_INTERNAL, ports: [{{number: 80, name: http, protocol: HTTP}}], {endpoints}"
+        );
+        texts.push(istio("ServiceEntry", "a/away", &spec));
     }
     for zone in ["z1", "z2"] {
         let labels = format!(
@@ -450,10 +481,23 @@ pub(crate) const CONFIGS: [&str; 12] = [
      outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}, defaultTrafficPolicy: {connectionPool: {tcp: {maxConnections: 9}}}",
 ];
 
-pub(crate) fn config(at: usize) -> Change {
-    let text = format!("{{{}}}", CONFIGS[at]);
+/// Networks a mesh may change between; the first is none.
+pub(crate) const NETWORKS: [&str; 3] = [
+    "",
+    "n: {gateways: [{address: 192.0.2.1, port: 15443}, {address: 192.0.2.2, port: 15443}]}",
+    "n: {endpoints: [{fromRegistry: Kubernetes}], gateways: [{registryServiceName: web.a.svc.cluster.local, port: 80}]}, \
+     main: {gateways: [{address: gw.example.com, port: 1}]}",
+];
+
+pub(crate) fn config(at: usize) -> Vec<Change> {
+    let networks = format!("{{networks: {{{}}}}}", NETWORKS[at / CONFIGS.len()]);
+    let (networks, _) = parse::mesh_networks(&networks, &origin()).expect("valid networks");
+    let text = format!("{{{}}}", CONFIGS[at % CONFIGS.len()]);
     let (config, _) = parse::mesh_config(&text, &origin()).expect("a valid mesh configuration");
-    Change::MeshConfig(Arc::new(config))
+    vec![
+        Change::MeshConfig(Arc::new(config)),
+        Change::MeshNetworks(Arc::new(networks)),
+    ]
 }
 
 /// Proxies on the pod, on the workload entry, and known to nobody, with and without certificate.
@@ -477,7 +521,12 @@ pub(crate) fn nodes() -> Vec<ProxyNode> {
             all.push(node(id, cert, app));
         }
     }
-    // Beside an agent that resolves names.
+    // Beside an agent that resolves names, and in networks of their own.
+    for network in ["n", "main"] {
+        let metadata = BTreeMap::from([("NETWORK".to_owned(), MetaValue::from(network))]);
+        let id = "sidecar~10.0.0.9~far.c~c.svc.cluster.local";
+        all.push(ProxyNode::parse(id, metadata, Locality::default()).expect("a valid node"));
+    }
     let metadata = BTreeMap::from([("DNS_CAPTURE".to_owned(), MetaValue::from("true"))]);
     let id = "sidecar~10.0.0.1~pod.a~a.svc.cluster.local";
     all.push(ProxyNode::parse(id, metadata, Locality::default()).expect("a valid node"));
