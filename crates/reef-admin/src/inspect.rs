@@ -69,6 +69,8 @@ pub enum MeshPage {
     Registryz,
     /// Endpoints by service and shard (`/debug/endpointShardz`, `/debug/endpointz`).
     EndpointShardz,
+    /// Gateways between networks (`/debug/networkz`).
+    Networkz,
     /// Configuration objects as the API would show them (`/debug/configz`).
     Configz,
     /// The mesh configuration in effect (`/debug/mesh`).

@@ -55,6 +55,7 @@ const PAGES: &[Page] = &[
         "endpoints by service, namespace and shard",
     ),
     Page::new("/debug/endpointz", Mesh, "the same, under its older name"),
+    Page::new("/debug/networkz", Mesh, "gateways between networks"),
     Page::new(
         "/debug/configz",
         Mesh,

@@ -59,6 +59,7 @@ fn common(inspect: &Shared) -> Router<Shared> {
         .route("/debug/registryz", mesh_page(MeshPage::Registryz))
         .route("/debug/endpointShardz", mesh_page(MeshPage::EndpointShardz))
         .route("/debug/endpointz", mesh_page(MeshPage::EndpointShardz))
+        .route("/debug/networkz", mesh_page(MeshPage::Networkz))
         .route("/debug/configz", mesh_page(MeshPage::Configz))
         .route("/debug/mesh", mesh_page(MeshPage::Mesh))
         .route("/debug/resourcesz", mesh_page(MeshPage::Resourcesz))

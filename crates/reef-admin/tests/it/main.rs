@@ -305,6 +305,7 @@ async fn pages_about_the_mesh_have_istiods_paths() {
         ("/debug/registryz", "Registryz"),
         ("/debug/endpointz", "EndpointShardz"),
         ("/debug/endpointShardz", "EndpointShardz"),
+        ("/debug/networkz", "Networkz"),
         ("/debug/configz", "Configz"),
         ("/debug/mesh", "Mesh"),
     ] {

@@ -189,6 +189,7 @@ impl Inspect for Pages {
             MeshPage::Connections => istiod::connections(&streams()),
             MeshPage::Registryz => istiod::registryz(&snapshot),
             MeshPage::EndpointShardz => istiod::endpoint_shardz(&snapshot),
+            MeshPage::Networkz => istiod::networkz(&snapshot),
             MeshPage::Configz => self
                 .objects()
                 .iter()

@@ -83,6 +83,7 @@ const PAGES: &[(&str, &str, [Fate; 7])] = &[
     ("/debug/problems", "", MESH),
     ("/debug/registryz", "", MESH),
     ("/debug/endpointShardz", "", MESH),
+    ("/debug/networkz", "", MESH),
     ("/debug/endpointz", "", MESH),
     ("/debug/configz", "", MESH),
     ("/debug/mesh", "", MESH),

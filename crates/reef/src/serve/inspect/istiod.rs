@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use reef_mesh::{
-    Address, Endpoint, ExportTo, Health, MeshSnapshot, MetaValue, Protocol, Registry, Resolution,
-    Service, TlsMode, identify,
+    Address, Endpoint, ExportTo, Health, MeshSnapshot, MetaValue, NetworkGateway, Protocol,
+    Registry, Resolution, Service, TlsMode, identify,
 };
 use reef_server::provider::Watched;
 use serde_json::{Map, Value, json};
@@ -135,6 +135,27 @@ fn model(snapshot: &MeshSnapshot, service: &Service) -> Value {
         "serviceAccounts": service.service_accounts.iter().map(|account| &**account).collect::<Vec<_>>(),
         "endpoints": snapshot.endpoints(&service.key).map_or(0, |all| all.len()),
     })
+}
+
+/// `/debug/networkz`: the gateways of all networks, sorted by address as proxies get them.
+pub(super) fn networkz(snapshot: &MeshSnapshot) -> Value {
+    let gateways = snapshot.network_gateways();
+    let mut all: Vec<(&NetworkGateway, &str)> = gateways
+        .iter()
+        .flat_map(|(network, list)| list.iter().map(move |one| (one, &**network)))
+        .collect();
+    all.sort_unstable();
+    let shown = all.iter().map(|(gateway, network)| {
+        json!({
+            "Network": network,
+            "Cluster": gateway.cluster.as_str(),
+            "Addr": &*gateway.address,
+            "Port": gateway.port,
+            "HBONEPort": 0,
+            "ServiceAccount": { "Namespace": "", "Name": "" },
+        })
+    });
+    shown.collect()
 }
 
 /// `/debug/endpointShardz`: endpoints by host name, namespace, and shard (`provider/cluster`).
