@@ -41,7 +41,7 @@ pub struct ProxyFacts {
     pub node: Option<Option<Arc<str>>>,
     /// Networks it asked for, sorted; `None` means all.
     pub networks: Option<Arc<[Arc<str>]>>,
-    /// Its network, only if some network has gateways; empty if its own has none, for then all others are entered alike.
+    /// Its network, only if that has gateways: it reaches what is in there directly, and others do not.
     pub network: Option<Arc<str>>,
     /// Its cluster, only if endpoints of some service in scope are used in their own cluster alone.
     pub cluster: Option<ClusterId>,
@@ -216,10 +216,6 @@ impl ScopeFacts {
     ) -> ProxyFacts {
         let networks = (!proxy.network_view.is_empty()).then(|| Arc::from(&*proxy.network_view));
         let gateways = snapshot.network_gateways();
-        let network = || match gateways.has(&proxy.network) {
-            true => proxy.network.clone(),
-            false => Arc::default(),
-        };
         let settings = snapshot.settings();
         let traced = settings.proxies.tracing;
         let selecting_rules = destination::selecting_rules(
@@ -236,7 +232,7 @@ impl ScopeFacts {
             dns_domain: proxy.dns_domain.clone(),
             node: told.local_only.then(|| proxy.node_name.clone()),
             networks,
-            network: (!gateways.is_empty()).then(network),
+            network: gateways.has(&proxy.network).then(|| proxy.network.clone()),
             cluster: told.cluster_local.then(|| proxy.cluster.clone()),
             place: Place::of(proxy, &told.near),
             shares: share_rule(settings, &proxy.locality),

@@ -252,9 +252,12 @@ impl ClassInput {
 impl ClassInput {
     /// The ways to those endpoints of a service that are in other networks.
     fn ways(&self, service: &Service) -> Option<Arc<Ways>> {
-        let own = self.proxy.network.as_deref()?;
-        let endpoints = self.snapshot.endpoints(&service.key)?;
         let gateways = self.snapshot.network_gateways();
+        if gateways.is_empty() {
+            return None;
+        }
+        let own = self.proxy.network.as_deref().unwrap_or_default();
+        let endpoints = self.snapshot.endpoints(&service.key)?;
         Ways::of(gateways, own, endpoints, service.has_inline_endpoints())
     }
 }

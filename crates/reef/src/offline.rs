@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use reef_config::{Change, ChangeBatch, ObjectKey, Problem};
+use reef_config::{Change, ChangeBatch, Object, ObjectKey, Problem};
 use reef_kube::{Cluster, KubeOptions};
 use reef_mesh::{ChangeReport, MeshIndex};
 use reef_push::{PushEngine, PushOptions};
