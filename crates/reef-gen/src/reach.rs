@@ -194,9 +194,9 @@ impl<'a> Reach<'a> {
         let services = self.patch.services.iter();
         let ports = services
             .flat_map(|change| [&change.before, &change.after])
-            .flat_map(|service| &service.ports)
-            .filter(|port| port.protocol.is_http() || port.protocol.is_auto());
-        // Their hosts are among those of the port even where they listen on their own.
+            .flat_map(|service| &service.ports);
+        // Their hosts are among those of the port even where they listen on their own, or speak no HTTP: a rule asks
+        // who has the port.
         let shared: BTreeMap<Arc<str>, u16> = ports
             .map(|port| (port_route(port.number), port.number))
             .collect();

@@ -38,16 +38,19 @@ pub(crate) fn moved(
     let mut names = Names::default();
     let mut moves = Vec::with_capacity(changes.len());
     for (at, change) in changes.iter().enumerate() {
-        let versions = [&change.before, &change.after].map(|it| routes(input, it, number));
-        if versions.iter().all(Option::is_none) {
-            continue;
-        }
+        let both = [&change.before, &change.after];
+        let versions = both.map(|it| routes(input, it, number));
         let host = &change.after.key.hostname;
         let ruled =
             egress.rules_by_host.contains_key(host) || egress.most_specific.contains_key(host);
-        // Which hosts of a rule are services there decides what it routes.
-        if ruled && versions.iter().any(Option::is_none) {
+        // Which hosts of a rule have the port, and which are routed there, decides what it routes.
+        let [had, has] = both.map(|it| it.port(number).is_some());
+        let [was, is] = versions.each_ref().map(Option::is_some);
+        if ruled && (had != has || was != is) {
             return None;
+        }
+        if !was && !is {
+            continue;
         }
         for version in versions.iter().flatten() {
             names.add(at, version, asked, auto)?;
