@@ -92,3 +92,30 @@ fn the_plain_manifest_is_what_the_chart_renders_to() {
         "stale: run cargo xtask chart"
     );
 }
+
+#[test]
+fn every_value_is_set_to_something_else_by_a_file_of_ci() {
+    let chart = root().join(super::CHART);
+    let read_file = |path: &std::path::Path| read(&std::fs::read_to_string(path).unwrap());
+    let mut set: Vec<Value> = Vec::new();
+    for entry in std::fs::read_dir(chart.join("ci")).unwrap() {
+        set.extend(read_file(&entry.unwrap().path()));
+    }
+    // A whole section may be set at once, or a map that is empty by default be filled.
+    let inside = |path: &str, of: &str| {
+        path.strip_prefix(of)
+            .is_some_and(|rest| rest.starts_with('.'))
+    };
+    let values = read_file(&chart.join("values.yaml"));
+    let missing: Vec<&str> = values
+        .iter()
+        .filter(|value| {
+            !set.iter().any(|one| {
+                let is_it = one.path == value.path && one.default != value.default;
+                is_it || inside(&one.path, &value.path) || inside(&value.path, &one.path)
+            })
+        })
+        .map(|value| value.path.as_str())
+        .collect();
+    assert!(missing.is_empty(), "no file of ci/ sets {missing:?}");
+}
