@@ -29,6 +29,10 @@ const LASTING: Duration = Duration::from_secs(60);
 /// Between two of them: 100 a second.
 const EVERY: Duration = Duration::from_millis(10);
 
+/// Connections that write these changes side by side: a store that syncs its disk answers one of them forty times a second
+/// on a busy machine.
+const WRITERS: u32 = 16;
+
 /// How often what differs little is measured.
 const LISTS: u32 = 3;
 
@@ -198,7 +202,8 @@ async fn one_by_one(
     Ok(())
 }
 
-/// Changes a hundred slices a second for a while, past the API server, whose cost is not what is measured.
+/// Changes a hundred slices a second for a while, past the API server, whose cost is not what is measured. Each change
+/// has a time at which it is to be written, and latencies count from there, however late the store takes it.
 async fn many(
     scenario: &Scenario,
     at: (&'static str, u32),
@@ -210,29 +215,34 @@ async fn many(
     server.quiet().await?;
     let (cpu, began) = (server.cpu()?, clock::now());
     let (tell, mut told) = mpsc::channel(1024);
-    let (of, base) = (scenario.clone(), 10_000 * (1 + usize::try_from(at.1)?));
-    let mut etcd = rig.store().await?;
-    let mut writer = JoinSet::new();
-    writer.spawn(async move {
-        let mut ticks = tokio::time::interval(EVERY);
-        let mut expected = 0;
-        let mut change = 0;
-        while began.elapsed() < lasting {
-            ticks.tick().await;
-            change += 1;
-            let service = (change * 3) % of.services;
-            let stored = objects::slice(&of, service, base + change);
-            expected += interested(&of, service);
-            tell.send((objects::moved(base + change), clock::now()))
-                .await?;
-            rig::put(&mut etcd, &stored).await?;
-        }
-        anyhow::Ok((change, expected, began.elapsed()))
-    });
+    let base = 10_000 * (1 + usize::try_from(at.1)?);
+    let mut writers = JoinSet::new();
+    for first in 1..=WRITERS {
+        let (of, tell, mut etcd) = (scenario.clone(), tell.clone(), rig.store().await?);
+        writers.spawn(async move {
+            let (mut expected, mut written) = (0, Vec::new());
+            for number in (first..).step_by(usize::try_from(WRITERS)?) {
+                if EVERY * number > lasting {
+                    break;
+                }
+                let due = began + EVERY * number;
+                tokio::time::sleep_until(due.into()).await;
+                let change = usize::try_from(number)?;
+                let service = (change * 3) % of.services;
+                let stored = objects::slice(&of, service, base + change);
+                expected += interested(&of, service);
+                tell.send((objects::moved(base + change), due)).await?;
+                rig::put(&mut etcd, &stored).await?;
+                written.push(clock::now().duration_since(due).as_secs_f64() * 1e3);
+            }
+            anyhow::Ok((expected, written))
+        });
+    }
     let mut sent = BTreeMap::new();
-    let mut latencies = Vec::new();
-    let mut done = None;
-    while done.is_none_or(|(_, expected, _)| latencies.len() < expected) {
+    let (mut latencies, mut written) = (Vec::new(), Vec::new());
+    let mut expected = 0;
+    let mut took = None;
+    while took.is_none() || latencies.len() < expected {
         tokio::select! {
             biased;
             Some((address, when)) = told.recv() => { sent.insert(address, when); }
@@ -242,12 +252,18 @@ async fn many(
                     latencies.push(when.duration_since(*since).as_secs_f64() * 1e3);
                 }
             }
-            Some(ended) = writer.join_next() => done = Some(ended??),
+            Some(ended) = writers.join_next() => {
+                let (by_this, when) = ended??;
+                expected += by_this;
+                written.extend(when);
+                if writers.is_empty() {
+                    took = Some(began.elapsed());
+                }
+            }
         }
     }
-    let (changes, _, took) = done.context("the writer ended")?;
-    let took = took.as_secs_f64();
-    let changes = number(u64::try_from(changes)?);
+    let took = took.context("the writers ended")?.as_secs_f64();
+    let changes = number(u64::try_from(written.len())?);
     record.note(at, "many changes", "/s", changes / took);
     record.note(
         at,
@@ -261,6 +277,7 @@ async fn many(
         "ms",
         (server.cpu()? - cpu) / changes * 1e3,
     );
+    parts(at, "many changes, until written", written, record);
     parts(at, "many changes", latencies, record);
     Ok(())
 }
