@@ -116,6 +116,85 @@ fn readiness_is_envoys_own_answer() {
 }
 
 #[test]
+fn what_envoy_keeps_for_statistics_and_frees_again_is_bounded() {
+    let bootstrap = build(&options()).unwrap();
+    let deferred = &bootstrap["deferred_stat_options"];
+    assert_eq!(deferred["enable_deferred_creation_stats"], true);
+    let memory = &bootstrap["memory_allocator_manager"];
+    assert_eq!(
+        *memory,
+        json!({ "bytes_to_release": 52_428_800, "memory_release_interval": "1s" })
+    );
+    let matcher = &bootstrap["stats_config"]["stats_matcher"];
+    let patterns = matcher["inclusion_list"]["patterns"].as_array().unwrap();
+    let kept = |name: &str| {
+        patterns.iter().any(|pattern| {
+            let starts = pattern["prefix"].as_str();
+            let ends = pattern["suffix"].as_str();
+            starts.is_some_and(|text| name.starts_with(text))
+                || ends.is_some_and(|text| name.ends_with(text))
+        })
+    };
+    for name in [
+        "cluster_manager.cds.update_success",
+        "listener_manager.lds.update_rejected",
+        "server.state",
+        "cluster.reef-xds.upstream_cx_active",
+    ] {
+        assert!(kept(name), "{name}");
+    }
+    // A hundred of each kind for every service of the scope: half of a sidecar's memory.
+    for name in [
+        "cluster.outbound|80||web.shop.svc.cluster.local;.upstream_rq_total",
+        "http.outbound_0.0.0.0_80;.downstream_rq_total",
+        "listener.0.0.0.0_80.downstream_cx_total",
+    ] {
+        assert!(!kept(name), "{name}");
+    }
+}
+
+#[test]
+fn everything_comes_over_one_delta_stream_that_says_once_who_asks() {
+    let bootstrap = build(&options()).unwrap();
+    let dynamic = &bootstrap["dynamic_resources"];
+    let ads = &dynamic["ads_config"];
+    assert_eq!(ads["api_type"], "DELTA_GRPC");
+    assert_eq!(ads["set_node_on_first_message_only"], true);
+    for ty in ["cds_config", "lds_config"] {
+        assert_eq!(
+            dynamic[ty],
+            json!({ "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" })
+        );
+    }
+}
+
+#[test]
+fn prometheus_reads_envoys_statistics_where_istio_has_them() {
+    let bootstrap = build(&options()).unwrap();
+    let listeners = bootstrap["static_resources"]["listeners"].as_array();
+    let listener = listeners
+        .unwrap()
+        .iter()
+        .find(|listener| listener["address"]["socket_address"]["port_value"] == 15090)
+        .unwrap();
+    assert_eq!(
+        listener["address"]["socket_address"]["address"], "0.0.0.0",
+        "it is asked from outside the pod"
+    );
+    let manager = &listener["filter_chains"][0]["filters"][0]["typed_config"];
+    let routes = &manager["route_config"]["virtual_hosts"][0]["routes"];
+    // Of the admin interface nothing else is reached from outside.
+    assert_eq!(routes.as_array().unwrap().len(), 1);
+    assert_eq!(routes[0]["match"], json!({ "path": "/stats/prometheus" }));
+    let cluster = cluster(&bootstrap, "prometheus_stats").unwrap();
+    let endpoint = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
+    assert_eq!(
+        endpoint["address"]["socket_address"],
+        json!({ "address": "127.0.0.1", "port_value": 15000 })
+    );
+}
+
+#[test]
 fn sockets_are_marked_only_on_demand() {
     let plain = build(&options()).unwrap();
     assert_eq!(plain["cluster_manager"].get("upstream_bind_config"), None);
