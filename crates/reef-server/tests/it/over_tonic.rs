@@ -6,7 +6,7 @@ use reef_server::provider::StreamReport;
 use tonic::Code;
 use xds_api::envoy::config::core::v3::{ControlPlane, Node};
 use xds_api::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest,
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
 
 use crate::kit::*;
@@ -110,6 +110,52 @@ async fn single_type_service_implies_its_type() {
         client.next().await.unwrap_err().code(),
         Code::InvalidArgument
     );
+}
+
+#[tokio::test]
+async fn every_type_has_a_service_of_its_own_in_both_variants() {
+    use reef_xds::ResourceType as T;
+    let services = [
+        ("cluster.v3.Cluster", T::Cluster, "Clusters"),
+        ("endpoint.v3.Endpoint", T::Endpoint, "Endpoints"),
+        ("listener.v3.Listener", T::Listener, "Listeners"),
+        ("route.v3.Route", T::Route, "Routes"),
+        ("route.v3.ScopedRoutes", T::ScopedRoute, "ScopedRoutes"),
+        ("route.v3.VirtualHost", T::VirtualHost, "VirtualHosts"),
+        ("secret.v3.Secret", T::Secret, "Secrets"),
+        (
+            "extension.v3.ExtensionConfig",
+            T::ExtensionConfig,
+            "ExtensionConfigs",
+        ),
+        ("runtime.v3.Runtime", T::Runtime, "Runtime"),
+    ];
+    let server = Server::start(&World::of(&services.map(|(_, ty, _)| ty), &["a"])).await;
+    for (service, ty, method) in services {
+        let path = |variant| format!("/envoy.service.{service}DiscoveryService/{variant}{method}");
+        let mut delta: Client<DeltaDiscoveryRequest, DeltaDiscoveryResponse> =
+            server.open(&path("Delta")).await;
+        let mut request = first(ty, &["a"]);
+        request.type_url.clear();
+        delta.send(request).await;
+        let response = delta.next().await.unwrap();
+        assert_eq!(response.type_url, ty.type_url());
+        assert_eq!(response.resources[0].name, "a", "{service}");
+        if ty == T::VirtualHost {
+            continue; // There is no such method in the protocol.
+        }
+        let mut sotw: Client<DiscoveryRequest, DiscoveryResponse> =
+            server.open(&path("Stream")).await;
+        sotw.send(DiscoveryRequest {
+            node: node("n1"),
+            resource_names: vec!["a".to_owned()],
+            ..DiscoveryRequest::default()
+        })
+        .await;
+        let response = sotw.next().await.unwrap();
+        assert_eq!(response.type_url, ty.type_url());
+        assert_eq!(&response.resources[0].value[..], b"a=1", "{service}");
+    }
 }
 
 #[tokio::test]
