@@ -61,8 +61,8 @@ fn keys_of(mesh: &str, proxy: &str) -> ProxyKeys {
     keys(&snapshot, &scope, &proxy)
 }
 
-/// Asserts which of clusters (c), endpoints (e), listeners (l) and routes (r) a replacement of text
-/// in the proxy changes.
+/// Asserts which of clusters (c), endpoints (e), listeners (l), routes (r) and the table of names (n) a
+/// replacement of text in the proxy changes.
 fn check(mesh: &str, from: &str, to: &str, expected: &str) {
     let changed = BASE.replace(from, to);
     assert_ne!(changed, BASE, "`{from}` is in the proxy");
@@ -76,6 +76,7 @@ fn changed(before: &ProxyKeys, after: &ProxyKeys) -> String {
         ('e', before.endpoints != after.endpoints),
         ('l', before.listeners != after.listeners),
         ('r', before.routes != after.routes),
+        ('n', before.names != after.names),
     ];
     differs
         .iter()
@@ -114,11 +115,18 @@ fn attributes_generation_does_not_read_change_nothing() {
         "ANNOTATIONS: {a: b}",
         "STATIC_LABELS: {a: b}",
         "POD_PORTS: '[]'",
-        "DNS_CAPTURE: 'true'",
         "ENABLE_HBONE: 'true'",
         "AUTO_REGISTER_GROUP: g",
         "UNPRIVILEGED_POD: 'true'",
         "ENABLE_SELF_DISCOVERY: 'true'",
+        "DISABLE_HBONE_SEND: 'true'",
+        "WORKLOAD_ENTRY: e",
+        "DNS_AUTO_ALLOCATE: 'true'",
+        "DNS_PROXY_ADDR: 'localhost:15053'",
+        // Certificates come from the agent or not at all.
+        "TLS_CLIENT_CERT_CHAIN: /c, TLS_CLIENT_KEY: /k, TLS_CLIENT_ROOT_CERT: /r",
+        "TLS_SERVER_CERT_CHAIN: /c, TLS_SERVER_KEY: /k, TLS_SERVER_ROOT_CERT: /r",
+        "credential: 'true', file-credential: 'true'",
         "ANYTHING: x",
     ] {
         check_added(entry, "");
@@ -309,9 +317,40 @@ fn each_metadata_key_changes_only_who_reads_it() {
         "ENVOY_STATUS_PORT",
         "ENVOY_PROMETHEUS_PORT",
         "ENVOY_SECURE_METRICS_PORT",
+        "ENVOY_SECURE_MERGED_METRICS_PORT",
     ] {
         check_added(&format!("{key}: 15021"), "lr");
     }
+}
+
+#[test]
+fn a_resolver_beside_the_proxy_counts_only_where_unknown_hosts_are_looked_up() {
+    let config = "outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}";
+    let snapshot = snapshot(&documents(MESH), Some(config));
+    let keys_of = |proxy: &str| {
+        let proxy = identify(&snapshot, &node(proxy));
+        let scope = reef_scope::resolve(&snapshot, &reef_scope::select(&snapshot, &proxy));
+        keys(&snapshot, &scope, &proxy)
+    };
+    let resolver = "MESH_ID: m, DNS_PROXY_ADDR: 'localhost:15053'";
+    let told = keys_of(&BASE.replace("MESH_ID: m", resolver));
+    assert_eq!(changed(&keys_of(BASE), &told), "cl");
+}
+
+#[test]
+fn an_address_made_for_a_host_counts_only_for_who_resolves_names() {
+    let entry = r#"
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: far, namespace: default}
+spec: {hosts: [far.example.com], ports: [{number: 9000, name: tcp, protocol: TCP}], resolution: STATIC,
+  endpoints: [{address: 192.0.2.1}]}
+"#;
+    let mesh = format!("{MESH}{entry}");
+    let resolves = "MESH_ID: m, DNS_CAPTURE: 'true'";
+    check(MESH, "MESH_ID: m", resolves, "n");
+    check(&mesh, "MESH_ID: m", resolves, "lrn");
 }
 
 const SECURED: &str = r#"
