@@ -208,11 +208,16 @@ pub fn identify_shared(snapshot: &MeshSnapshot, node: &Arc<ProxyNode>) -> ProxyI
         .collect();
     network_view.sort();
     network_view.dedup();
-    let settings = settings(snapshot, node, pod.as_deref(), &labels);
+    // Who it says it is counts only where nothing better is known.
+    let namespace = pod
+        .as_ref()
+        .map_or(&node.namespace, |pod| &pod.namespace)
+        .clone();
+    let settings = settings(snapshot, node, &namespace, pod.as_deref(), &labels);
     ProxyIdentity {
         kind: node.kind,
         id: node.id.clone(),
-        namespace: node.namespace.clone(),
+        namespace,
         labels,
         service_account,
         locality,
@@ -243,6 +248,7 @@ fn interception(node: &ProxyNode, pod: Option<&Pod>, settings: &ProxySettings) -
 fn settings(
     snapshot: &MeshSnapshot,
     node: &ProxyNode,
+    namespace: &Namespace,
     pod: Option<&Pod>,
     labels: &Labels,
 ) -> Arc<ProxySettings> {
@@ -250,7 +256,7 @@ fn settings(
         return Arc::new(ProxySettings::new(own));
     }
     let mesh = snapshot.settings();
-    let (below, above) = objects(snapshot, &node.namespace, labels);
+    let (below, above) = objects(snapshot, namespace, labels);
     let annotated = pod.and_then(|pod| pod.proxy_config.as_deref().cloned());
     let [root, own] = below;
     let layers = [root, own, annotated, above];

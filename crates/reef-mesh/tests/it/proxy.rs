@@ -71,7 +71,7 @@ fn a_node_id_has_four_parts_a_known_type_and_an_ip() {
 #[test]
 fn facts_come_from_the_pod_if_the_mesh_knows_it_else_from_metadata() {
     let mut index = MeshIndex::default();
-    let mut stranger = node(&[("SERVICE_ACCOUNT", "told")]);
+    let mut stranger = node(&[("SERVICE_ACCOUNT", "told"), ("NAMESPACE", "told")]);
     let labels = [("app".to_owned(), MetaValue::from("told"))].into();
     stranger
         .metadata
@@ -79,10 +79,12 @@ fn facts_come_from_the_pod_if_the_mesh_knows_it_else_from_metadata() {
     let before = identify(index.snapshot(), &stranger);
     assert_eq!(before.labels.get("app").map(|v| &**v), Some("told"));
     assert_eq!(&*before.service_account, "told");
+    assert_eq!(before.namespace, "told");
     apply(&mut index, MESH);
     let after = identify(index.snapshot(), &stranger);
     assert_eq!(after.labels.get("app").map(|v| &**v), Some("web"));
     assert_eq!(&*after.service_account, "web");
+    assert_eq!(after.namespace, "a");
 }
 
 #[test]
