@@ -89,8 +89,10 @@ fn row(page: &mut String, arg: &Arg) {
                 .get_help()
                 .map(ToString::to_string)
                 .unwrap_or_default();
-            let about = about.trim_end_matches('.');
-            format!("`{}`: {about}", choice.get_name())
+            match about.trim_end_matches('.') {
+                "" => format!("`{}`", choice.get_name()),
+                about => format!("`{}`: {about}", choice.get_name()),
+            }
         })
         .collect();
     let choices = if choices.is_empty() || choices.len() > 5 {
