@@ -116,12 +116,12 @@ async fn single_type_service_implies_its_type() {
 async fn every_type_has_a_service_of_its_own_in_both_variants() {
     use reef_xds::ResourceType as T;
     let services = [
-        ("cluster.v3.Cluster", T::Cluster, "Clusters"),
-        ("endpoint.v3.Endpoint", T::Endpoint, "Endpoints"),
-        ("listener.v3.Listener", T::Listener, "Listeners"),
-        ("route.v3.Route", T::Route, "Routes"),
+        ("cluster.v3.Cluster", Cluster, "Clusters"),
+        ("endpoint.v3.Endpoint", Endpoint, "Endpoints"),
+        ("listener.v3.Listener", Listener, "Listeners"),
+        ("route.v3.Route", Route, "Routes"),
         ("route.v3.ScopedRoutes", T::ScopedRoute, "ScopedRoutes"),
-        ("route.v3.VirtualHost", T::VirtualHost, "VirtualHosts"),
+        ("route.v3.VirtualHost", VirtualHost, "VirtualHosts"),
         ("secret.v3.Secret", T::Secret, "Secrets"),
         (
             "extension.v3.ExtensionConfig",
@@ -141,7 +141,7 @@ async fn every_type_has_a_service_of_its_own_in_both_variants() {
         let response = delta.next().await.unwrap();
         assert_eq!(response.type_url, ty.type_url());
         assert_eq!(response.resources[0].name, "a", "{service}");
-        if ty == T::VirtualHost {
+        if ty == VirtualHost {
             continue; // There is no such method in the protocol.
         }
         let mut sotw: Client<DiscoveryRequest, DiscoveryResponse> =
