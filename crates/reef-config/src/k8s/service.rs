@@ -27,7 +27,7 @@ api_structs! {
         /// All virtual addresses.
         #[serde(rename = "clusterIPs")]
         pub cluster_ips: Box<[Box<str>]>,
-        /// Further addresses that reach the service.
+        /// Further addresses that reach the service; those of a gateway between networks are read.
         #[serde(rename = "externalIPs")]
         pub external_ips: Box<[Box<str>]>,
         /// The name an `ExternalName` service stands for.

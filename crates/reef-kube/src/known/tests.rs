@@ -315,3 +315,25 @@ fn object_that_is_not_read_is_a_version_until_it_is() {
     assert_eq!(told(&remove(&mut known, &pod("a", 6, "Running"))), [""; 0]);
     assert_eq!(known.len(), 0);
 }
+
+#[test]
+fn addresses_of_gateways_between_networks_are_kept() {
+    let mut known = known(Kind::Service);
+    known.complete(1);
+    let service = json!({
+        "metadata": {"name": "gate", "namespace": "istio-system", "resourceVersion": "2"},
+        "spec": {"type": "LoadBalancer", "clusterIP": "10.96.0.1", "externalIPs": ["192.0.2.1"], "ports": [{"port": 80}]},
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.2"}, {"hostname": "gw.example.com"}]}},
+    });
+    let changes = apply(&mut known, &service);
+    let [Change::Apply(object)] = changes.as_slice() else {
+        panic!("{changes:?}");
+    };
+    let Spec::Service(service) = &object.spec else {
+        panic!("{object:?}");
+    };
+    assert_eq!(&*service.spec.external_ips[0], "192.0.2.1");
+    let ingress = &service.status.load_balancer.ingress;
+    assert_eq!(ingress[0].ip.as_deref(), Some("192.0.2.2"));
+    assert_eq!(ingress[1].hostname.as_deref(), Some("gw.example.com"));
+}
