@@ -38,12 +38,14 @@ pub struct AppOptions {
     pub tcp: Vec<String>,
     /// Where lines are after a greeting: the server speaks first.
     pub banner: Vec<String>,
+    /// Where connections are that go on elsewhere, byte by byte: `place=address:port`.
+    pub relay: Vec<String>,
     /// Unix socket by which a test makes it call others.
     pub control: Option<PathBuf>,
 }
 
 impl AppOptions {
-    /// Reads `--name N --http WHERE --tcp WHERE --banner WHERE --control PATH`.
+    /// Reads `--name N --http WHERE --tcp WHERE --banner WHERE --relay WHERE=TO --control PATH`.
     ///
     /// # Errors
     /// For anything else.
@@ -57,6 +59,7 @@ impl AppOptions {
                 "--http" => options.http.push(value.clone()),
                 "--tcp" => options.tcp.push(value.clone()),
                 "--banner" => options.banner.push(value.clone()),
+                "--relay" => options.relay.push(value.clone()),
                 "--control" => options.control = Some(value.into()),
                 other => anyhow::bail!("unknown flag {other}"),
             }
@@ -83,6 +86,11 @@ pub async fn run(options: AppOptions) -> Result<()> {
     for place in options.banner {
         let listener = Listener::open(&place).await?;
         servers.spawn(serve(listener, Arc::clone(&name), banner_connection));
+    }
+    for relay in options.relay {
+        let (place, to) = relay.split_once('=').context("--relay: WHERE=TO")?;
+        let listener = Listener::open(place).await?;
+        servers.spawn(serve(listener, to.into(), relay_connection));
     }
     if let Some(path) = options.control {
         servers.spawn(control::serve(path));
@@ -154,6 +162,17 @@ where
         let accepted = listener.accept().await?;
         open.spawn(connection(accepted, Arc::clone(&name)));
         while open.try_join_next().is_some() {}
+    }
+}
+
+/// What a gateway between networks does that looks at nothing.
+async fn relay_connection(accepted: Accepted, to: Arc<str>) {
+    let mut from = accepted.stream;
+    if let Ok(mut to) = tokio::net::TcpStream::connect(&*to).await {
+        // Who broke it is the other ends' to see.
+        tokio::io::copy_bidirectional(&mut from, &mut to)
+            .await
+            .unwrap_or_default();
     }
 }
 

@@ -14,6 +14,8 @@ mod interception;
 mod istioctl;
 #[path = "e2e/kinds.rs"]
 mod kinds;
+#[path = "e2e/networks.rs"]
+mod networks;
 #[path = "e2e/order.rs"]
 mod order;
 #[path = "e2e/pods.rs"]
