@@ -2,10 +2,9 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::sync::Arc;
 
 use super::node::Node;
-use super::object::field_problem;
+use super::object::{field_problem, syntax};
 use super::typed::{self, Path};
 use super::{code, mesh_checks, yaml};
 use crate::connection_settings::ConnectionSettings;
@@ -22,15 +21,7 @@ use crate::proxy_config::MeshProxyConfig;
 /// # Errors
 /// The text is not YAML or a field does not fit. The earlier configuration should then stay.
 pub fn mesh_config(text: &str, origin: &Origin) -> Result<(MeshConfig, Vec<Problem>), Problem> {
-    let root = yaml::read(text).map_err(|error| {
-        let line = origin
-            .line()
-            .map_or(0, |first| first + error.line.unwrap_or(1) - 1);
-        Problem::error(code::SYNTAX, error.reason).at(&Origin {
-            path: Arc::clone(&origin.path),
-            line,
-        })
-    })?;
+    let root = yaml::read(text).map_err(|error| syntax(error, origin))?;
     let Node::Map(fields) = &root else {
         return match root {
             Node::Null => Ok((MeshConfig::default(), Vec::new())),

@@ -1,10 +1,9 @@
 //! The networks of a mesh, from key `meshNetworks` of ConfigMap `istio`.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 
 use super::node::Node;
-use super::object::field_problem;
+use super::object::{field_problem, syntax};
 use super::typed::{self, Path};
 use super::{code, yaml};
 use crate::mesh_networks::{IstioNetworkGateway, MeshNetworks, NetworkEndpoints};
@@ -19,15 +18,7 @@ use crate::problem::{Problem, Severity};
 /// The text is not YAML, or a field does not fit, or says nothing Istio would accept. The earlier networks should
 /// then stay.
 pub fn mesh_networks(text: &str, origin: &Origin) -> Result<(MeshNetworks, Vec<Problem>), Problem> {
-    let root = yaml::read(text).map_err(|error| {
-        let line = origin
-            .line()
-            .map_or(0, |first| first + error.line.unwrap_or(1) - 1);
-        Problem::error(code::SYNTAX, error.reason).at(&Origin {
-            path: Arc::clone(&origin.path),
-            line,
-        })
-    })?;
+    let root = yaml::read(text).map_err(|error| syntax(error, origin))?;
     match &root {
         Node::Map(_) => {}
         Node::Null => return Ok((MeshNetworks::default(), Vec::new())),

@@ -64,7 +64,8 @@ pub fn object_of(kind: Kind, text: &str, origin: &Origin) -> Parsed {
     parsed
 }
 
-fn syntax(error: yaml::SyntaxError, origin: &Origin) -> Problem {
+/// What is no YAML, by its line in the whole file.
+pub(super) fn syntax(error: yaml::SyntaxError, origin: &Origin) -> Problem {
     let line = origin
         .line()
         .map_or(0, |first| first + error.line.unwrap_or(1) - 1);
