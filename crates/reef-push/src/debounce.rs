@@ -1,4 +1,5 @@
-//! Merging of bursts: a change waits for quiet, but never longer than a ceiling.
+//! Merging of bursts: a change waits for quiet, but never longer than a ceiling. The first small one after a long quiet
+//! does not wait.
 
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub struct Debouncer {
     after: Duration,
     max: Duration,
     burst: Option<Burst>,
+    /// When the last burst ended.
+    ended: Option<Duration>,
 }
 
 /// Events that wait.
@@ -31,6 +34,8 @@ struct Burst {
     first: Duration,
     last: Duration,
     events: u64,
+    /// It is one small event after a long quiet, and due at once.
+    prompt: bool,
 }
 
 impl Debouncer {
@@ -42,6 +47,7 @@ impl Debouncer {
             after,
             max,
             burst: None,
+            ended: None,
         }
     }
 
@@ -51,14 +57,29 @@ impl Debouncer {
             Some(burst) => {
                 burst.last = burst.last.max(now);
                 burst.events += 1;
+                burst.prompt = false;
             }
             None => {
                 self.burst = Some(Burst {
                     first: now,
                     last: now,
                     events: 1,
+                    prompt: false,
                 })
             }
+        }
+    }
+
+    /// Notes a small event at `now`, one that most often comes alone: it is due at once if nothing waits and no burst
+    /// ended within the ceiling. What follows it waits as ever, so that there is at most one push more per ceiling.
+    pub fn small_event(&mut self, now: Duration) {
+        let quiet = self
+            .ended
+            .is_none_or(|ended| now.saturating_sub(ended) >= self.max);
+        let prompt = quiet && self.burst.is_none();
+        self.event(now);
+        if let Some(burst) = &mut self.burst {
+            burst.prompt = prompt;
         }
     }
 
@@ -66,6 +87,9 @@ impl Debouncer {
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
         self.burst.map(|burst| {
+            if burst.prompt {
+                return burst.first;
+            }
             burst
                 .last
                 .saturating_add(self.after)
@@ -84,6 +108,7 @@ impl Debouncer {
         if !self.is_due(now) {
             return None;
         }
+        self.ended = Some(now);
         self.burst.take().map(|burst| (burst.events, burst.first))
     }
 

@@ -274,7 +274,8 @@ pub struct ServeArgs {
     /// Lease `reef-leader` writes.
     #[arg(long, env = "REEF_STATUS", conflicts_with = "config_dir")]
     pub status: bool,
-    /// Quiet time after a change before it is pushed; further changes start it anew.
+    /// Quiet time after a change before it is pushed; further changes start it anew. A change of endpoints alone that
+    /// comes when nothing was pushed for `--debounce-max` does not wait.
     #[arg(long, env = "REEF_DEBOUNCE_AFTER", default_value = "10ms", value_parser = duration, value_name = "TIME")]
     pub debounce_after: Duration,
     /// Longest time a change waits however many follow it.

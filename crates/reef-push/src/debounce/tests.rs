@@ -45,3 +45,30 @@ fn time_that_goes_back_does_not_shorten_the_wait() {
     debouncer.event(ms(20));
     assert_eq!(debouncer.deadline(), Some(ms(40)));
 }
+
+#[test]
+fn a_small_event_after_quiet_does_not_wait_and_the_next_does() {
+    let mut debouncer = Debouncer::new(ms(10), ms(100));
+    debouncer.small_event(ms(5));
+    assert_eq!(debouncer.take_due(ms(5)), Some((1, ms(5))));
+    debouncer.small_event(ms(6));
+    assert_eq!(debouncer.deadline(), Some(ms(16)));
+    assert_eq!(debouncer.take_due(ms(16)), Some((1, ms(6))));
+    debouncer.small_event(ms(115));
+    assert_eq!(debouncer.deadline(), Some(ms(125)), "no ceiling has passed");
+    assert_eq!(debouncer.take_due(ms(125)), Some((1, ms(115))));
+    debouncer.small_event(ms(225));
+    assert_eq!(debouncer.deadline(), Some(ms(225)));
+}
+
+#[test]
+fn a_small_event_joins_what_waits_and_waits_with_what_joins_it() {
+    let mut debouncer = Debouncer::new(ms(10), ms(100));
+    debouncer.event(ms(0));
+    debouncer.small_event(ms(4));
+    assert_eq!(debouncer.deadline(), Some(ms(14)));
+    assert_eq!(debouncer.take_due(ms(14)), Some((2, ms(0))));
+    debouncer.small_event(ms(200));
+    debouncer.event(ms(200));
+    assert_eq!(debouncer.deadline(), Some(ms(210)));
+}

@@ -164,6 +164,7 @@ impl Writer {
             self.metrics.indexed(report, snapshot, took);
         }
         if let Some((snapshot, report)) = changed {
+            let small = report.only_endpoints();
             self.waiting = Some(match self.waiting.take() {
                 None => (snapshot, report),
                 Some((_, mut earlier)) => {
@@ -173,7 +174,12 @@ impl Writer {
             });
             if self.synced {
                 self.burst.get_or_insert(now);
-                self.debouncer.event(now.duration_since(self.start));
+                let at = now.duration_since(self.start);
+                if small {
+                    self.debouncer.small_event(at);
+                } else {
+                    self.debouncer.event(at);
+                }
             }
         } else if self.synced {
             // Problems may differ where the mesh does not.
