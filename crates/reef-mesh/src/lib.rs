@@ -55,8 +55,7 @@ pub use rules::{
 };
 pub use security::{MtlsMode, PeerPolicy};
 pub use service::{
-    Registry, Resolution, Service, ServiceKey, ServiceOrder, ServicePort, TargetPort,
-    TrafficDistribution,
+    Registry, Resolution, Service, ServiceKey, ServicePort, TargetPort, TrafficDistribution,
 };
 pub use settings::{
     AccessLog, AccessLogFormat, CertDetails, ClusterLocal, Discovery, Distribution, HeaderPolicy,

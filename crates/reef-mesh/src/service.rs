@@ -1,5 +1,6 @@
 //! Services: what can be called, whatever kind of object declared it.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -151,29 +152,37 @@ pub struct Service {
     pub all_endpoints_tls: bool,
 }
 
-/// Sort key of services: oldest first, then name, namespace and host name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServiceOrder {
-    /// Age of the declaring object.
-    pub age: Age,
-    /// Name of the declaring object.
-    pub name: Arc<str>,
-    /// Namespace.
-    pub namespace: Namespace,
-    /// Host name; one object may declare several.
-    pub hostname: Hostname,
+/// A service in a list of services, oldest first, then by name, namespace and host name; one object may declare several.
+///
+/// A list holds a pointer where a key would be stored a second time.
+#[derive(Debug, Clone)]
+pub(crate) struct ByAge(pub(crate) Arc<Service>);
+
+impl PartialEq for ByAge {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.order() == other.0.order()
+    }
+}
+
+impl Eq for ByAge {}
+
+impl PartialOrd for ByAge {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ByAge {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.order().cmp(&other.0.order())
+    }
 }
 
 impl Service {
-    /// Returns the sort key.
-    #[must_use]
-    pub fn order(&self) -> ServiceOrder {
-        ServiceOrder {
-            age: self.age.clone(),
-            name: self.name.clone(),
-            namespace: self.key.namespace.clone(),
-            hostname: self.key.hostname.clone(),
-        }
+    /// What it is sorted by.
+    pub(crate) fn order(&self) -> impl Ord + '_ {
+        let Self { age, name, key, .. } = self;
+        (age, name, &key.namespace, &key.hostname)
     }
 
     /// Returns the port with this number.

@@ -6,19 +6,22 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use reef_config::names::{Hostname, Namespace};
 use reef_config::{Labels, ObjectKey, istio};
-use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use crate::addressed::Addressed;
+use crate::service::ByAge;
 use crate::{
     DestinationPolicy, DestinationRuleIndex, ExportTo, MeshSettings, NetworkGateways, NodeInfo,
-    Pod, Rule, Service, ServiceEndpoints, ServiceKey, ServiceOrder, SidecarRule,
-    VirtualServiceRule, WorkloadInstance,
+    Pod, Rule, Service, ServiceEndpoints, ServiceKey, SidecarRule, VirtualServiceRule,
+    WorkloadInstance,
 };
 
 /// Persistent hash map of the snapshot; a change copies a path, not the map.
 pub(crate) type Map<K, V> = HashTrieMapSync<K, V, FixedState>;
 /// Persistent ordered map.
 pub(crate) type Ordered<K, V> = RedBlackTreeMapSync<K, V>;
+/// Services, oldest first.
+pub(crate) type Services = RedBlackTreeSetSync<ByAge>;
 /// Rules of one kind by namespace, oldest first.
 pub(crate) type Rules<T> = Map<Namespace, Arc<[Arc<T>]>>;
 
@@ -41,8 +44,8 @@ pub(crate) type SelectorPlace = (Namespace, Arc<str>, Arc<str>);
 pub struct MeshSnapshot {
     pub(crate) settings: Arc<MeshSettings>,
     pub(crate) by_host: Map<Hostname, Arc<[Arc<Service>]>>,
-    pub(crate) by_order: Ordered<ServiceOrder, Arc<Service>>,
-    pub(crate) by_namespace: Map<Namespace, Ordered<ServiceOrder, Arc<Service>>>,
+    pub(crate) by_order: Services,
+    pub(crate) by_namespace: Map<Namespace, Services>,
     /// Kubernetes services with a selector, by namespace and one label of the selector.
     pub(crate) selecting: Map<SelectorPlace, Arc<[Arc<Service>]>>,
     /// Services that workloads serve by address: service entries, those without selector; by it.
@@ -129,7 +132,7 @@ impl MeshSnapshot {
         Self {
             settings,
             by_host: empty(),
-            by_order: Ordered::new_sync(),
+            by_order: Services::new_sync(),
             by_namespace: empty(),
             selecting: empty(),
             addressed: Addressed::new(),
@@ -178,7 +181,7 @@ impl MeshSnapshot {
 
     /// All services: oldest first, then by name and namespace.
     pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
-        self.by_order.values()
+        self.by_order.iter().map(|service| &service.0)
     }
 
     /// Number of services.
@@ -203,7 +206,8 @@ impl MeshSnapshot {
         self.by_namespace
             .get(namespace)
             .into_iter()
-            .flat_map(|map| map.values())
+            .flat_map(|services| services.iter())
+            .map(|service| &service.0)
     }
 
     /// Endpoints of a service; `None` if it has none of its own kind (aliases) or is not there.

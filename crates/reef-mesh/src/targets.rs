@@ -114,7 +114,7 @@ impl MeshSnapshot {
             .filter_map(|key| self.service(key))
             .filter(|service| service.registry == registry)
             .collect();
-        services.sort_by_cached_key(|service| service.order());
+        services.sort_by(|one, other| one.order().cmp(&other.order()));
         let mut found = Vec::new();
         for service in services {
             let Some(endpoints) = self.endpoints(&service.key) else {

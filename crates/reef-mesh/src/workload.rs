@@ -14,8 +14,6 @@ use crate::{Address, Interception, Locality, TlsMode, Workload};
 /// A pod.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pod {
-    /// The object.
-    pub object: ObjectKey,
     /// Namespace.
     pub namespace: Namespace,
     /// Name.

@@ -7,7 +7,7 @@ use reef_config::labels::intern;
 use reef_config::names::{ClusterId, Hostname, Namespace};
 use reef_config::{IntOrString, Labels, Object, Problem, istio, k8s, parse, proxy_config};
 
-use super::networks::Fallback;
+use super::link::Shared;
 use crate::identity::{locality_label, overlaid};
 use crate::{
     Address, ExportTo, Interception, Locality, MeshSettings, NodeInfo, Pod, Protocol, Registry,
@@ -237,7 +237,7 @@ pub(super) fn pod(
     object: &Object,
     pod: &k8s::Pod,
     node: Option<&NodeInfo>,
-    networks: &Fallback,
+    shared: &mut Shared,
     settings: &MeshSettings,
 ) -> Pod {
     let labels = &object.meta.labels;
@@ -266,7 +266,7 @@ pub(super) fn pod(
     let account = pod.service_account();
     let network = labels
         .get(NETWORK_LABEL)
-        .unwrap_or_else(|| networks.of(ips.first().copied()))
+        .unwrap_or_else(|| shared.networks.of(ips.first().copied()))
         .clone();
     let mut facts = workload(
         name,
@@ -286,7 +286,6 @@ pub(super) fn pod(
         facts.host = Some(Arc::from(format!("{own}.{subdomain}")));
     }
     Pod {
-        object: object.key.clone(),
         namespace: namespace.clone(),
         name: object.key.name.clone(),
         uid: object.meta.uid,
@@ -314,7 +313,7 @@ pub(super) fn pod(
             .annotations
             .get(INTERCEPTION_ANNOTATION)
             .and_then(|mode| Interception::parse(mode)),
-        workload: Arc::new(facts),
+        workload: shared.workload(facts),
     }
 }
 

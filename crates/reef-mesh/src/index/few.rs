@@ -2,6 +2,7 @@
 //!
 //! A `BTreeSet` with one value has room for eleven: for the claim on a service more than a kilobyte.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 /// A sorted set in as much memory as its values take. A change costs as much as the set is long.
@@ -37,6 +38,12 @@ impl<T: Ord> Few<T> {
         if let Ok(at) = self.0.binary_search(value) {
             self.0.remove(at);
         }
+    }
+
+    /// The value that `order` says is the one looked for.
+    pub(super) fn find(&self, order: impl FnMut(&T) -> Ordering) -> Option<&T> {
+        let at = self.0.binary_search_by(order).ok()?;
+        self.0.get(at)
     }
 
     /// Whether a value is there.

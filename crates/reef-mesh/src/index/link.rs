@@ -1,9 +1,10 @@
 //! Links endpoints: from slices, pods and workload entries to the endpoints of one service.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use reef_config::istio;
 use reef_config::k8s;
 use reef_config::names::Namespace;
@@ -12,6 +13,7 @@ use reef_config::{Kind, Labels, Object, ObjectKey, Spec};
 use super::convert;
 use super::networks::Fallback;
 use super::objects::{Objects, PodId};
+use super::pods::id_of;
 use crate::{
     Address, Endpoint, Health, Locality, MeshSettings, Pod, Resolution, Service, ServiceEndpoints,
     ServicePort, TargetPort, TlsMode, Workload, WorkloadInstance,
@@ -26,13 +28,31 @@ pub(super) struct Linked {
 /// Values many endpoints share, kept so that equal ones are stored once.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    localities: HashMap<Arc<str>, Arc<Locality>, foldhash::fast::FixedState>,
+    localities: HashMap<Arc<str>, Arc<Locality>, FixedState>,
+    /// Of pods seen of late: those of one deployment mostly come together.
+    workloads: HashSet<Arc<Workload>, FixedState>,
     empty: Arc<Locality>,
     /// Network of Kubernetes endpoints that name none.
     pub(super) networks: Fallback,
 }
 
+/// Workloads remembered; they are few hundred bytes each.
+const WORKLOADS: usize = 4096;
+
 impl Shared {
+    /// A workload, the same one if an equal one was seen of late.
+    pub(super) fn workload(&mut self, workload: Workload) -> Arc<Workload> {
+        if let Some(known) = self.workloads.get(&workload) {
+            return Arc::clone(known);
+        }
+        if self.workloads.len() >= WORKLOADS {
+            self.workloads.clear();
+        }
+        let new = Arc::new(workload);
+        self.workloads.insert(Arc::clone(&new));
+        new
+    }
+
     fn locality(&mut self, text: Option<&Arc<str>>) -> Arc<Locality> {
         let Some(text) = text.filter(|text| !text.is_empty()) else {
             return self.empty.clone();
@@ -240,11 +260,12 @@ fn pod_behind<'a>(
         namespace,
         Arc::from(reference.name.as_deref().unwrap_or_default()),
     );
-    let Some((id, pod)) = objects.pod_entry(&id) else {
+    let Some(pod) = objects.pod(&id) else {
         pods.insert(id);
         return None;
     };
-    pods.insert(id.clone());
+    // Not the name as the slice has it: the pod's is there already.
+    pods.insert(id_of(pod));
     let pod = Some(pod).filter(|pod| !pod.finished)?;
     let draining = pod.labels.contains_key("istio.io/draining");
     (!draining || service.persistent_session).then_some(Some(pod))

@@ -13,6 +13,7 @@ mod labelled;
 mod link;
 mod networks;
 mod objects;
+mod pods;
 mod rules;
 mod selecting;
 mod services;
@@ -393,8 +394,8 @@ impl MeshIndex {
                             .as_ref()
                             .and_then(|name| next.nodes.get(name));
                         let node = node.map(|node| &**node);
-                        let networks = &self.shared.networks;
-                        let pod = convert::pod(object, spec, node, networks, next.settings());
+                        let pod =
+                            convert::pod(object, spec, node, &mut self.shared, next.settings());
                         Some(Arc::new(pod))
                     }
                     _ => None,
@@ -410,19 +411,19 @@ impl MeshIndex {
                 continue;
             }
             report.proxies.insert(id.clone());
-            self.objects.put_pod(id, new.clone());
+            self.objects.put_pod(id, new.as_ref());
             marks.endpoints.extend(self.objects.services_of_pod(id));
             for pod in old.iter().chain(&new) {
-                self.mark_selecting(&id.0, &pod.labels, marks_endpoints(&mut marks.endpoints));
+                self.mark_selecting(&id.0, &pod.labels, &mut marks.endpoints);
             }
             for ip in old.iter().flat_map(|pod| pod.ips.iter()) {
-                remove_at(&mut next.pods_by_ip, ip, |pod| pod.object == key);
+                remove_at(&mut next.pods_by_ip, ip, |pod| pods::id_of(pod) == *id);
             }
             match new {
                 Some(pod) => {
                     if !pod.finished && !pod.host_network {
                         for ip in &pod.ips {
-                            insert_at(&mut next.pods_by_ip, *ip, &pod, |pod| pod.object.clone());
+                            insert_at(&mut next.pods_by_ip, *ip, &pod, pods::id_of);
                         }
                     }
                     next.pods.insert_mut(id.clone(), pod);
@@ -462,11 +463,12 @@ impl MeshIndex {
             report.addresses.extend(addresses);
             self.objects.put_entry(key, new.clone());
             for entry in old.iter().chain(&new) {
-                self.mark_selecting(
-                    &key.namespace,
-                    &entry.labels,
-                    marks_endpoints(&mut marks.endpoints),
-                );
+                let (namespace, labels) = (&key.namespace, &entry.labels);
+                // A service that is new or selects anew is marked anyway.
+                let of_kubernetes = self.snapshot.services_selecting(namespace, labels);
+                let keys = of_kubernetes.map(|service| service.key.clone());
+                marks.endpoints.extend(keys);
+                self.mark_selecting(namespace, labels, &mut marks.endpoints);
             }
             if let Some(ip) = old.as_ref().and_then(|entry| entry.address.ip()) {
                 remove_at(&mut next.workload_entries, &ip, |entry| {
@@ -483,12 +485,12 @@ impl MeshIndex {
         }
     }
 
-    /// Tells `mark` the services of `namespace` whose selector selects `labels`.
+    /// Marks the services of service entries of `namespace` whose selector selects `labels`.
     fn mark_selecting(
         &self,
         namespace: &Namespace,
         labels: &reef_config::Labels,
-        mut mark: impl FnMut(&ServiceKey),
+        marks: &mut BTreeSet<ServiceKey>,
     ) {
         for key in self.selecting.of(namespace, labels) {
             let selects = self
@@ -496,15 +498,9 @@ impl MeshIndex {
                 .service(key)
                 .is_none_or(|s| s.selector.selects(labels));
             if selects {
-                mark(key);
+                marks.insert(key.clone());
             }
         }
-    }
-}
-
-fn marks_endpoints(endpoints: &mut BTreeSet<ServiceKey>) -> impl FnMut(&ServiceKey) {
-    |key| {
-        endpoints.insert(key.clone());
     }
 }
 

@@ -10,6 +10,7 @@ use reef_config::{Kind, Labels, Object, ObjectKey, Spec, k8s};
 use super::few::Few;
 use super::held::{Claim, Held};
 use super::labelled::Labelled;
+use super::pods::{self, Pods};
 use crate::{MeshSettings, Pod, Service, ServiceKey, WorkloadInstance};
 
 /// Namespace and name of a pod.
@@ -26,7 +27,7 @@ pub(super) struct Objects {
     slices: HashMap<(Namespace, Arc<str>), Few<Held>, FixedState>,
     /// Objects by kind and namespace.
     by_kind: BTreeMap<(Kind, Namespace), BTreeSet<Held>>,
-    pods: BTreeMap<PodId, Arc<Pod>>,
+    pods: Pods,
     entries: BTreeMap<(Namespace, ObjectKey), Arc<WorkloadInstance>>,
     /// Workload entries by each of their labels.
     labelled: Labelled<ObjectKey>,
@@ -39,8 +40,6 @@ pub(super) struct Objects {
     service_pods: HashMap<ServiceKey, Few<PodId>, FixedState>,
     /// Pods that endpoints refer to and that are not there.
     awaited: BTreeSet<PodId>,
-    /// Pods that run on a node.
-    node_pods: HashMap<Arc<str>, BTreeSet<PodId>, FixedState>,
 }
 
 impl Objects {
@@ -211,43 +210,26 @@ impl Objects {
         self.pods.get(id)
     }
 
-    /// A pod with its id in the form that is stored.
-    pub(super) fn pod_entry(&self, id: &PodId) -> Option<(&PodId, &Arc<Pod>)> {
-        self.pods.get_key_value(id)
-    }
-
-    /// Stores or removes a pod and returns the one that was there.
-    pub(super) fn put_pod(&mut self, id: &PodId, pod: Option<Arc<Pod>>) -> Option<Arc<Pod>> {
-        if let Some(node) = self.pods.get(id).and_then(|old| old.node.clone())
-            && let Some(ids) = self.node_pods.get_mut(&node)
-        {
-            ids.remove(id);
-            if ids.is_empty() {
-                self.node_pods.remove(&node);
-            }
-        }
-        if let Some(node) = pod.as_ref().and_then(|pod| pod.node.clone()) {
-            self.node_pods.entry(node).or_default().insert(id.clone());
-        }
+    /// Stores or removes a pod.
+    pub(super) fn put_pod(&mut self, id: &PodId, pod: Option<&Arc<Pod>>) {
+        let old = self.pods.remove(id);
         if self.selecting.contains(&id.0) {
-            if let Some(old) = self.pods.get(id) {
+            if let Some(old) = &old {
                 self.labelled_pods.remove(&id.0, &old.labels, id);
             }
-            if let Some(new) = &pod {
+            if let Some(new) = pod {
                 self.labelled_pods.add(&id.0, &new.labels, id);
             }
         }
         match pod {
             Some(pod) => {
                 self.awaited.remove(id);
-                self.pods.insert(id.clone(), pod)
+                self.pods.insert(pod);
             }
-            None => {
-                if self.pod_services.contains_key(id) {
-                    self.awaited.insert(id.clone());
-                }
-                self.pods.remove(id)
+            None if self.pod_services.contains_key(id) => {
+                self.awaited.insert(id.clone());
             }
+            None => {}
         }
     }
 
@@ -256,13 +238,8 @@ impl Objects {
         self.awaited.len()
     }
 
-    pub(super) fn pods_on(&self, node: &str) -> Vec<PodId> {
-        self.node_pods
-            .get(node)
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect()
+    pub(super) fn pods_on(&self, node: &str) -> impl Iterator<Item = PodId> {
+        self.pods.on(node).map(|pod| pods::id_of(pod))
     }
 
     /// Prepares for selectors of service entries of a namespace. The first of them costs a walk over
@@ -271,9 +248,9 @@ impl Objects {
         if !self.selecting.insert(namespace.clone()) {
             return;
         }
-        let pods = self.pods.range((namespace.clone(), Arc::default())..);
-        for (id, pod) in pods.take_while(|((of, _), _)| of == namespace) {
-            self.labelled_pods.add(namespace, &pod.labels, id);
+        for pod in self.pods.of(namespace) {
+            self.labelled_pods
+                .add(namespace, &pod.labels, &pods::id_of(pod));
         }
     }
 
@@ -292,12 +269,7 @@ impl Objects {
                 .filter(serves)
                 .collect();
         }
-        self.pods
-            .range((namespace.clone(), Arc::default())..)
-            .take_while(|((of, _), _)| of == namespace)
-            .map(|(_, pod)| pod)
-            .filter(serves)
-            .collect()
+        self.pods.of(namespace).filter(serves).collect()
     }
 
     /// Stores or removes a workload entry and returns the one that was there.
@@ -372,7 +344,7 @@ impl Objects {
             }
         }
         for id in pods.iter().filter(|id| !old.contains(id)) {
-            if !self.pods.contains_key(id) {
+            if self.pods.get(id).is_none() {
                 self.awaited.insert(id.clone());
             }
             self.pod_services

@@ -1,4 +1,5 @@
-//! Services that may select a workload by its labels, found by one label of their selector.
+//! Service entries that may select a workload by its labels, found by one label of their selector. The snapshot has
+//! the same of Kubernetes' services.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use super::services::place_of;
 use crate::ServiceKey;
 use crate::snapshot::SelectorPlace;
 
-/// Services of either registry by a label of their selector.
+/// Services of service entries by a label of their selector.
 #[derive(Debug, Default)]
 pub(super) struct Selecting {
     services: HashMap<SelectorPlace, Few<ServiceKey>, FixedState>,

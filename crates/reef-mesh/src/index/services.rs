@@ -10,10 +10,11 @@ use reef_config::{Labels, Object, Problem, Spec};
 use super::allocate::{self, Wish};
 use super::{Marks, MeshIndex, convert, link, lost_claim, replace};
 use crate::addressed::{self, Changes};
-use crate::snapshot::{Map, Ordered, SelectorPlace, empty};
+use crate::service::ByAge;
+use crate::snapshot::{Map, SelectorPlace, Services, empty};
 use crate::{
     Address, ChangeReport, MeshSettings, MeshSnapshot, Registry, Resolution, Service,
-    ServiceEndpoints, ServiceKey, ServiceOrder, TlsMode,
+    ServiceEndpoints, ServiceKey, TlsMode,
 };
 
 impl MeshIndex {
@@ -63,7 +64,7 @@ impl MeshIndex {
         let new = winner.and_then(|object| declared_as(object, key, next.settings()));
         let selector = winner.and_then(|object| match &object.spec {
             Spec::ServiceEntry(entry) => entry.workload_selector.as_ref().map(|it| &it.labels),
-            Spec::Service(service) => Some(&service.spec.selector).filter(|it| !it.is_empty()),
+            // The snapshot knows those of Kubernetes.
             _ => None,
         });
         self.selecting.set(key, selector);
@@ -384,26 +385,24 @@ fn is_addressed(service: &Service) -> bool {
         || (service.selector.is_empty() && service.resolution != Resolution::Alias)
 }
 
-type ByNamespace = Map<Namespace, Ordered<ServiceOrder, Arc<Service>>>;
-
-fn insert_in(map: &mut ByNamespace, service: Arc<Service>) {
-    let (order, namespace) = (service.order(), service.key.namespace.clone());
+fn insert_in(map: &mut Map<Namespace, Services>, service: ByAge) {
+    let namespace = service.0.key.namespace.clone();
     match map.get_mut(&namespace) {
         Some(services) => {
-            services.insert_mut(order, service);
+            services.insert_mut(service);
         }
         None => {
-            let mut services = Ordered::new_sync();
-            services.insert_mut(order, service);
+            let mut services = Services::new_sync();
+            services.insert_mut(service);
             map.insert_mut(namespace, services);
         }
     }
 }
 
-fn remove_from(map: &mut ByNamespace, service: &Service) {
-    let namespace = &service.key.namespace;
+fn remove_from(map: &mut Map<Namespace, Services>, service: &ByAge) {
+    let namespace = &service.0.key.namespace;
     let emptied = map.get_mut(namespace).is_some_and(|services| {
-        services.remove_mut(&service.order());
+        services.remove_mut(service);
         services.is_empty()
     });
     if emptied {
@@ -412,13 +411,12 @@ fn remove_from(map: &mut ByNamespace, service: &Service) {
 }
 
 fn insert(next: &mut MeshSnapshot, service: Arc<Service>) {
-    let order = service.order();
     let host = &service.key.hostname;
     let mut list: Vec<Arc<Service>> = next.services_of_host(host).cloned().collect();
     list.push(service.clone());
     list.sort_by(|a, b| a.key.cmp(&b.key));
     next.by_host.insert_mut(host.clone(), list.into());
-    next.by_order.insert_mut(order, service.clone());
+    next.by_order.insert_mut(ByAge(service.clone()));
     if let Some(place) = selector_place(&service) {
         let list = next.selecting.get(&place);
         let mut list = list.map(|list| list.to_vec()).unwrap_or_default();
@@ -426,11 +424,11 @@ fn insert(next: &mut MeshSnapshot, service: Arc<Service>) {
         list.sort_by(|a, b| a.key.cmp(&b.key));
         next.selecting.insert_mut(place, list.into());
     }
-    insert_in(&mut next.by_namespace, service);
+    insert_in(&mut next.by_namespace, ByAge(service));
 }
 
-fn remove_service(next: &mut MeshSnapshot, old: &Service) {
-    let order = old.order();
+fn remove_service(next: &mut MeshSnapshot, old: &Arc<Service>) {
+    let place = ByAge(Arc::clone(old));
     let host = &old.key.hostname;
     let rest: Vec<Arc<Service>> = next
         .services_of_host(host)
@@ -442,7 +440,7 @@ fn remove_service(next: &mut MeshSnapshot, old: &Service) {
     } else {
         next.by_host.insert_mut(host.clone(), rest.into());
     }
-    next.by_order.remove_mut(&order);
+    next.by_order.remove_mut(&place);
     if let Some(place) = selector_place(old) {
         let list = next.selecting.get(&place).into_iter();
         let list = list.flat_map(|list| list.iter());
@@ -453,14 +451,14 @@ fn remove_service(next: &mut MeshSnapshot, old: &Service) {
             next.selecting.insert_mut(place, rest.into());
         }
     }
-    remove_from(&mut next.by_namespace, old);
+    remove_from(&mut next.by_namespace, &place);
     if next.by_host.is_empty() {
         // Gives the memory of a mesh that is gone back.
         next.by_host = empty();
     }
 }
 
-fn remove(next: &mut MeshSnapshot, old: &Service) {
+fn remove(next: &mut MeshSnapshot, old: &Arc<Service>) {
     remove_service(next, old);
     next.endpoints.remove_mut(&old.key);
 }
