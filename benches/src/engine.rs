@@ -103,7 +103,7 @@ pub(crate) fn node(scenario: &Scenario, proxy: usize) -> Result<ProxyNode> {
     let metadata = BTreeMap::from([
         ("NAMESPACE".to_owned(), MetaValue::from(&*ns)),
         ("WORKLOAD_CERT".to_owned(), MetaValue::from("none")),
-        ("LABELS".to_owned(), MetaValue::Map(labels)),
+        ("LABELS".to_owned(), MetaValue::Map(labels.into())),
     ]);
     let id = format!(
         "sidecar~10.200.{}.{}~p{proxy}.{ns}~{ns}.svc.cluster.local",

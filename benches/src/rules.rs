@@ -116,7 +116,7 @@ fn client() -> Result<ProxyNode> {
     let id = "sidecar~10.200.0.1~client-1.a~a.svc.cluster.local";
     Ok(ProxyNode::parse(
         id,
-        std::collections::BTreeMap::new(),
+        reef_mesh::Metadata::default(),
         Locality::default(),
     )?)
 }

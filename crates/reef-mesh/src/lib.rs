@@ -21,6 +21,7 @@ mod endpoint;
 mod export;
 mod identity;
 mod index;
+mod metadata;
 mod networks;
 mod protocol;
 mod proxy;
@@ -44,9 +45,10 @@ pub use identity::{
     settings_around_annotation,
 };
 pub use index::MeshIndex;
+pub use metadata::{MetaValue, Metadata};
 pub use networks::{NetworkGateway, NetworkGateways};
 pub use protocol::Protocol;
-pub use proxy::{MetaValue, NodeError, ProxyKind, ProxyNode};
+pub use proxy::{NodeError, ProxyKind, ProxyNode};
 pub use reef_config::Labels;
 pub use report::ChangeReport;
 pub use rules::{

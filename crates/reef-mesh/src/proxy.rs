@@ -1,6 +1,5 @@
 //! What a proxy says about itself: node id, metadata and locality, parsed without IO.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,83 +8,7 @@ use reef_config::proxy_config::MeshProxyConfig;
 
 use reef_config::{Labels, Problem};
 
-use crate::Locality;
-
-/// A value of node metadata.
-#[derive(Debug, Clone, PartialEq)]
-pub enum MetaValue {
-    /// Null.
-    Null,
-    /// A boolean.
-    Bool(bool),
-    /// A number.
-    Number(f64),
-    /// Text.
-    String(String),
-    /// A list.
-    List(Vec<Self>),
-    /// A struct.
-    Map(BTreeMap<String, Self>),
-}
-
-impl MetaValue {
-    /// The text, if it is one.
-    #[must_use]
-    pub fn as_str(&self) -> Option<&str> {
-        match self {
-            Self::String(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// The value as JSON.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        let quoted = |text: &str| {
-            let mut out = String::from("\"");
-            for c in text.chars() {
-                match c {
-                    '"' | '\\' => out.extend(['\\', c]),
-                    c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-                    c => out.push(c),
-                }
-            }
-            out + "\""
-        };
-        match self {
-            Self::Null => "null".to_owned(),
-            Self::Bool(value) => value.to_string(),
-            Self::Number(number) => number.to_string(),
-            Self::String(text) => quoted(text),
-            Self::List(items) => {
-                let items: Vec<String> = items.iter().map(Self::to_json).collect();
-                format!("[{}]", items.join(","))
-            }
-            Self::Map(fields) => {
-                let fields = fields
-                    .iter()
-                    .map(|(key, value)| format!("{}:{}", quoted(key), value.to_json()));
-                format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
-            }
-        }
-    }
-
-    /// True for `true` and `"true"`; Istio writes booleans as text.
-    #[must_use]
-    pub fn is_true(&self) -> bool {
-        match self {
-            Self::Bool(value) => *value,
-            Self::String(text) => matches!(text.as_str(), "true" | "1"),
-            _ => false,
-        }
-    }
-}
-
-impl From<&str> for MetaValue {
-    fn from(text: &str) -> Self {
-        Self::String(text.to_owned())
-    }
-}
+use crate::{Locality, MetaValue, Metadata};
 
 /// The role of a proxy, first part of the node id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -145,7 +68,7 @@ pub struct ProxyNode {
     /// `<namespace>.svc.<cluster domain>`.
     pub dns_domain: Arc<str>,
     /// Metadata as sent.
-    pub metadata: BTreeMap<String, MetaValue>,
+    pub metadata: Metadata,
     /// `node.locality` of the request.
     pub locality: Locality,
     /// Metadata `PROXY_CONFIG`: replaces what the mesh says about this proxy. What can't be read
@@ -163,9 +86,10 @@ impl ProxyNode {
     /// is no valid IP.
     pub fn parse(
         id: &str,
-        metadata: BTreeMap<String, MetaValue>,
+        metadata: impl Into<Metadata>,
         locality: Locality,
     ) -> Result<Self, NodeError> {
+        let metadata = metadata.into();
         let parts: Vec<&str> = id.split('~').collect();
         let [kind, ip, name, dns_domain] = parts[..] else {
             return Err(NodeError::Parts {
@@ -262,7 +186,7 @@ impl ProxyNode {
         match self.metadata.get(key) {
             Some(MetaValue::Map(map)) => map
                 .iter()
-                .filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)))
+                .filter_map(|(name, value)| Some((name, value.as_str()?)))
                 .collect(),
             _ => Labels::default(),
         }
@@ -283,7 +207,7 @@ impl ProxyNode {
 /// Settings as a struct, as agents send them, or as text.
 fn proxy_config(value: &MetaValue) -> Result<MeshProxyConfig, String> {
     let text = match value {
-        MetaValue::String(text) => text.clone(),
+        MetaValue::String(text) => text.to_string(),
         MetaValue::Map(_) => value.to_json(),
         _ => return Err("neither a struct nor text".to_owned()),
     };

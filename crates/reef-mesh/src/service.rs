@@ -179,8 +179,9 @@ impl Ord for ByAge {
 }
 
 impl Service {
-    /// What it is sorted by.
-    pub(crate) fn order(&self) -> impl Ord + '_ {
+    /// What services are sorted by: oldest first, then by name, namespace and host name.
+    #[must_use]
+    pub fn order(&self) -> impl Ord + use<'_> {
         let Self { age, name, key, .. } = self;
         (age, name, &key.namespace, &key.hostname)
     }

@@ -98,5 +98,5 @@ fn proxy_of_pod(snapshot: &MeshSnapshot, key: &ObjectKey, domain: &str) -> Optio
 fn imagined_proxy(namespace: &Namespace, pod: &str, ip: &str, domain: &str) -> Option<ProxyNode> {
     let id = format!("sidecar~{ip}~{pod}.{namespace}~{namespace}.svc.{domain}");
     // An odd namespace name makes no node id; the objects in it have their own problem.
-    ProxyNode::parse(&id, BTreeMap::new(), Locality::default()).ok()
+    ProxyNode::parse(&id, reef_mesh::Metadata::default(), Locality::default()).ok()
 }

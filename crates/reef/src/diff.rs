@@ -175,7 +175,7 @@ impl Side {
         let (name, namespace) = (&key.name, &key.namespace);
         let id = format!("sidecar~{ip}~{name}.{namespace}~{namespace}.svc.{domain}");
         // An odd name makes no node id; the object has its own problem.
-        ProxyNode::parse(&id, BTreeMap::new(), Locality::default()).ok()
+        ProxyNode::parse(&id, reef_mesh::Metadata::default(), Locality::default()).ok()
     }
 }
 

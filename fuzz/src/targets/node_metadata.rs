@@ -2,10 +2,9 @@
 //!
 //! First line: the node id. Second line: the locality. The rest: metadata as JSON.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use reef_mesh::{Locality, MeshSnapshot, MetaValue, ProxyNode, identify};
+use reef_mesh::{Locality, MeshSnapshot, MetaValue, Metadata, ProxyNode, identify};
 use serde_json::Value;
 
 use super::world;
@@ -23,7 +22,7 @@ pub fn run(input: &[u8]) {
             .into_iter()
             .map(|(key, value)| (key, meta(value)))
             .collect(),
-        _ => BTreeMap::new(),
+        _ => Metadata::default(),
     };
     match ProxyNode::parse(id, metadata, locality) {
         Ok(node) => {
@@ -41,7 +40,7 @@ fn meta(value: Value) -> MetaValue {
         Value::Null => MetaValue::Null,
         Value::Bool(value) => MetaValue::Bool(value),
         Value::Number(number) => MetaValue::Number(number.as_f64().unwrap_or(f64::MAX)),
-        Value::String(text) => MetaValue::String(text),
+        Value::String(text) => MetaValue::from(text.as_str()),
         Value::Array(items) => MetaValue::List(items.into_iter().map(meta).collect()),
         Value::Object(map) => MetaValue::Map(
             map.into_iter()

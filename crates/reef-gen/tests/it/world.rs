@@ -114,7 +114,7 @@ pub(crate) fn node(text: &str) -> ProxyNode {
         locality: String,
     }
     let file: File = serde_saphyr::from_str(text).expect("proxy.yaml parses");
-    let metadata = file
+    let metadata: reef_mesh::Metadata = file
         .metadata
         .into_iter()
         .map(|(key, value)| (key, meta(value)))
@@ -127,7 +127,7 @@ fn meta(value: Value) -> MetaValue {
         Value::Null => MetaValue::Null,
         Value::Bool(value) => MetaValue::Bool(value),
         Value::Number(number) => MetaValue::Number(number.as_f64().unwrap_or_default()),
-        Value::String(text) => MetaValue::String(text),
+        Value::String(text) => MetaValue::from(text.as_str()),
         Value::Array(list) => MetaValue::List(list.into_iter().map(meta).collect()),
         Value::Object(map) => MetaValue::Map(
             map.into_iter()

@@ -73,7 +73,7 @@ fn addresses_come_from_metadata_else_from_the_id() {
     assert_eq!(ips(&[("INSTANCE_IPS", text("nothing"))]), ["10.0.0.1"]);
     let none = ProxyNode::parse("sidecar~~x.a~a.svc", BTreeMap::new(), Locality::default());
     assert!(none.is_err());
-    let told = [("INSTANCE_IPS".to_owned(), text("10.9.0.1"))].into();
+    let told = [("INSTANCE_IPS", text("10.9.0.1"))];
     assert!(ProxyNode::parse("sidecar~~x.a~a.svc", told, Locality::default()).is_ok());
 }
 

@@ -73,9 +73,7 @@ fn facts_come_from_the_pod_if_the_mesh_knows_it_else_from_metadata() {
     let mut index = MeshIndex::default();
     let mut stranger = node(&[("SERVICE_ACCOUNT", "told"), ("NAMESPACE", "told")]);
     let labels = [("app".to_owned(), MetaValue::from("told"))].into();
-    stranger
-        .metadata
-        .insert("LABELS".to_owned(), MetaValue::Map(labels));
+    stranger.metadata.insert("LABELS", MetaValue::Map(labels));
     let before = identify(index.snapshot(), &stranger);
     assert_eq!(before.labels.get("app").map(|v| &**v), Some("told"));
     assert_eq!(&*before.service_account, "told");
@@ -134,9 +132,7 @@ fn an_unknown_pod_is_matched_by_its_own_labels_and_pod_ports() {
         r#"[{"name":"web","containerPort":9000,"protocol":"TCP"}]"#,
     )]);
     let labels = [("app".to_owned(), MetaValue::from("web"))].into();
-    stranger
-        .metadata
-        .insert("LABELS".to_owned(), MetaValue::Map(labels));
+    stranger.metadata.insert("LABELS", MetaValue::Map(labels));
     let proxy = identify(index.snapshot(), &stranger);
     let targets = index.snapshot().service_targets(&proxy);
     assert_eq!(targets.last().unwrap().target_port, 9000);

@@ -78,7 +78,7 @@ fn node(pod: &str, ns: &str, app: &str, ip: &str) -> ProxyNode {
     let metadata = BTreeMap::from([
         ("NAMESPACE".to_owned(), MetaValue::from(ns)),
         ("WORKLOAD_CERT".to_owned(), MetaValue::from("none")),
-        ("LABELS".to_owned(), MetaValue::Map(labels)),
+        ("LABELS".to_owned(), MetaValue::Map(labels.into())),
     ]);
     let id = format!("sidecar~{ip}~{pod}.{ns}~{ns}.svc.cluster.local");
     ProxyNode::parse(&id, metadata, Locality::default()).expect("a valid node")
@@ -87,7 +87,7 @@ fn node(pod: &str, ns: &str, app: &str, ip: &str) -> ProxyNode {
 /// A proxy whose agent has a certificate.
 fn with_agent(pod: &str, ns: &str, app: &str) -> ProxyNode {
     let mut metadata = node(pod, ns, app, "10.9.0.2").metadata;
-    metadata.insert("WORKLOAD_CERT".to_owned(), MetaValue::from("sds-grpc"));
+    metadata.insert("WORKLOAD_CERT", MetaValue::from("sds-grpc"));
     let id = format!("sidecar~10.9.0.2~{pod}.{ns}~{ns}.svc.cluster.local");
     ProxyNode::parse(&id, metadata, Locality::default()).expect("a valid node")
 }

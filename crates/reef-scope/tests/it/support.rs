@@ -68,7 +68,7 @@ pub(crate) fn entry(namespace: &str, name: &str, host: &str) -> String {
 pub(crate) fn scope(index: &MeshIndex, namespace: &str, app: &str) -> Arc<Scope> {
     let labels = MetaValue::Map([("app".to_owned(), MetaValue::from(app))].into());
     let id = format!("sidecar~10.9.9.9~x.{namespace}~{namespace}.svc.cluster.local");
-    let metadata = [("LABELS".to_owned(), labels)].into();
+    let metadata = [("LABELS", labels)];
     let node = ProxyNode::parse(&id, metadata, Locality::default()).expect("a valid node id");
     let identity = identify(index.snapshot(), &node);
     resolve(index.snapshot(), &select(index.snapshot(), &identity))

@@ -1,25 +1,21 @@
 //! The node message of a stream, read as a proxy of the mesh.
 
-use std::collections::BTreeMap;
-
-use reef_mesh::{Locality, MetaValue, ProxyNode};
+use reef_mesh::{Locality, MetaValue, Metadata, ProxyNode};
 use reef_server::provider::NodeInfo;
 use serde_json::Value;
 
 /// Reads the node message of a stream as a proxy.
 pub(crate) fn parse(node: &NodeInfo) -> Result<ProxyNode, reef_mesh::NodeError> {
-    let mut metadata: BTreeMap<String, MetaValue> = match &node.metadata {
+    let mut metadata = match &node.metadata {
         Value::Object(fields) => fields
             .iter()
-            .map(|(key, value)| (key.clone(), meta(value)))
+            .map(|(key, value)| (key, meta(value)))
             .collect(),
-        _ => BTreeMap::new(),
+        _ => Metadata::default(),
     };
     // A gRPC library says what it is; whoever wrote its bootstrap need not repeat it.
-    if node.user_agent_name.starts_with("gRPC") {
-        metadata
-            .entry("GENERATOR".to_owned())
-            .or_insert_with(|| MetaValue::String("grpc".to_owned()));
+    if node.user_agent_name.starts_with("gRPC") && metadata.get("GENERATOR").is_none() {
+        metadata.insert("GENERATOR", MetaValue::from("grpc"));
     }
     let locality = Locality {
         region: node.locality.region.as_str().into(),
@@ -34,12 +30,10 @@ fn meta(value: &Value) -> MetaValue {
         Value::Null => MetaValue::Null,
         Value::Bool(value) => MetaValue::Bool(*value),
         Value::Number(number) => MetaValue::Number(number.as_f64().unwrap_or_default()),
-        Value::String(text) => MetaValue::String(text.clone()),
+        Value::String(text) => MetaValue::from(text.as_str()),
         Value::Array(list) => MetaValue::List(list.iter().map(meta).collect()),
-        Value::Object(map) => MetaValue::Map(
-            map.iter()
-                .map(|(key, value)| (key.clone(), meta(value)))
-                .collect(),
-        ),
+        Value::Object(map) => {
+            MetaValue::Map(map.iter().map(|(key, value)| (key, meta(value))).collect())
+        }
     }
 }

@@ -27,7 +27,7 @@ fn gate(network: &str, ips: &str) -> String {
 fn connect(world: &mut World, network: &str) -> ProxyId {
     let mut metadata = node("p", "one", "a", "10.9.0.1").metadata;
     if !network.is_empty() {
-        metadata.insert("NETWORK".to_owned(), MetaValue::from(network));
+        metadata.insert("NETWORK", MetaValue::from(network));
     }
     let id = format!("sidecar~10.9.0.1~p-{network}.one~one.svc.cluster.local");
     let node = ProxyNode::parse(&id, metadata, Locality::default()).expect("a valid node");

@@ -1,6 +1,5 @@
 //! T33: everybody against everything, in one table. A page or debug type that is not in it fails here.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
@@ -168,7 +167,8 @@ fn parts(authorizer: Authorizer) -> Parts {
     for (number, proxy) in ["web-1.shop", "db-1.data"].into_iter().enumerate() {
         let namespace = proxy.rsplit('.').next().unwrap();
         let id = format!("sidecar~10.1.0.{number}~{proxy}~{namespace}.svc.cluster.local");
-        let node = ProxyNode::parse(&id, BTreeMap::new(), Locality::default()).unwrap();
+        let node =
+            ProxyNode::parse(&id, reef_mesh::Metadata::default(), Locality::default()).unwrap();
         let cluster = xds_api::envoy::config::cluster::v3::Cluster {
             name: proxy.to_owned(),
             ..Default::default()

@@ -84,7 +84,7 @@ impl Found {
         node.ips.clone_from(&record.ips);
         node.locality = Locality::default();
         let mut say = |key: &str, value: MetaValue| {
-            node.metadata.insert(key.to_owned(), value);
+            node.metadata.insert(key, value);
         };
         say("SERVICE_ACCOUNT", MetaValue::from(&*record.service_account));
         let network = match self {
@@ -109,11 +109,8 @@ impl Found {
 fn port((name, number): &(Arc<str>, u16)) -> MetaValue {
     MetaValue::Map(
         [
-            ("name".to_owned(), MetaValue::from(&**name)),
-            (
-                "containerPort".to_owned(),
-                MetaValue::Number(f64::from(*number)),
-            ),
+            ("name", MetaValue::from(&**name)),
+            ("containerPort", MetaValue::Number(f64::from(*number))),
         ]
         .into(),
     )

@@ -59,7 +59,7 @@ fn client(snapshot: &MeshSnapshot, stream: &Stream, watched: &[Watched]) -> Valu
         .node
         .metadata
         .iter()
-        .map(|(key, value)| (key.clone(), plain(value)))
+        .map(|(key, value)| (key.to_owned(), plain(value)))
         .collect();
     let place = &identity.locality;
     shown.insert("labels".to_owned(), json!(identity.labels));
@@ -279,11 +279,11 @@ fn plain(value: &MetaValue) -> Value {
         MetaValue::Null => Value::Null,
         MetaValue::Bool(value) => (*value).into(),
         MetaValue::Number(number) => json!(number),
-        MetaValue::String(text) => text.as_str().into(),
+        MetaValue::String(text) => (**text).into(),
         MetaValue::List(list) => list.iter().map(plain).collect(),
         MetaValue::Map(map) => Value::Object(
             map.iter()
-                .map(|(key, value)| (key.clone(), plain(value)))
+                .map(|(key, value)| (key.to_owned(), plain(value)))
                 .collect(),
         ),
     }
