@@ -92,7 +92,7 @@ pub(crate) fn build(stage: &mut Stage, binary: &Path) -> Result<()> {
 
 /// Installs what is missing of the programs.
 fn install() -> Result<()> {
-    let mut missing: Vec<&str> = [("buildah", "buildah"), ("mmdebstrap", "mmdebstrap")]
+    let mut missing: Vec<&str> = [("buildah", "buildah"), ("mmdebstrap", "mmdebstrap"), ("make", "make")]
         .into_iter()
         .filter(|(program, _)| packages::find(program).is_none())
         .map(|(_, package)| package)

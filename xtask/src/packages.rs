@@ -19,7 +19,7 @@ use crate::stage::{Stage, run};
 const ENVOY_VERSION: &str = "1.40.0";
 
 /// Programs the mesh on this machine needs, and the Debian packages that have them.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("ip", "iproute2"),
     ("iptables-restore", "iptables"),
     ("ip6tables-restore", "iptables"),
@@ -27,6 +27,8 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("setpriv", "util-linux"),
     ("openssl", "openssl"),
     ("curl", "curl"),
+    // The allocator is built with it.
+    ("make", "make"),
 ];
 
 /// Installs what is missing and returns the path of the Envoy binary.

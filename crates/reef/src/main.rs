@@ -2,6 +2,12 @@
 
 use std::process::ExitCode;
 
+use tikv_jemallocator::Jemalloc;
+
+/// Less time and memory than with the C library's: `docs/decisions/006-one-arena-of-jemalloc.md`.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
+
 fn main() -> ExitCode {
     reef::run(std::env::args_os())
 }
