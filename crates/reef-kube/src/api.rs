@@ -11,6 +11,8 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::Cluster;
+use crate::encoding::{Encoding, Raw};
+use crate::proto::{self, schema};
 
 /// Largest body of an error that is read.
 const ERROR_BYTES: usize = 64 << 10;
@@ -70,6 +72,15 @@ pub(crate) struct Status {
 }
 
 impl Status {
+    /// Reads one out of an answer, or none out of anything else.
+    fn of(encoding: Encoding, body: &[u8]) -> Option<Self> {
+        let raw = match encoding {
+            Encoding::Json => Raw::Json(body),
+            Encoding::Protobuf => Raw::Proto(proto::unwrapped(body).ok()?),
+        };
+        raw.read(&schema::STATUS).ok()
+    }
+
     /// What to tell people.
     pub(crate) fn text(&self) -> String {
         let text = if self.message.is_empty() {
@@ -86,10 +97,11 @@ impl Cluster {
     pub(crate) async fn open(
         &self,
         url: &str,
+        wanted: Encoding,
         limit: Duration,
     ) -> Result<Response<Body>, ApiError> {
         let request = Request::get(url)
-            .header(header::ACCEPT, "application/json")
+            .header(header::ACCEPT, wanted.accept())
             .body(Body::empty())
             .map_err(|error| ApiError::Unreachable(error.to_string()))?;
         let response = timeout(limit, self.client().send(request))
@@ -130,17 +142,20 @@ impl Cluster {
         collect(response.into_body(), most).await
     }
 
-    /// Sends a `GET` and returns the whole answer, of at most `most` bytes.
+    /// Sends a `GET` and returns the whole answer, of at most `most` bytes, and what it is written in.
     pub(crate) async fn get(
         &self,
         url: &str,
+        wanted: Encoding,
         most: usize,
         limit: Duration,
-    ) -> Result<Bytes, ApiError> {
-        let response = self.open(url, limit).await?;
-        timeout(limit, collect(response.into_body(), most))
+    ) -> Result<(Encoding, Bytes), ApiError> {
+        let response = self.open(url, wanted, limit).await?;
+        let came = Encoding::came(response.headers());
+        let body = timeout(limit, collect(response.into_body(), most))
             .await
-            .map_err(|_elapsed| ApiError::Timeout(limit))?
+            .map_err(|_elapsed| ApiError::Timeout(limit))??;
+        Ok((came, body))
     }
 }
 
@@ -160,6 +175,7 @@ async fn collect(mut body: Body, most: usize) -> Result<Bytes, ApiError> {
 
 async fn refused(response: Response<Body>) -> ApiError {
     let code = response.status();
+    let came = Encoding::came(response.headers());
     let retry_after = response
         .headers()
         .get(header::RETRY_AFTER)
@@ -169,7 +185,7 @@ async fn refused(response: Response<Body>) -> ApiError {
     let status = body
         .ok()
         .and_then(Result::ok)
-        .and_then(|body| serde_json::from_slice::<Status>(&body).ok());
+        .and_then(|body| Status::of(came, &body));
     let message = status.map(|status| status.text()).unwrap_or_default();
     let message = if message.is_empty() {
         StatusCode::canonical_reason(&code)

@@ -1,9 +1,9 @@
-//! One object of the API server: bytes → [`Item`].
+//! One object of the API server: [`Raw`] bytes → [`Item`].
 //!
 //! Kubernetes' own kinds are read by one pass of serde into the slim types of `reef-config`, because there are tens of
-//! thousands of them and most of their text is about other things. Whatever does not fit, and every kind of Istio's,
-//! goes the way of a file: a tree, typed with the path of each error, so that one object that is wrong is one
-//! `Problem`.
+//! thousands of them and most of what they say is about other things; JSON and protobuf are read into the same types.
+//! Whatever does not fit, and every kind of Istio's, goes the way of a file: a tree, typed with the path of each error,
+//! so that one object that is wrong is one `Problem`.
 
 use std::sync::Arc;
 
@@ -17,8 +17,14 @@ use reef_config::{
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::encoding::{self, Raw};
+use crate::proto::{self, schema};
+
 /// Annotations that only say how an object was written; the first holds all of it a second time.
 const NOT_KEPT: &str = "kubectl.kubernetes.io/";
+
+/// More annotations than room is made for at once.
+const MANY: usize = 64;
 
 /// What names an object within its kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,11 +90,11 @@ impl Decoder {
     /// Reads an object.
     ///
     /// # Errors
-    /// The bytes are no JSON object with a name, so the stream they came on is not to be trusted.
-    pub(crate) fn object(&self, bytes: &[u8]) -> Result<Item, String> {
-        match self.slim(bytes) {
+    /// It is no object with a name, so the stream it came on is not to be trusted.
+    pub(crate) fn object(&self, raw: Raw<'_>) -> Result<Item, String> {
+        match self.slim(raw) {
             Some(item) => Ok(item),
-            None => self.tree(bytes),
+            None => self.tree(raw),
         }
     }
 
@@ -96,8 +102,8 @@ impl Decoder {
     ///
     /// # Errors
     /// As [`Decoder::object`].
-    pub(crate) fn head(&self, bytes: &[u8]) -> Result<(Id, u64), String> {
-        let head: Head = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    pub(crate) fn head(&self, raw: Raw<'_>) -> Result<(Id, u64), String> {
+        let head: Head = raw.read(&schema::OBJECT)?;
         let Some(name) = head.metadata.name else {
             return Err("an object without a name".to_owned());
         };
@@ -116,15 +122,15 @@ impl Decoder {
     }
 
     /// The one pass; `None` if anything does not fit.
-    fn slim(&self, bytes: &[u8]) -> Option<Item> {
+    fn slim(&self, raw: Raw<'_>) -> Option<Item> {
         match self.kind {
-            Kind::Namespace => self.slim_as(bytes, |slim: Bare| {
+            Kind::Namespace => self.slim_as(raw, |slim: Bare| {
                 (slim.metadata, Spec::Namespace(Box::default()))
             }),
-            Kind::Node => self.slim_as(bytes, |slim: Bare| {
+            Kind::Node => self.slim_as(raw, |slim: Bare| {
                 (slim.metadata, Spec::Node(Box::default()))
             }),
-            Kind::Pod => self.slim_as(bytes, |slim: SlimPod| {
+            Kind::Pod => self.slim_as(raw, |slim: SlimPod| {
                 let mut pod = k8s::Pod {
                     spec: slim.spec,
                     status: slim.status,
@@ -132,7 +138,7 @@ impl Decoder {
                 trim(&mut pod);
                 (slim.metadata, Spec::Pod(Box::new(pod)))
             }),
-            Kind::Service => self.slim_as(bytes, |slim: SlimService| {
+            Kind::Service => self.slim_as(raw, |slim: SlimService| {
                 let mut service = k8s::Service {
                     spec: slim.spec,
                     status: slim.status,
@@ -140,7 +146,7 @@ impl Decoder {
                 trim_service(&mut service);
                 (slim.metadata, Spec::Service(Box::new(service)))
             }),
-            Kind::EndpointSlice => self.slim_as(bytes, |slim: SlimSlice| {
+            Kind::EndpointSlice => self.slim_as(raw, |slim: SlimSlice| {
                 let slice = k8s::EndpointSlice {
                     address_type: slim.address_type.0,
                     endpoints: slim.endpoints,
@@ -154,10 +160,10 @@ impl Decoder {
 
     fn slim_as<T: DeserializeOwned>(
         &self,
-        bytes: &[u8],
+        raw: Raw<'_>,
         split: impl FnOnce(T) -> (Metadata, Spec),
     ) -> Option<Item> {
-        let (metadata, spec) = split(serde_json::from_slice(bytes).ok()?);
+        let (metadata, spec) = split(raw.read(encoding::message(self.kind)).ok()?);
         let id = self.id(metadata.namespace, metadata.name?);
         let version = metadata.resource_version.0;
         if ended(&spec) {
@@ -199,9 +205,28 @@ impl Decoder {
     }
 
     /// The way of a file.
-    fn tree(&self, bytes: &[u8]) -> Result<Item, String> {
-        let (id, version) = self.head(bytes)?;
-        let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    fn tree(&self, raw: Raw<'_>) -> Result<Item, String> {
+        let (id, version) = self.head(raw)?;
+        let rendered;
+        let text = match raw {
+            Raw::Json(text) => str::from_utf8(text).map_err(|error| error.to_string())?,
+            Raw::Proto(bytes) => match proto::json(encoding::message(self.kind), bytes) {
+                Ok(json) => {
+                    rendered = json.to_string();
+                    &rendered
+                }
+                Err(error) => {
+                    let problem = Problem::error(parse::code::SYNTAX, error.to_string());
+                    let problem = problem.at(&self.origin).of(&self.key(&id));
+                    let content = Content::Bad(vec![problem]);
+                    return Ok(Item {
+                        id,
+                        version,
+                        content,
+                    });
+                }
+            },
+        };
         let Parsed {
             mut objects,
             mut problems,
@@ -331,7 +356,8 @@ impl<'de> Deserialize<'de> for Annotations {
                 f.write_str("a map of strings")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Annotations, A::Error> {
-                let mut entries = Vec::new();
+                let hint = map.size_hint().unwrap_or_default().min(MANY);
+                let mut entries = Vec::with_capacity(hint);
                 while let Some(Interned(key)) = map.next_key()? {
                     if key.starts_with(NOT_KEPT) {
                         map.next_value::<IgnoredAny>()?;
@@ -420,6 +446,9 @@ impl<'de> Deserialize<'de> for Created {
             }
             fn visit_unit<E>(self) -> Result<Created, E> {
                 Ok(Created(None))
+            }
+            fn visit_i64<E>(self, seconds: i64) -> Result<Created, E> {
+                Ok(Created(Some(seconds)))
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Created, E> {
                 let seconds = parse::timestamp(text);

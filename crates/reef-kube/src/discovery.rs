@@ -11,6 +11,7 @@ use tokio::time::{self, Instant};
 use tracing::{debug, error, info};
 
 use crate::api::ApiError;
+use crate::encoding::Encoding;
 use crate::guard::{guarded, rest};
 use crate::metrics::KubeMetrics;
 use crate::pace::Pace;
@@ -219,6 +220,7 @@ async fn plurals(
 }
 
 async fn ask<T: for<'de> Deserialize<'de>>(cluster: &Cluster, url: &str) -> Result<T, ApiError> {
-    let answer = cluster.get(url, ANSWER_BYTES, ANSWER_TIMEOUT).await?;
+    let answer = cluster.get(url, Encoding::Json, ANSWER_BYTES, ANSWER_TIMEOUT);
+    let (_json, answer) = answer.await?;
     serde_json::from_slice(&answer).map_err(|error| ApiError::Unreadable(error.to_string()))
 }

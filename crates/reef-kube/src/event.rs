@@ -1,66 +1,82 @@
-//! The lines of a watch: bytes → lines → events.
+//! The events of a watch: bytes → lines of JSON, or frames of protobuf → events.
+
+mod frames;
+mod lines;
 
 use std::borrow::Cow;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use self::frames::Frames;
+use self::lines::Lines;
 use crate::decode::ResourceVersion;
-
-/// Longest line. etcd takes objects of 1.5 MiB by default and of 8 MiB at most in practice.
-const LINE_BYTES: usize = 16 << 20;
+use crate::encoding::{Encoding, Raw};
+use crate::proto::{self, schema};
 
 /// The annotation of the bookmark after which a stream has told the whole list.
 const LIST_END: &str = "k8s.io/initial-events-end";
 
-/// Collects bytes into lines. What comes whole within one frame is not copied.
-#[derive(Debug, Default)]
-pub(crate) struct Lines {
-    /// The begin of a line whose end did not come yet.
-    partial: BytesMut,
-    /// What came and was not looked at.
-    rest: Bytes,
+/// Longest line or frame. etcd takes objects of 1.5 MiB by default and of 8 MiB at most in practice.
+const EVENT_BYTES: usize = 16 << 20;
+
+/// Collects the bytes of a watch into events.
+#[derive(Debug)]
+pub(crate) enum Feed {
+    /// Each a line of JSON.
+    Lines(Lines),
+    /// Each a frame with its length before it.
+    Frames(Frames),
 }
 
-impl Lines {
-    /// More bytes came; all lines of earlier ones must have been taken.
-    pub(crate) fn push(&mut self, frame: Bytes) {
-        debug_assert!(self.rest.is_empty());
-        self.rest = frame;
-    }
-
-    /// The next whole line.
-    ///
-    /// # Errors
-    /// A line is longer than any object.
-    pub(crate) fn next(&mut self) -> Result<Option<Bytes>, String> {
-        loop {
-            let Some(end) = memchr::memchr(b'\n', &self.rest) else {
-                if self.partial.len() + self.rest.len() > LINE_BYTES {
-                    return Err(format!("a line is longer than {LINE_BYTES} bytes"));
-                }
-                self.partial.extend_from_slice(&self.rest);
-                self.rest.clear();
-                return Ok(None);
-            };
-            let head = self.rest.split_to(end + 1);
-            let line = if self.partial.is_empty() {
-                head
-            } else {
-                self.partial.extend_from_slice(&head);
-                self.partial.split().freeze()
-            };
-            let line = line.slice(..line.len() - 1);
-            if !line.iter().all(u8::is_ascii_whitespace) {
-                return Ok(Some(line));
-            }
+impl Feed {
+    pub(crate) fn new(encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::Json => Self::Lines(Lines::default()),
+            Encoding::Protobuf => Self::Frames(Frames::default()),
         }
     }
 
-    /// Whether a line has begun and not ended.
+    /// More bytes came; everything whole of earlier ones must have been taken.
+    pub(crate) fn push(&mut self, data: Bytes) {
+        match self {
+            Self::Lines(lines) => lines.push(data),
+            Self::Frames(frames) => frames.push(data),
+        }
+    }
+
+    /// The next whole line or frame.
+    ///
+    /// # Errors
+    /// It is longer than any object.
+    pub(crate) fn next(&mut self) -> Result<Option<Bytes>, String> {
+        match self {
+            Self::Lines(lines) => lines.next(),
+            Self::Frames(frames) => frames.next(),
+        }
+    }
+
+    /// Whether an event has begun and not ended.
     pub(crate) fn has_partial(&self) -> bool {
-        !self.partial.is_empty()
+        match self {
+            Self::Lines(lines) => lines.has_partial(),
+            Self::Frames(frames) => frames.has_partial(),
+        }
+    }
+
+    /// Reads what [`Feed::next`] gave: what happened, and the object.
+    ///
+    /// # Errors
+    /// It is not an event.
+    pub(crate) fn event<'e>(&self, said: &'e [u8]) -> Result<(Type, Raw<'e>), String> {
+        match self {
+            Self::Lines(_) => event(said).map(|(happened, object)| (happened, Raw::Json(object))),
+            Self::Frames(_) => {
+                let event = proto::event(said).map_err(|error| error.to_string())?;
+                Ok((Type::known(event.0)?, Raw::Proto(event.1)))
+            }
+        }
     }
 }
 
@@ -87,13 +103,17 @@ impl Type {
             _ => return None,
         })
     }
+
+    fn known(text: &str) -> Result<Self, String> {
+        Self::read(text).ok_or_else(|| format!("an event of unknown type {text:?}"))
+    }
 }
 
 /// Reads a line: what happened, and the text of the object.
 ///
 /// # Errors
 /// It is not an event.
-pub(crate) fn event(line: &[u8]) -> Result<(Type, &[u8]), String> {
+fn event(line: &[u8]) -> Result<(Type, &[u8]), String> {
     if let Some(event) = usual(line) {
         return Ok(event);
     }
@@ -105,8 +125,7 @@ pub(crate) fn event(line: &[u8]) -> Result<(Type, &[u8]), String> {
         object: &'l RawValue,
     }
     let event: Event<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
-    let happened = Type::read(&event.happened)
-        .ok_or_else(|| format!("an event of unknown type {:?}", event.happened))?;
+    let happened = Type::known(&event.happened)?;
     Ok((happened, event.object.get().as_bytes()))
 }
 
@@ -134,7 +153,7 @@ pub(crate) struct Bookmark {
 ///
 /// # Errors
 /// It is none.
-pub(crate) fn bookmark(object: &[u8]) -> Result<Bookmark, String> {
+pub(crate) fn bookmark(object: Raw<'_>) -> Result<Bookmark, String> {
     #[derive(Deserialize)]
     struct Object {
         metadata: Metadata,
@@ -146,7 +165,7 @@ pub(crate) fn bookmark(object: &[u8]) -> Result<Bookmark, String> {
         #[serde(default)]
         annotations: Option<std::collections::BTreeMap<String, String>>,
     }
-    let object: Object = serde_json::from_slice(object).map_err(|error| error.to_string())?;
+    let object: Object = object.read(&schema::OBJECT)?;
     let annotations = object.metadata.annotations.unwrap_or_default();
     Ok(Bookmark {
         version: object.metadata.resource_version.0,

@@ -28,6 +28,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::api::ApiError;
 use crate::discovery::ServedReceiver;
+use crate::encoding::Encoding;
 use crate::guard::{guarded, rest};
 use crate::known::Known;
 use crate::metrics::{KubeMetrics, Relist};
@@ -99,6 +100,8 @@ pub(super) enum End {
 pub(crate) struct Common {
     pub(crate) cluster: Cluster,
     pub(crate) times: Times,
+    /// What kinds are asked for in, if they are served in it.
+    pub(crate) encoding: Encoding,
     pub(crate) states: States,
     pub(crate) metrics: KubeMetrics,
     /// Whether the server tells a list as a stream; found out by the first that asks.
@@ -136,7 +139,7 @@ pub(crate) struct Follower {
     doubtful: bool,
     /// Streamed lists that failed in a row.
     stream_failures: u32,
-    /// Lines in a row that were no events.
+    /// Lines or frames in a row that were no events.
     unreadable: u32,
     /// Attempts in a row that panicked.
     panics: u32,
@@ -169,6 +172,11 @@ impl Follower {
 
     fn kind(&self) -> Kind {
         self.resource.kind
+    }
+
+    /// What the kind is asked for in.
+    fn encoding(&self) -> Encoding {
+        self.common.encoding.of(self.kind())
     }
 
     /// Follows until nobody listens.

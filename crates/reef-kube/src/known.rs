@@ -8,6 +8,7 @@ use reef_config::selecting::is_selected;
 use reef_config::{Change, Kind, Namespace, Problem, Severity};
 
 use crate::decode::{Content, Decoder, Id, Item};
+use crate::encoding::Raw;
 use crate::reading::Reading;
 use crate::status::StatusBook;
 
@@ -174,9 +175,9 @@ impl Known {
     ///
     /// # Errors
     /// As [`Decoder::object`].
-    pub(crate) fn apply(&mut self, bytes: &[u8], changes: &mut Vec<Change>) -> Result<(), String> {
+    pub(crate) fn apply(&mut self, raw: Raw<'_>, changes: &mut Vec<Change>) -> Result<(), String> {
         if !self.reading.is_everything() && is_selected(self.kind) {
-            let (id, version) = self.decoder.head(bytes)?;
+            let (id, version) = self.decoder.head(raw)?;
             if !self.reading.reads(&id.namespace) {
                 if self.is_news(&id, version) {
                     self.leave_out(id, version, changes);
@@ -184,9 +185,9 @@ impl Known {
                 return Ok(());
             }
         }
-        let item = self.decoder.object(bytes)?;
+        let item = self.decoder.object(raw)?;
         if self.is_news(&item.id, item.version) {
-            self.note(&item.id, bytes);
+            self.note(&item.id, raw);
             self.take(item, changes);
         }
         Ok(())
@@ -198,22 +199,23 @@ impl Known {
     /// As [`Decoder::object`].
     pub(crate) fn read_now(
         &mut self,
-        bytes: &[u8],
+        raw: Raw<'_>,
         changes: &mut Vec<Change>,
     ) -> Result<(), String> {
-        let item = self.decoder.object(bytes)?;
+        let item = self.decoder.object(raw)?;
         // What else is in the list comes by the watch.
         if self.entries.get(&item.id).is_some_and(|entry| entry.unread) {
-            self.note(&item.id, bytes);
+            self.note(&item.id, raw);
             self.take(item, changes);
         }
         Ok(())
     }
 
     /// Notes the status of an object, if somebody writes it.
-    fn note(&self, id: &Id, bytes: &[u8]) {
-        if let Some(book) = &self.book {
-            book.note(&self.decoder.key(id), bytes);
+    fn note(&self, id: &Id, raw: Raw<'_>) {
+        // The kinds whose status is written are told in JSON only.
+        if let (Some(book), Raw::Json(text)) = (&self.book, raw) {
+            book.note(&self.decoder.key(id), text);
         }
     }
 
@@ -292,8 +294,8 @@ impl Known {
     ///
     /// # Errors
     /// As [`Decoder::head`].
-    pub(crate) fn remove(&mut self, bytes: &[u8], changes: &mut Vec<Change>) -> Result<(), String> {
-        let (id, version) = self.decoder.head(bytes)?;
+    pub(crate) fn remove(&mut self, raw: Raw<'_>, changes: &mut Vec<Change>) -> Result<(), String> {
+        let (id, version) = self.decoder.head(raw)?;
         let stale = |entry: &Entry| version != 0 && version < entry.version;
         if self.entries.get(&id).is_none_or(stale) {
             return Ok(());

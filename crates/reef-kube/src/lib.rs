@@ -7,18 +7,19 @@
 //! - [`KindStates`] say how each kind is followed, for readiness, metrics and pages.
 //!
 //! ```text
-//! API server ──lines──► event ──► decode ──► known (what differs) ──┐
-//!     ▲                                                              ├─► hub ──► ChangeBatch
-//!     └── list, watch, pace (one follower per kind) ◄── discovery    ┘
+//! API server ──lines, frames──► event ──► decode ──► known (what differs) ──┐
+//!     ▲                                                                      ├─► hub ──► ChangeBatch
+//!     └── list, watch, pace (one follower per kind) ◄── discovery            ┘
 //! ```
 //!
-//! Objects are read into the slim types of `reef-config` as they come from the wire; this room keeps a version per
-//! object and nothing else. An outage freezes what was told: only a complete list or a deletion takes anything away.
+//! Objects are read into the slim types of `reef-config` as they come from the wire, in protobuf or in JSON ([`Encoding`]);
+//! this room keeps a version per object and nothing else. An outage freezes what was told: only a complete list or a deletion takes anything away.
 
 mod api;
 mod cluster;
 mod decode;
 mod discovery;
+mod encoding;
 mod event;
 mod events;
 mod follow;
@@ -28,6 +29,8 @@ mod known;
 mod metrics;
 mod once;
 mod pace;
+mod page;
+mod proto;
 mod reading;
 mod resource;
 mod source;
@@ -35,6 +38,7 @@ mod states;
 mod webhook_config;
 
 pub use cluster::{Cluster, ClusterOptions, ConnectError};
+pub use encoding::Encoding;
 pub use metrics::KubeMetrics;
 pub use once::{ReadError, read_once};
 pub use source::{KubeOptions, KubeSource, Times};

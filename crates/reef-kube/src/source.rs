@@ -14,6 +14,7 @@ use tracing::error;
 
 use crate::decode::Decoder;
 use crate::discovery::Discovery;
+use crate::encoding::Encoding;
 use crate::follow::{Common, Follower};
 use crate::hub::Hub;
 use crate::known::Known;
@@ -60,6 +61,8 @@ pub struct KubeOptions {
     pub mesh_config_map: Option<(String, String)>,
     /// How long things take.
     pub times: Times,
+    /// What Kubernetes' own kinds are asked for in.
+    pub encoding: Encoding,
 }
 
 impl Default for KubeOptions {
@@ -68,6 +71,7 @@ impl Default for KubeOptions {
             cluster: ClusterId::default(),
             mesh_config_map: Some(("istio-system".to_owned(), "istio".to_owned())),
             times: Times::default(),
+            encoding: Encoding::default(),
         }
     }
 }
@@ -136,6 +140,7 @@ impl Source for KubeSource {
         let common = Common {
             cluster: self.cluster,
             times,
+            encoding: self.options.encoding,
             states: self.states,
             metrics: self.metrics,
             streams: Arc::new(AtomicBool::new(true)),

@@ -1,17 +1,20 @@
 //! A Kubernetes API server that can be told to misbehave: lists, watches and discovery of the kinds Reef reads, and
 //! writes with the conflicts they may end in.
 //!
-//! [`FakeApi`] holds objects as JSON and a history with versions, and answers over plain HTTP/1.1. What a real server
+//! [`FakeApi`] holds objects as JSON and a history with versions, and answers over plain HTTP/1.1, in JSON or for
+//! Kubernetes' own kinds in protobuf. What a real server
 //! does only by accident (a 410 in place of an answer, half an event, an event out of order, silence) it does when
 //! told. It knows no authentication, writes nothing by itself, and is not fast.
 
 mod answers;
 mod http;
+pub mod protobuf;
 mod store;
 mod writes;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -38,6 +41,8 @@ pub struct Asked {
     pub content_type: String,
     /// What is to be written.
     pub body: String,
+    /// What the answer may be written in.
+    pub accepts: String,
 }
 
 impl Asked {
@@ -58,6 +63,14 @@ impl Asked {
     #[must_use]
     pub fn plural(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// Whether the answer is written in protobuf: asked for first, and not for a kind of users, which no server has in it.
+    #[must_use]
+    pub fn in_protobuf(&self) -> bool {
+        self.accepts
+            .starts_with("application/vnd.kubernetes.protobuf")
+            && !self.path.contains("istio.io")
     }
 
     /// Whether a watch is asked for.
@@ -108,6 +121,8 @@ pub(crate) struct Shared {
     /// To watches of a plural; an empty one is all.
     pub(crate) interfere: broadcast::Sender<(String, Interfere)>,
     pub(crate) watches: Mutex<Vec<String>>,
+    /// Whether it answers in protobuf at all.
+    pub(crate) protobuf: AtomicBool,
 }
 
 impl Shared {
@@ -159,6 +174,7 @@ impl FakeApi {
             moved: watch::Sender::new(0),
             interfere: broadcast::channel(WAITING).0,
             watches: Mutex::default(),
+            protobuf: AtomicBool::new(true),
         });
         let mut server = JoinSet::new();
         server.spawn(http::serve(listener, Arc::clone(&shared)));
@@ -274,6 +290,11 @@ impl FakeApi {
         self.shared.store.lock().list(plural, &Wanted::default())
     }
 
+    /// Answers everything in JSON, whatever is asked for, as a server that knows nothing else.
+    pub fn json_only(&self) {
+        self.shared.protobuf.store(false, Ordering::Release);
+    }
+
     /// Decides about each request from now on; `None` answers with the truth.
     pub fn script(&self, decide: impl Fn(&Asked) -> Option<Instead> + Send + 'static) {
         *self.shared.script.lock() = Some(Box::new(decide));
@@ -284,7 +305,8 @@ impl FakeApi {
         *self.shared.script.lock() = None;
     }
 
-    /// Sends bytes into the open watches of a kind, or of all if `plural` is empty.
+    /// Sends bytes into the open watches of a kind, or of all if `plural` is empty; into one in protobuf what the lines of
+    /// these are there.
     pub fn send(&self, plural: &str, bytes: impl Into<String>) {
         self.interfere(plural, Interfere::Send(bytes.into()));
     }

@@ -1,12 +1,11 @@
 //! A list in pages, for servers that do not stream it, and the question whether history went back.
 
 use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::{BATCH, End, Follower, HEAD_TIMEOUT, LIST_TIMEOUT};
 use crate::api::ApiError;
-use crate::decode::ResourceVersion;
+use crate::encoding::Encoding;
+use crate::page::Page;
 
 /// Objects of a page; of pods some 2.5 MiB.
 const PAGE: usize = 500;
@@ -17,33 +16,6 @@ const PAGE_BYTES: usize = 256 << 20;
 /// Largest answer to a question for one object.
 const ONE_BYTES: usize = 16 << 20;
 
-#[derive(Deserialize)]
-struct Page<'p> {
-    metadata: PageMetadata,
-    #[serde(borrow)]
-    items: Option<Vec<&'p RawValue>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PageMetadata {
-    resource_version: ResourceVersion,
-    #[serde(default, rename = "continue")]
-    next: Option<String>,
-}
-
-impl<'p> Page<'p> {
-    fn read(body: &'p [u8]) -> Result<Self, End> {
-        serde_json::from_slice(body).map_err(|error| unreadable(error.to_string()))
-    }
-
-    /// The token of the page that follows.
-    fn next(&self) -> Option<String> {
-        let next = self.metadata.next.clone();
-        next.filter(|next| !next.is_empty())
-    }
-}
-
 impl Follower {
     /// Lists what is read now and was not: the objects of some namespaces. Their watch goes on where it was; what it
     /// tells a second time is known then.
@@ -52,17 +24,16 @@ impl Follower {
             let mut next = None;
             loop {
                 let url = self.resource.url_in(&namespace, api, &query(next));
-                let body = self.page(&url).await?;
-                let page = Page::read(&body)?;
-                for item in page.items.iter().flatten() {
-                    let item = item.get().as_bytes();
+                let (came, body) = self.page(&url).await?;
+                let page = Page::read(came, &body).map_err(unreadable)?;
+                for item in page.items() {
                     let read = self.known.read_now(item, &mut self.changes);
                     read.map_err(unreadable)?;
                     if self.changes.len() >= BATCH {
                         self.flush().await?;
                     }
                 }
-                next = page.next();
+                next = page.next;
                 if next.is_none() {
                     break;
                 }
@@ -79,25 +50,25 @@ impl Follower {
         let mut next = None;
         loop {
             let url = self.resource.url(api, &query(next));
-            let body = self.page(&url).await?;
-            let page = Page::read(&body)?;
-            for item in page.items.iter().flatten() {
-                let item = item.get().as_bytes();
+            let (came, body) = self.page(&url).await?;
+            let page = Page::read(came, &body).map_err(unreadable)?;
+            for item in page.items() {
                 let told = self.known.apply(item, &mut self.changes);
                 told.map_err(unreadable)?;
                 if self.changes.len() >= BATCH {
                     self.flush().await?;
                 }
             }
-            next = page.next();
+            next = page.next;
             if next.is_none() {
-                return self.complete(page.metadata.resource_version.0).await;
+                return self.complete(page.version).await;
             }
         }
     }
 
-    async fn page(&mut self, url: &str) -> Result<Bytes, End> {
-        let answer = self.common.cluster.get(url, PAGE_BYTES, LIST_TIMEOUT);
+    async fn page(&mut self, url: &str) -> Result<(Encoding, Bytes), End> {
+        let cluster = &self.common.cluster;
+        let answer = cluster.get(url, self.encoding(), PAGE_BYTES, LIST_TIMEOUT);
         let body = answer.await.map_err(refused)?;
         self.heard();
         Ok(body)
@@ -107,18 +78,12 @@ impl Follower {
     /// would then wait for a version that may never come.
     pub(super) async fn went_back(&mut self, api: &str) -> Result<bool, ApiError> {
         let url = self.resource.url(api, &"limit=1");
-        let body = self
-            .common
-            .cluster
-            .get(&url, ONE_BYTES, HEAD_TIMEOUT)
-            .await?;
-        #[derive(Deserialize)]
-        struct List {
-            metadata: PageMetadata,
-        }
-        let list: List = serde_json::from_slice(&body)
-            .map_err(|error| ApiError::Unreadable(error.to_string()))?;
-        let newest = list.metadata.resource_version.0;
+        let cluster = &self.common.cluster;
+        let answer = cluster.get(&url, self.encoding(), ONE_BYTES, HEAD_TIMEOUT);
+        let (came, body) = answer.await?;
+        let newest = Page::read(came, &body)
+            .map_err(ApiError::Unreadable)?
+            .version;
         Ok(self
             .version
             .is_some_and(|version| newest != 0 && newest < version))

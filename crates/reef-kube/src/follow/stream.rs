@@ -10,9 +10,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{BATCH, End, Follower, HEAD_TIMEOUT, STREAM_FAILURES, or_end};
 use crate::api::{ApiError, Status};
-use crate::event::{self, Lines, Type};
+use crate::encoding::{Encoding, Raw};
+use crate::event::{self, Feed, Type};
 use crate::metrics::Relist;
 use crate::pace;
+use crate::proto::schema;
 
 /// A stream that lived so long was a good one.
 const GOOD: Duration = Duration::from_secs(5);
@@ -20,10 +22,10 @@ const GOOD: Duration = Duration::from_secs(5);
 /// A list whose stream is silent for so long is given up.
 const SILENT: Duration = Duration::from_secs(30);
 
-/// A line that began may go on beyond the end of its watch, as long as something comes this often.
+/// An event that began may go on beyond the end of its watch, as long as something comes this often.
 const DRIP: Duration = Duration::from_secs(5);
 
-/// After so many lines in a row that are no events there is a list.
+/// After so many lines or frames in a row that are no events there is a list.
 const UNREADABLE: u32 = 3;
 
 impl Follower {
@@ -46,7 +48,12 @@ impl Follower {
         );
         let url = self.resource.url(api, &query);
         let began = Instant::now();
-        let end = match self.common.cluster.open(&url, HEAD_TIMEOUT).await {
+        let end = match self
+            .common
+            .cluster
+            .open(&url, self.encoding(), HEAD_TIMEOUT)
+            .await
+        {
             Ok(response) => {
                 self.heard();
                 if self.version.is_some() {
@@ -56,7 +63,9 @@ impl Follower {
                     self.known.begin();
                 }
                 let deadline = began + limit + times.silence;
-                self.read(response.into_body(), deadline, began).await
+                let feed = Feed::new(Encoding::came(response.headers()));
+                let body = response.into_body();
+                self.read(body, feed, deadline, began).await
             }
             Err(error) => self.refused(error),
         };
@@ -82,12 +91,17 @@ impl Follower {
         }
     }
 
-    async fn read(&mut self, mut body: Body, deadline: Instant, began: Instant) -> End {
-        let mut lines = Lines::default();
+    async fn read(
+        &mut self,
+        mut body: Body,
+        mut feed: Feed,
+        deadline: Instant,
+        began: Instant,
+    ) -> End {
         loop {
             let until = if self.version.is_none() {
                 deadline.min(Instant::now() + SILENT)
-            } else if lines.has_partial() && Instant::now() + DRIP > deadline {
+            } else if feed.has_partial() && Instant::now() + DRIP > deadline {
                 Instant::now() + DRIP
             } else {
                 deadline
@@ -125,18 +139,18 @@ impl Follower {
                 continue;
             };
             self.heard();
-            or_end!(self.frame(&mut lines, data).await);
+            or_end!(self.take(&mut feed, data).await);
             if began.elapsed() > GOOD && self.version.is_some() {
                 self.pace.succeeded();
             }
         }
     }
 
-    async fn frame(&mut self, lines: &mut Lines, data: Bytes) -> Result<(), End> {
+    async fn take(&mut self, feed: &mut Feed, data: Bytes) -> Result<(), End> {
         let unreadable = |reason| End::Failed(ApiError::Unreadable(reason), "watch");
-        lines.push(data);
-        while let Some(line) = lines.next().map_err(unreadable)? {
-            match self.line(&line).await? {
+        feed.push(data);
+        while let Some(said) = feed.next().map_err(unreadable)? {
+            match self.event(feed.event(&said)).await? {
                 Ok(()) => self.unreadable = 0,
                 Err(reason) => {
                     self.unreadable += 1;
@@ -157,9 +171,12 @@ impl Follower {
         Ok(())
     }
 
-    /// One event; the inner error is a line that is none.
-    async fn line(&mut self, line: &[u8]) -> Result<Result<(), String>, End> {
-        let (happened, object) = match event::event(line) {
+    /// One event; the inner error is something that is none.
+    async fn event(
+        &mut self,
+        event: Result<(Type, Raw<'_>), String>,
+    ) -> Result<Result<(), String>, End> {
+        let (happened, object) = match event {
             Ok(event) => event,
             Err(reason) => return Ok(Err(reason)),
         };
@@ -201,7 +218,7 @@ impl Follower {
                 Err(reason) => Ok(Err(reason)),
             },
             Type::Error => {
-                let status: Status = serde_json::from_slice(object).unwrap_or_default();
+                let status: Status = object.read(&schema::STATUS).unwrap_or_default();
                 if status.code == 410 || status.reason == "Expired" || status.reason == "Gone" {
                     return Err(End::Gone);
                 }

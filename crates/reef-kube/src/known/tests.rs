@@ -4,6 +4,7 @@ use reef_config::{ClusterId, Spec, k8s};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::encoding::Raw;
 
 fn known(kind: Kind) -> Known {
     Known::new(kind, Decoder::new(kind, ClusterId::from("east")))
@@ -38,7 +39,7 @@ fn pod(name: &str, version: u64, phase: &str) -> Value {
 fn apply(known: &mut Known, object: &Value) -> Vec<Change> {
     let mut changes = Vec::new();
     known
-        .apply(object.to_string().as_bytes(), &mut changes)
+        .apply(Raw::Json(object.to_string().as_bytes()), &mut changes)
         .unwrap();
     changes
 }
@@ -46,7 +47,7 @@ fn apply(known: &mut Known, object: &Value) -> Vec<Change> {
 fn remove(known: &mut Known, object: &Value) -> Vec<Change> {
     let mut changes = Vec::new();
     known
-        .remove(object.to_string().as_bytes(), &mut changes)
+        .remove(Raw::Json(object.to_string().as_bytes()), &mut changes)
         .unwrap();
     changes
 }
@@ -103,7 +104,7 @@ fn one_pass_and_the_way_of_a_file_read_the_same() {
     // A list that was never made is `null` in Go, and strictly not a list.
     odd["spec"]["initContainers"] = Value::Null;
     let read = |object: &Value| match decoder
-        .object(object.to_string().as_bytes())
+        .object(Raw::Json(object.to_string().as_bytes()))
         .unwrap()
         .content
     {
@@ -231,11 +232,15 @@ fn what_is_no_object_is_no_event() {
         "{}",
     ] {
         assert!(
-            known.apply(wrong.as_bytes(), &mut changes).is_err(),
+            known
+                .apply(Raw::Json(wrong.as_bytes()), &mut changes)
+                .is_err(),
             "{wrong}"
         );
         assert!(
-            known.remove(wrong.as_bytes(), &mut changes).is_err(),
+            known
+                .remove(Raw::Json(wrong.as_bytes()), &mut changes)
+                .is_err(),
             "{wrong}"
         );
     }
@@ -302,7 +307,10 @@ fn object_that_is_not_read_is_a_version_until_it_is() {
     assert_eq!(known.wanted().len(), 1);
     // The list of the namespace has it, and the watch tells it once more.
     known
-        .read_now(pod("a", 5, "Running").to_string().as_bytes(), &mut changes)
+        .read_now(
+            Raw::Json(pod("a", 5, "Running").to_string().as_bytes()),
+            &mut changes,
+        )
         .unwrap();
     assert_eq!(told(&changes), ["+a"]);
     known.settle(&Namespace::new("shop"));

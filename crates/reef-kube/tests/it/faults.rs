@@ -205,7 +205,18 @@ async fn list_with_fewer_objects_removes_them_once_all_lists_are_complete() {
 /// T7: half events, echoes, and news that is old.
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_and_old_events_change_nothing_for_long() {
+    broken_and_old(FakeApi::start().await).await;
+}
+
+/// The same of a server that knows no protobuf.
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_and_old_lines_change_nothing_for_long() {
     let api = FakeApi::start().await;
+    api.json_only();
+    broken_and_old(api).await;
+}
+
+async fn broken_and_old(api: FakeApi) {
     let first = api.apply(service("a", "1"));
     let mut listener = listen(&api).await;
     listener.synced().await;
@@ -241,6 +252,14 @@ async fn broken_and_old_events_change_nothing_for_long() {
     listener
         .until("recovery", |l| l.is_live(Kind::Service))
         .await;
+
+    // One whose end never comes takes what follows with it, and it comes again.
+    api.send("services", "{\"type\":\"MODIFIED\"");
+    api.apply(service("c", "1"));
+    listener.until("c", |l| l.mark("c").is_some()).await;
+    api.delete("services", "shop", "c");
+    listener.until("no c", |l| l.mark("c").is_none()).await;
+    listener.deleted.clear();
 
     // A drip is slow, not wrong: what came whole counts.
     api.script(|asked| {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reef_config::Kind;
-use reef_kube::{KindState, KubeOptions, read_once};
+use reef_kube::{Encoding, KindState, KubeOptions, read_once};
 use reef_testkit::fake_api::{Asked, FakeApi, Instead};
 use serde_json::json;
 
@@ -83,7 +83,17 @@ async fn watches_end_and_go_on_without_a_list() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn server_without_streamed_lists_is_listed_in_pages() {
+    listed_in_pages(FakeApi::start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_without_streamed_lists_and_protobuf_is_listed_in_pages() {
     let api = FakeApi::start().await;
+    api.json_only();
+    listed_in_pages(api).await;
+}
+
+async fn listed_in_pages(api: FakeApi) {
     api.apply_all((0..1203).map(|n| service(&format!("s{n}"), "1")));
     api.script(|asked| {
         asked.get("sendInitialEvents")?;
@@ -238,4 +248,60 @@ async fn cluster_is_read_once() {
     let error = read_once(cluster, KubeOptions::default(), Duration::from_millis(500)).await;
     let error = error.unwrap_err().to_string();
     assert!(error.contains("Node (listing)"), "{error}");
+}
+
+/// Every kind once, as it is told in both.
+#[tokio::test(flavor = "multi_thread")]
+async fn protobuf_is_asked_for_where_it_is_served_and_tells_the_same() {
+    let api = FakeApi::start().await;
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "a-1", "namespace": "shop", "labels": {"kubernetes.io/service-name": "a"}},
+        "endpoints": [{"addresses": ["10.2.0.1"], "conditions": {"ready": true}, "nodeName": "n"}],
+        "ports": [{"name": "http", "port": 80, "protocol": "TCP"}],
+    });
+    api.apply_all([
+        namespace("shop"),
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n", "labels": {"zone": "z"}}}),
+        service("a", "1"),
+        pod("p", "Running"),
+        slice,
+        sidecar("s", json!(["*/*"])),
+        mesh("rootNamespace: mesh-root"),
+    ]);
+    let read = async |encoding| {
+        let options = KubeOptions {
+            encoding,
+            ..KubeOptions::default()
+        };
+        api.forget_asked();
+        let cluster = client(&api.kubeconfig()).await;
+        let batch = read_once(cluster, options, PATIENCE).await.unwrap();
+        let mut told: Vec<String> = batch.changes.iter().map(|c| format!("{c:?}")).collect();
+        told.sort();
+        let asked = api.asked().into_iter();
+        let in_protobuf = asked.filter(Asked::in_protobuf);
+        let plurals: Vec<String> = in_protobuf.map(|asked| asked.plural().to_owned()).collect();
+        (
+            told,
+            names(&plurals.iter().map(String::as_str).collect::<Vec<_>>()),
+        )
+    };
+    let (of_json, plurals) = read(Encoding::Json).await;
+    assert!(of_json.len() >= 7 && plurals.is_empty(), "{plurals:?}");
+    let (of_protobuf, plurals) = read(Encoding::Protobuf).await;
+    assert_eq!(of_json, of_protobuf);
+    let own = [
+        "configmaps",
+        "endpointslices",
+        "namespaces",
+        "nodes",
+        "pods",
+        "services",
+    ];
+    assert_eq!(plurals, names(&own));
+    // Who asks for it and gets JSON reads that.
+    api.json_only();
+    let (of_either, _) = read(Encoding::Protobuf).await;
+    assert_eq!(of_json, of_either);
 }

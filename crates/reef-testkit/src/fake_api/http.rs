@@ -1,6 +1,7 @@
 //! As much of HTTP/1.1 as a client of an API server needs, by hand, so that it can be broken anywhere.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -13,13 +14,16 @@ use serde_json::Value;
 
 use super::answers::{self, Target};
 use super::store::Wanted;
-use super::{Asked, Instead, Interfere, Shared, writes};
+use super::{Asked, Instead, Interfere, Shared, protobuf, writes};
 
 /// Largest head of a request.
 const HEAD_BYTES: usize = 64 << 10;
 
 /// Largest body of a request, as etcd takes it.
 const BODY_BYTES: usize = 3 << 19;
+
+/// The media type of Kubernetes' protobuf.
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// The watch ends if it is not told how long to last.
 const WATCH_TIME: Duration = Duration::from_secs(1800);
@@ -50,6 +54,7 @@ async fn connection(mut stream: TcpStream, shared: &Shared) -> std::io::Result<(
             return Ok(());
         };
         shared.asked.lock().push(asked.clone());
+        let proto = asked.in_protobuf() && shared.protobuf.load(Ordering::Acquire);
         let instead = shared
             .script
             .lock()
@@ -65,12 +70,12 @@ async fn connection(mut stream: TcpStream, shared: &Shared) -> std::io::Result<(
             Some(Instead::Reset) => return Ok(()),
             Some(Instead::Silence) => return std::future::pending().await,
             Some(Instead::Refuse(code, message, retry_after)) => {
-                let body = answers::status(code, &message).to_string();
-                answer(&mut stream, code, &body, retry_after).await?;
+                let body = answers::status(code, &message);
+                answer(&mut stream, code, &body, retry_after, proto).await?;
                 continue;
             }
             Some(Instead::Body(text)) => {
-                let mut out = Out::begin(&mut stream, None).await?;
+                let mut out = Out::begin(&mut stream, None, proto).await?;
                 out.write(&text).await?;
                 out.end().await?;
                 continue;
@@ -79,19 +84,19 @@ async fn connection(mut stream: TcpStream, shared: &Shared) -> std::io::Result<(
         let found = answers::target(&shared.store.lock(), &asked.path);
         match found {
             Err((code, Value::Null)) => nothing(&mut stream, code).await?,
-            Err((code, body)) => answer(&mut stream, code, &body.to_string(), None).await?,
+            Err((code, body)) => answer(&mut stream, code, &body, None, proto).await?,
             Ok(target) if asked.method != "GET" || target.name.is_some() => {
                 let (code, body) = writes::answer(&mut shared.store.lock(), &target, &asked);
                 shared.tell();
-                answer(&mut stream, code, &body.to_string(), None).await?;
+                answer(&mut stream, code, &body, None, proto).await?;
             }
             Ok(target) if asked.is_watch() => {
-                watch(&mut stream, shared, &asked, target, drip).await?
+                watch(&mut stream, shared, &asked, target, (drip, proto)).await?
             }
             Ok(target) => {
                 let wanted = wanted(&asked, &target);
                 let (code, body) = answers::list(&shared.store.lock(), &target, &asked, &wanted);
-                answer(&mut stream, code, &body.to_string(), None).await?;
+                answer(&mut stream, code, &body, None, proto).await?;
             }
         }
     }
@@ -122,6 +127,7 @@ async fn request(stream: &mut TcpStream, read: &mut Vec<u8>) -> std::io::Result<
         let found = lines.find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map_or("", |(_, value)| value.trim())
     };
+    let accepts = header("accept");
     let length: usize = header("content-length").parse().unwrap_or_default();
     let (content_type, _) = header("content-type")
         .split_once(';')
@@ -149,6 +155,7 @@ async fn request(stream: &mut TcpStream, read: &mut Vec<u8>) -> std::io::Result<
     Ok(Some(Asked {
         at: Instant::now(),
         method: method.to_owned(),
+        accepts: accepts.to_owned(),
         content_type: content_type.to_owned(),
         body: String::from_utf8_lossy(&body).into_owned(),
         path: path.to_owned(),
@@ -174,17 +181,23 @@ fn decoded(text: &str) -> String {
 async fn answer(
     stream: &mut TcpStream,
     code: u16,
-    body: &str,
+    body: &Value,
     retry_after: Option<u64>,
+    proto: bool,
 ) -> std::io::Result<()> {
+    let (written, body) = if proto {
+        (PROTOBUF, protobuf::answer(body))
+    } else {
+        ("application/json", body.to_string().into_bytes())
+    };
     let retry = retry_after.map(|seconds| format!("Retry-After: {seconds}\r\n"));
     let head = format!(
-        "HTTP/1.1 {code} Status\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{}\r\n",
+        "HTTP/1.1 {code} Status\r\nContent-Type: {written}\r\nContent-Length: {}\r\n{}\r\n",
         body.len(),
         retry.unwrap_or_default()
     );
     stream.write_all(head.as_bytes()).await?;
-    stream.write_all(body.as_bytes()).await
+    stream.write_all(&body).await
 }
 
 /// What a path gets that leads nowhere.
@@ -202,21 +215,40 @@ async fn nothing(stream: &mut TcpStream, code: u16) -> std::io::Result<()> {
 struct Out<'s> {
     stream: &'s mut TcpStream,
     drip: Option<(usize, Duration)>,
+    /// Lines are written as frames.
+    proto: bool,
 }
 
 impl<'s> Out<'s> {
     async fn begin(
         stream: &'s mut TcpStream,
         drip: Option<(usize, Duration)>,
+        proto: bool,
     ) -> std::io::Result<Self> {
-        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let written = if proto {
+            "application/vnd.kubernetes.protobuf;stream=watch"
+        } else {
+            "application/json"
+        };
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {written}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        );
         stream.write_all(head.as_bytes()).await?;
-        Ok(Self { stream, drip })
+        Ok(Self {
+            stream,
+            drip,
+            proto,
+        })
     }
 
     async fn write(&mut self, text: &str) -> std::io::Result<()> {
         let (size, every) = self.drip.unwrap_or((usize::MAX, Duration::ZERO));
-        for chunk in text.as_bytes().chunks(size.min(64 << 10)) {
+        let bytes = if self.proto {
+            protobuf::frames(text)
+        } else {
+            text.as_bytes().to_vec()
+        };
+        for chunk in bytes.chunks(size.min(64 << 10)) {
             let mut framed = format!("{:x}\r\n", chunk.len()).into_bytes();
             framed.extend_from_slice(chunk);
             framed.extend_from_slice(b"\r\n");
@@ -253,7 +285,7 @@ async fn watch(
     shared: &Shared,
     asked: &Asked,
     target: Target,
-    drip: Option<(usize, Duration)>,
+    (drip, proto): (Option<(usize, Duration)>, bool),
 ) -> std::io::Result<()> {
     let mut interfere = shared.interfere.subscribe();
     let mut moved = shared.moved.subscribe();
@@ -262,7 +294,7 @@ async fn watch(
         .get("timeoutSeconds")
         .and_then(|text| text.parse().ok());
     let end = Instant::now() + seconds.map_or(WATCH_TIME, Duration::from_secs);
-    let mut out = Out::begin(stream, drip).await?;
+    let mut out = Out::begin(stream, drip, proto).await?;
     let _open = Open {
         shared,
         plural: target.plural.clone(),
