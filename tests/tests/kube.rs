@@ -10,6 +10,8 @@ mod chart;
 mod contract;
 #[path = "kube/deployment.rs"]
 mod deployment;
+#[path = "kube/encoding.rs"]
+mod encoding;
 #[path = "kube/faults.rs"]
 mod faults;
 #[path = "kube/inject.rs"]

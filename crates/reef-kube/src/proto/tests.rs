@@ -95,7 +95,7 @@ fn lists_and_messages_in_parts_are_one() {
     let spec = from_parts(&protobuf::object("Service", &part));
     let split = [whole.as_slice(), &spec].concat();
     let read = told(decoder(Kind::Service).object(Raw::Proto(&split)).unwrap());
-    let mut merged = object.clone();
+    let mut merged = object;
     let ports = merged["spec"]["ports"].as_array_mut().unwrap();
     ports.push(part["spec"]["ports"][0].take());
     merged["spec"]["selector"]["z"] = json!("z");
