@@ -2,6 +2,7 @@
 
 mod drawn;
 mod objects;
+mod real;
 
 use reef_config::{ClusterId, Kind, Object, Problem};
 use reef_testkit::fake_api::protobuf;
