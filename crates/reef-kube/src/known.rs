@@ -1,12 +1,15 @@
 //! What was told of one kind: the version of each object, so that a list tells only what differs and an older event
 //! never overwrites a newer one. The objects themselves belong to whoever was told.
 
+mod entry;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use reef_config::selecting::is_selected;
 use reef_config::{Change, Kind, Namespace, Problem, Severity};
 
+use self::entry::{Entry, FAULTY, LISTED, TOLD, UNREAD};
 use crate::decode::{Content, Decoder, Id, Item};
 use crate::encoding::Raw;
 use crate::reading::Reading;
@@ -15,26 +18,12 @@ use crate::status::StatusBook;
 /// Said where the last good version of an object stays in effect.
 const KEPT: &str = " (the last good version stays in effect; a restart drops it)";
 
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    version: u64,
-    /// The list that had it last.
-    list: u32,
-    /// Whether it is in effect.
-    told: bool,
-    /// Whether problems of it were told.
-    faulty: bool,
-    /// Its namespace is not read, so that nobody knows what it says.
-    unread: bool,
-}
-
 /// Everything told of a kind.
 #[derive(Debug)]
 pub(crate) struct Known {
     decoder: Decoder,
     kind: Kind,
     entries: BTreeMap<Id, Entry>,
-    list: u32,
     listing: bool,
     /// The newest version seen since the list; older events of objects that are not there are echoes.
     newest: u64,
@@ -50,7 +39,6 @@ impl Known {
             decoder,
             kind,
             entries: BTreeMap::new(),
-            list: 0,
             listing: false,
             newest: 0,
             book: None,
@@ -70,14 +58,14 @@ impl Known {
         if !is_selected(self.kind) {
             return;
         }
-        let leaving = self.entries.iter().filter(|(_, entry)| !entry.unread);
+        let leaving = self.entries.iter().filter(|(_, entry)| !entry.is(UNREAD));
         let leaving: Vec<Id> = leaving
             .map(|(id, _)| id)
             .filter(|id| !self.reading.reads(&id.namespace))
             .cloned()
             .collect();
         for id in leaving {
-            let Some(version) = self.entries.get(&id).map(|entry| entry.version) else {
+            let Some(version) = self.entries.get(&id).map(Entry::version) else {
                 continue;
             };
             self.leave_out(id, version, changes);
@@ -86,7 +74,7 @@ impl Known {
 
     /// Namespaces that are read and of which there are objects nobody has read.
     pub(crate) fn wanted(&self) -> BTreeSet<Namespace> {
-        let unread = self.entries.iter().filter(|(_, entry)| entry.unread);
+        let unread = self.entries.iter().filter(|(_, entry)| entry.is(UNREAD));
         let spaces: BTreeSet<&Namespace> = unread.map(|(id, _)| &id.namespace).collect();
         let read = spaces.into_iter().filter(|space| self.reading.reads(space));
         read.cloned().collect()
@@ -94,21 +82,15 @@ impl Known {
 
     /// Whether anything of the kind would be read that is not, or the other way round.
     pub(crate) fn concerns(&self, reading: &Reading) -> bool {
-        let differs = |(id, entry): (&Id, &Entry)| entry.unread == reading.reads(&id.namespace);
+        let differs = |(id, entry): (&Id, &Entry)| entry.is(UNREAD) == reading.reads(&id.namespace);
         is_selected(self.kind) && self.entries.iter().any(differs)
     }
 
     /// Notes an object of a namespace that is not read.
     fn leave_out(&mut self, id: Id, version: u64, changes: &mut Vec<Change>) {
-        let list = self.entries.get(&id).map_or(self.list, |entry| entry.list);
+        let listed = self.entries.get(&id).is_none_or(|entry| entry.is(LISTED));
         self.forget(&id, changes);
-        let entry = Entry {
-            version,
-            list,
-            told: false,
-            faulty: false,
-            unread: true,
-        };
+        let entry = Entry::new(version).with(UNREAD, true).with(LISTED, listed);
         self.entries.insert(id, entry);
     }
 
@@ -129,31 +111,34 @@ impl Known {
 
     /// A list begins; what it does not have is gone at its end.
     pub(crate) fn begin(&mut self) {
-        self.list = self.list.wrapping_add(1);
         self.listing = true;
+        for entry in self.entries.values_mut() {
+            *entry = entry.with(LISTED, false);
+        }
     }
 
     /// How many objects the list did not have so far.
     pub(crate) fn missing(&self) -> usize {
         let entries = self.entries.values();
-        entries.filter(|entry| entry.list != self.list).count()
+        entries.filter(|entry| !entry.is(LISTED)).count()
     }
 
     /// A list is complete, as of `version`: what it did not have.
     pub(crate) fn complete(&mut self, version: u64) -> Vec<Change> {
         self.listing = false;
         self.newest = version;
-        let list = self.list;
         let gone: Vec<Id> = self
             .entries
             .iter()
-            .filter(|(_, entry)| entry.list != list)
+            .filter(|(_, entry)| !entry.is(LISTED))
             .map(|(id, _)| id.clone())
             .collect();
         let mut changes = Vec::new();
         for id in gone {
             self.forget(&id, &mut changes);
         }
+        // A list comes in order, which leaves the nodes of the map half full; made anew they are full.
+        self.entries = std::mem::take(&mut self.entries).into_iter().collect();
         changes
     }
 
@@ -167,7 +152,7 @@ impl Known {
     pub(crate) fn distrust(&mut self) {
         self.newest = 0;
         for entry in self.entries.values_mut() {
-            entry.version = 0;
+            *entry = entry.at(0);
         }
     }
 
@@ -204,7 +189,11 @@ impl Known {
     ) -> Result<(), String> {
         let item = self.decoder.object(raw)?;
         // What else is in the list comes by the watch.
-        if self.entries.get(&item.id).is_some_and(|entry| entry.unread) {
+        if self
+            .entries
+            .get(&item.id)
+            .is_some_and(|entry| entry.is(UNREAD))
+        {
             self.note(&item.id, raw);
             self.take(item, changes);
         }
@@ -221,18 +210,19 @@ impl Known {
 
     /// What a namespace has left of objects nobody has read is gone, and the watch will say so.
     pub(crate) fn settle(&mut self, namespace: &Namespace) {
-        let unread = |id: &Id, entry: &Entry| entry.unread && id.namespace == *namespace;
+        let unread = |id: &Id, entry: &Entry| entry.is(UNREAD) && id.namespace == *namespace;
         self.entries.retain(|id, entry| !unread(id, entry));
     }
 
     /// Takes note of the version of an object; true if it is not known yet.
     fn is_news(&mut self, id: &Id, version: u64) -> bool {
         if let Some(entry) = self.entries.get_mut(id) {
-            entry.list = self.list;
-            let old = version == entry.version || (!self.listing && version < entry.version);
+            *entry = entry.with(LISTED, true);
+            let known = entry.version();
+            let old = version == known || (!self.listing && version < known);
             // Of an object that was not read not even this version is known.
-            let unread = entry.unread && self.reading.reads(&id.namespace);
-            if version != 0 && entry.version != 0 && old && !unread {
+            let unread = entry.is(UNREAD) && self.reading.reads(&id.namespace);
+            if version != 0 && known != 0 && old && !unread {
                 return false;
             }
         } else if !self.listing && version != 0 && version < self.newest {
@@ -251,8 +241,8 @@ impl Known {
             content,
         } = item;
         let before = self.entries.get(&id).copied();
-        let was_told = before.is_some_and(|entry| entry.told);
-        let was_faulty = before.is_some_and(|entry| entry.faulty);
+        let was_told = before.is_some_and(|entry| entry.is(TOLD));
+        let was_faulty = before.is_some_and(|entry| entry.is(FAULTY));
         let (told, problems) = match content {
             Content::Good(object, problems) => {
                 if self.kind == Kind::ConfigMap {
@@ -280,13 +270,7 @@ impl Known {
         if faulty || was_faulty {
             changes.push(self.problems(&id, problems));
         }
-        let entry = Entry {
-            version,
-            list: self.list,
-            told,
-            faulty,
-            unread: false,
-        };
+        let entry = Entry::new(version).with(TOLD, told).with(FAULTY, faulty);
         self.entries.insert(id, entry);
     }
 
@@ -296,7 +280,7 @@ impl Known {
     /// As [`Decoder::head`].
     pub(crate) fn remove(&mut self, raw: Raw<'_>, changes: &mut Vec<Change>) -> Result<(), String> {
         let (id, version) = self.decoder.head(raw)?;
-        let stale = |entry: &Entry| version != 0 && version < entry.version;
+        let stale = |entry: &Entry| version != 0 && version < entry.version();
         if self.entries.get(&id).is_none_or(stale) {
             return Ok(());
         }
@@ -313,14 +297,14 @@ impl Known {
         if let Some(book) = &self.book {
             book.forget(&key);
         }
-        if entry.told {
+        if entry.is(TOLD) {
             if self.kind == Kind::ConfigMap {
                 changes.extend(reef_source::mesh_config_gone(&key));
             } else {
                 changes.push(Change::Delete(key));
             }
         }
-        if entry.faulty {
+        if entry.is(FAULTY) {
             changes.push(self.problems(id, Vec::new()));
         }
     }
