@@ -7,13 +7,13 @@ use reef_e2e::call;
 use reef_e2e::cluster::faults::signal;
 use reef_e2e::cluster::tokens::Signer;
 use reef_e2e::cluster::{ClusterOptions, REEF};
-use reef_e2e::mesh::{MONITORING, PATIENCE, comes_true, reef_is_ready, wait};
+use reef_e2e::mesh::{MONITORING, PATIENCE, comes_true, now, reef_is_ready, wait};
 use reef_e2e::namespace::isolated;
 use reef_e2e::stream::{Attempt, Kind, node};
 
 use crate::channel::{FORBIDDEN, PROBE, UNKNOWN, judge, own_node, probes, seconds, stranger};
 use crate::objects::{TO_V2, WEB, pod, service, shop, slice};
-use crate::support::{AUDIENCE, Fixture, lasting, metrics, sent};
+use crate::support::{AUDIENCE, Fixture, lasting, metrics, sent, soaks};
 
 /// Seconds since Reef last heard of a kind, the largest.
 fn stalest() -> f64 {
@@ -29,7 +29,7 @@ fn aged() -> anyhow::Result<f64> {
 }
 
 /// How often the API server was asked about a token.
-fn reviews(fixture: &Fixture) -> anyhow::Result<usize> {
+pub(crate) fn reviews(fixture: &Fixture) -> anyhow::Result<usize> {
     let events = fixture.cluster.audit()?;
     let of_reef = events.iter().filter(|event| event.user.username == REEF);
     let asked = of_reef.filter(|event| event.object_ref.resource == "tokenreviews");
@@ -136,9 +136,42 @@ fn an_outage_freezes_the_mesh_and_serves_new_proxies() {
             Ok(())
         })?;
         fixture.cluster.apply(TO_V2)?;
-        fixture.follows("client-1", WEB, &["web-2"])
+        fixture.follows("client-1", WEB, &["web-2"])?;
+        if soaks() {
+            a_change_reaches_proxies_soon_after_the_recovery(&mut fixture)?;
+        }
+        Ok(())
     })
     .unwrap();
+}
+
+/// What is changed as soon as anybody can is with the proxies within five seconds of the recovery: no back-off is longer than
+/// three. By the clock, so only where tests run one by one and nothing else does.
+fn a_change_reaches_proxies_soon_after_the_recovery(fixture: &mut Fixture) -> anyhow::Result<()> {
+    for (pods, turn) in [(["web-1"], 1), (["web-2"], 2), (["web-1"], 3)] {
+        fixture.cluster.kill_api();
+        // Until every kind waits as long as it ever does.
+        std::thread::sleep(Duration::from_secs(20 * turn));
+        fixture.cluster.start_api()?;
+        let recovered = now();
+        let to = TO_V2.replace("v2", if pods[0] == "web-1" { "v1" } else { "v2" });
+        fixture.cluster.apply(&to)?;
+        let limit = Duration::from_secs(5).saturating_sub(recovered.elapsed());
+        let mut last = Vec::new();
+        let reached = wait(limit, || {
+            last = fixture
+                .answering("client-1", WEB.0, WEB.1)
+                .unwrap_or_default();
+            last == pods
+        });
+        ensure!(
+            reached,
+            "after {:?}: {last:?}\n{}",
+            recovered.elapsed(),
+            fixture.reef_tail()
+        );
+    }
+    Ok(())
 }
 
 /// T2 and T16.

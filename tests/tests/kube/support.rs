@@ -278,6 +278,10 @@ pub(crate) fn sent() -> Result<f64> {
 
 /// A short time in tests, the long one when soaking.
 pub(crate) fn lasting(short: u64, long: u64) -> Duration {
-    let soaks = std::env::var_os("REEF_SOAK").is_some();
-    Duration::from_secs(if soaks { long } else { short })
+    Duration::from_secs(if soaks() { long } else { short })
+}
+
+/// Whether faults last as long as in life.
+pub(crate) fn soaks() -> bool {
+    std::env::var_os("REEF_SOAK").is_some()
 }
