@@ -16,6 +16,8 @@ mod encoding;
 mod faults;
 #[path = "kube/inject.rs"]
 mod inject;
+#[path = "kube/kinds.rs"]
+mod kinds;
 #[path = "kube/objects.rs"]
 mod objects;
 #[path = "kube/outage.rs"]
