@@ -12,14 +12,16 @@ Standard input: a JSON list of attempts, which are made at the same time.
   padding  bytes of node metadata besides
   key, chain   files of a client certificate
 
-Arguments: address, file with the roots of the server, its name. Standard output: {NAME: {"code", "error", "names"}}: how
-many resources came in the first response, or what the stream ended with.
+Arguments: address, file with the roots of the server, its name. Standard output: {NAME: {"code", "error",
+"names", "after"}}: how many resources came in the first response, or what the stream ended with, after how many
+milliseconds.
 """
 
 import base64
 import json
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -96,12 +98,18 @@ def attempt_one(address, roots, server, attempt):
     return {"code": "OK", "error": "", "names": len(fields(answer).get(2, []))}
 
 
+def timed(address, roots, server, attempt):
+    start = time.monotonic()
+    end = attempt_one(address, roots, server, attempt)
+    return end | {"after": round((time.monotonic() - start) * 1000)}
+
+
 def main():
     address, roots, server = sys.argv[1:]
     roots = read(roots)
     attempts = json.load(sys.stdin)
     with ThreadPoolExecutor(max(len(attempts), 1)) as pool:
-        ends = pool.map(lambda one: attempt_one(address, roots, server, one), attempts)
+        ends = pool.map(lambda one: timed(address, roots, server, one), attempts)
         print(json.dumps({one["name"]: end for one, end in zip(attempts, ends)}))
 
 

@@ -90,6 +90,8 @@ pub struct End {
     pub error: String,
     /// Resources in the first response.
     pub names: usize,
+    /// How long it took, in milliseconds.
+    pub after: u64,
 }
 
 /// Who opens streams, and how it knows Reef.

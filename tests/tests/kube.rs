@@ -18,6 +18,8 @@ mod faults;
 mod inject;
 #[path = "kube/kinds.rs"]
 mod kinds;
+#[path = "kube/machines.rs"]
+mod machines;
 #[path = "kube/objects.rs"]
 mod objects;
 #[path = "kube/outage.rs"]
