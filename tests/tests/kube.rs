@@ -2,6 +2,8 @@
 //!
 //! With `REEF_SOAK` set (`cargo xtask soak`) faults last as long as in life.
 
+#[path = "kube/certs.rs"]
+mod certs;
 #[path = "kube/channel.rs"]
 mod channel;
 #[path = "kube/chart.rs"]

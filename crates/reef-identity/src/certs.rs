@@ -124,8 +124,19 @@ pub fn needs_rotation(leaf: &str, ca: &str, names: &[String], now: u64) -> bool 
     };
     let named = names.iter().all(|name| held.contains(&name.as_str()));
     let (from, until) = span(&cert);
-    let third = until.saturating_sub(from) / 3;
-    !signed || !named || now.saturating_add(third) >= until || now < from
+    !signed || !named || now >= due(from, until) || now < from
+}
+
+/// When a leaf has to be made anew if nothing else is wrong with it: when a third of its life is left.
+///
+/// # Errors
+/// [`CertError::Read`] if it cannot be read.
+pub fn rotation_due(leaf: &str) -> Result<u64, CertError> {
+    validity(leaf).map(|(from, until)| due(from, until))
+}
+
+fn due(from: u64, until: u64) -> u64 {
+    until - until.saturating_sub(from) / 3
 }
 
 /// When the first certificate of a PEM text begins and ends.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::kit::NOW;
-use crate::certs::{CA_LIFE, LEAF_LIFE, issue_leaf, make_ca, needs_rotation, validity};
+use crate::certs::{
+    CA_LIFE, LEAF_LIFE, issue_leaf, make_ca, needs_rotation, rotation_due, validity,
+};
 
 fn names() -> Vec<String> {
     vec![
@@ -26,6 +28,10 @@ fn an_authority_lives_ten_years_and_a_leaf_is_renewed_after_two_thirds_of_its_li
     assert!(!due(NOW) && !due(NOW + life / 2));
     assert!(due(NOW + life * 7 / 10) && due(NOW + life + 1));
     assert!(due(NOW - 301), "a clock that went back");
+    let at = rotation_due(&leaf.cert).unwrap();
+    assert!(!due(at - 1) && due(at), "{at}");
+    assert_eq!(at, NOW + life - (life + 300) / 3);
+    assert!(rotation_due("").is_err());
 }
 
 #[test]

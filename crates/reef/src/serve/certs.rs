@@ -36,8 +36,11 @@ const LEASE_LIFE: Duration = Duration::from_secs(15);
 /// How often files are looked at: two small ones, from the page cache.
 const FILES_EVERY: Duration = Duration::from_secs(2);
 
-/// How often Secrets are looked at. A leaf has a month left when it is renewed.
+/// How often Secrets are looked at, and besides when a leaf has to be renewed. It has a month left then.
 const SECRETS_EVERY: Duration = Duration::from_secs(600);
+
+/// How soon they are looked at again at the earliest, even where the authority's own end leaves every leaf due.
+const SECRETS_SOONEST: Duration = Duration::from_secs(10);
 
 /// Between attempts while something is in the way, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -204,8 +207,7 @@ impl Keeper {
     ) -> anyhow::Result<Option<Duration>> {
         let current = read(cluster, namespace).await?;
         if !current.is_due(names) {
-            self.use_made(cluster, namespace, current).await?;
-            return Ok(Some(SECRETS_EVERY));
+            return self.use_made(cluster, namespace, current).await.map(Some);
         }
         let Some(guard) = cluster
             .acquire_lease(lease, &mut self.watched, tokio::time::Instant::now())
@@ -218,27 +220,26 @@ impl Keeper {
             warn!(%error, "a lease is not given back, it runs out");
         }
         match made {
-            Ok(current) => {
-                self.use_made(cluster, namespace, current).await?;
-                Ok(Some(SECRETS_EVERY))
-            }
+            Ok(current) => self.use_made(cluster, namespace, current).await.map(Some),
             // Somebody without the lease, such as a person, was faster.
             Err(error) if error.downcast_ref::<SecretError>().is_some_and(is_conflict) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
+    /// Serves with it; returns when to look again.
     async fn use_made(
         &self,
         cluster: &Cluster,
         namespace: &str,
         current: Made,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Duration> {
+        let again = current.look_again(seconds());
         let ca = current.ca.cert;
         self.take(current.leaf, Some(ca.clone()))?;
         let (map, key) = ROOT_MAP;
         cluster.publish_text(namespace, map, key, &ca).await?;
-        Ok(())
+        Ok(again)
     }
 
     fn take(&self, leaf: KeyedCert, ca: Option<String>) -> anyhow::Result<()> {
@@ -274,6 +275,12 @@ impl Made {
     fn is_due(&self, names: &[String]) -> bool {
         self.leaf.key.is_empty()
             || certs::needs_rotation(&self.leaf.cert, &self.ca.cert, names, seconds())
+    }
+
+    /// How long to leave it alone at `now`: until it has to be renewed, if that is soon.
+    fn look_again(&self, now: u64) -> Duration {
+        let due = certs::rotation_due(&self.leaf.cert).unwrap_or_default();
+        Duration::from_secs(due.saturating_sub(now)).clamp(SECRETS_SOONEST, SECRETS_EVERY)
     }
 }
 
