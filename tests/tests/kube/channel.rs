@@ -305,15 +305,16 @@ fn only_a_pod_with_its_token_gets_its_stream() {
     .unwrap();
 }
 
-/// What `istioctl proxy-status` asks, with a token or without.
-fn proxy_status(fixture: &Fixture, token: Option<&str>) -> Result<Value> {
+/// What `istioctl proxy-status` asks for, with a token or without; `question` is a type and names.
+fn istioctl(fixture: &Fixture, question: &[&str], token: Option<&str>) -> Result<Value> {
     let set = |name: &str| std::env::var(name).with_context(|| format!("{name} is not set"));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/istioctl.py");
     let mut command = Command::new(set("REEF_GRPC_PYTHON")?);
     command
         .arg("-B")
         .arg(script)
-        .args([&format!("{HOST}:{SECURE_PORT}"), "istio.io/debug/syncz"])
+        .arg(format!("{HOST}:{SECURE_PORT}"))
+        .args(question)
         .env("PYTHONPATH", set("REEF_GRPC_SITE")?)
         .env("ISTIOCTL_CA", fixture.authority())
         .env("ISTIOCTL_NAME", SERVER);
@@ -325,6 +326,54 @@ fn proxy_status(fixture: &Fixture, token: Option<&str>) -> Result<Value> {
     serde_json::from_slice(&output.stdout).context(said)
 }
 
+/// What `proxy-status` and `proxy-status POD` ask, and a page of `internal-debug`.
+const SYNCZ: &[&str] = &["istio.io/debug/syncz"];
+const DUMP: &[&str] = &["istio.io/debug/config_dump", "client-1.shop"];
+const PAGE: &[&str] = &["istio.io/debug", "config_dump?proxyID=client-1.shop"];
+
+/// The pods whose proxies somebody sees in sync.
+fn pods_seen(fixture: &Fixture, token: &str) -> Result<Vec<String>> {
+    let answer = istioctl(fixture, SYNCZ, Some(token))?;
+    let resources = answer["resources"].as_array();
+    let resources = resources.with_context(|| answer.to_string())?;
+    let ids = resources.iter().map(|one| one["client"]["id"].to_string());
+    let pod = |id: String| id.split('~').nth(2).unwrap_or_default().to_owned();
+    let mut pods: Vec<String> = ids.map(pod).collect();
+    pods.sort();
+    Ok(pods)
+}
+
+/// The three dumps of a proxy, of which Envoy's own dump says the same, and the page.
+fn dumps_are_those_of_envoy(fixture: &Fixture, token: &str) -> Result<()> {
+    let dump = istioctl(fixture, DUMP, Some(token))?;
+    ensure!(dump["type_url"] == DUMP[0], "{dump}");
+    let resources = dump["resources"].as_array();
+    let own = fixture.mesh.envoy_admin("client-1", "/config_dump")?;
+    let mut kinds = Vec::new();
+    for resource in resources.into_iter().flatten() {
+        let kind = resource["type"].as_str().unwrap_or_default();
+        let names = resource["names"].as_array().cloned().unwrap_or_default();
+        ensure!(!names.is_empty(), "{kind} is empty");
+        for name in names.iter().filter_map(Value::as_str) {
+            let quoted = format!("\"name\": \"{name}\"");
+            ensure!(own.contains(&quoted), "Envoy has no {name}, {kind} has");
+        }
+        kinds.push(kind.rsplit('.').next().unwrap_or_default().to_owned());
+    }
+    let all = [
+        "ClustersConfigDump",
+        "ListenersConfigDump",
+        "RoutesConfigDump",
+    ];
+    ensure!(kinds == all, "{kinds:?}: {dump}");
+    let web = "outbound|80||web.shop.svc.cluster.local";
+    ensure!(dump["resources"][0].to_string().contains(web), "{dump}");
+    let page = istioctl(fixture, PAGE, Some(token))?;
+    let text = page["resources"][0]["text"].as_str().unwrap_or_default();
+    ensure!(text.contains(web), "{page}");
+    Ok(())
+}
+
 #[test]
 fn proxy_status_over_the_encrypted_port_shows_each_its_own() {
     let name = "channel::proxy_status_over_the_encrypted_port_shows_each_its_own";
@@ -334,30 +383,43 @@ fn proxy_status_over_the_encrypted_port_shows_each_its_own() {
             let cluster = &fixture.cluster;
             cluster.token_for(namespace, account, None, AUDIENCE)
         };
-        let seen = |token: Option<&str>| -> Result<Vec<String>> {
-            let answer = proxy_status(&fixture, token)?;
-            let resources = answer["resources"].as_array().cloned();
-            let resources = resources.with_context(|| answer.to_string())?;
-            let ids = resources.iter().map(|one| one["client"]["id"].to_string());
-            let pod = |id: String| id.split('~').nth(2).unwrap_or_default().to_owned();
-            let mut pods: Vec<String> = ids.map(pod).collect();
-            pods.sort();
-            Ok(pods)
-        };
         let all = ["client-1.shop", "web-1.shop", "web-2.shop"];
         for (namespace, account) in [("reef-system", "reef"), ("shop", "client")] {
             let token = of(namespace, account)?;
-            let pods = seen(Some(&token))?;
+            let pods = pods_seen(&fixture, &token)?;
             ensure!(pods == all, "{namespace} sees {pods:?}");
+            dumps_are_those_of_envoy(&fixture, &token).context(namespace)?;
         }
         let account = ["create", "serviceaccount", "other", "-n", "default"];
         fixture.cluster.kubectl(&account)?;
         let elsewhere = of("default", "other")?;
-        let pods = seen(Some(&elsewhere))?;
+        let pods = pods_seen(&fixture, &elsewhere)?;
         ensure!(pods.is_empty(), "another namespace sees {pods:?}");
-        for token in [None, Some("a.b.c")] {
-            let refused = proxy_status(&fixture, token)?;
-            ensure!(refused["code"] == "UNAUTHENTICATED", "{refused}");
+        // No more than of a proxy that is not there; by these words istioctl asks the next replica.
+        let none = istioctl(&fixture, DUMP, Some(&elsewhere))?;
+        let nobody = istioctl(&fixture, &[DUMP[0], "nobody.shop"], Some(&elsewhere))?;
+        let told = "Proxy not connected to this Pilot instance";
+        for dump in [&none, &nobody] {
+            let one = dump["resources"]
+                .as_array()
+                .is_some_and(|all| all.len() == 1);
+            let text = dump["resources"][0]["text"].as_str().unwrap_or_default();
+            ensure!(one && text.contains(told), "{dump}");
+        }
+        let page = istioctl(&fixture, PAGE, Some(&elsewhere))?;
+        ensure!(!page.to_string().contains("web.shop"), "{page}");
+        let for_others = "https://kubernetes.default.svc";
+        let for_others = fixture
+            .cluster
+            .token_for("reef-system", "reef", None, for_others)?;
+        for question in [SYNCZ, DUMP, PAGE] {
+            for token in [None, Some("a.b.c"), Some(for_others.as_str())] {
+                let refused = istioctl(&fixture, question, token)?;
+                ensure!(
+                    refused["code"] == "UNAUTHENTICATED",
+                    "{question:?}: {refused}"
+                );
+            }
         }
         Ok(())
     })
