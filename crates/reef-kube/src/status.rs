@@ -3,9 +3,13 @@
 //! ```text
 //! source ──► StatusBook (what is there) ─┐
 //!                                        ├─► what differs ──► Leader::confirm ──► patch, Event
-//! Reported (what ought to be) ───────────┘        ▲                                 │
+//! Reported, Checked (what ought to be) ──┘        ▲                                 │
 //!                                                 └──────── seen by the source ◄────┘
 //! ```
+//!
+//! [`Reported`] is what this process knows anyway: it has classes only of the proxies connected to it. [`Checked`] is what
+//! somebody looks up for the leader: the problems of proxies that are connected elsewhere. It is asked for by the term of
+//! the leader, and forgotten with it.
 //!
 //! One replica writes, the leader. It compares before it writes, so that another leader goes on where the last one
 //! stopped; a write names the version it is about, so that one that comes too late fails; and what it wrote it sees by
@@ -18,23 +22,24 @@ mod book;
 mod condition;
 mod memory;
 mod metrics;
+mod wanted;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
 use k8s_openapi::jiff::Timestamp;
-use reef_config::{ObjectKey, Problem};
+use reef_config::ObjectKey;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use self::book::{MANAGER, Observed};
-use self::condition::{Difference, Verdict, difference, verdicts};
+use self::condition::{Difference, Verdict, difference};
 use self::memory::{Memory, Rate};
 pub(crate) use self::metrics::Outcome;
+use self::wanted::{Opinion, Wanted};
 use crate::api::ApiError;
 use crate::events::{About, News, Recorder, seconds};
 use crate::leader::{Leader, LeaderTimes};
@@ -42,6 +47,7 @@ use crate::{Cluster, resource};
 
 pub use self::book::StatusBook;
 pub use self::metrics::StatusMetrics;
+pub use self::wanted::{Checked, Reported};
 
 /// Objects written between two confirmations of the leader at most.
 const BATCH: usize = 32;
@@ -49,14 +55,8 @@ const BATCH: usize = 32;
 /// Largest answer: the object that was written.
 const ANSWER_BYTES: usize = 4 << 20;
 
-/// Everything known to be wrong, as of some time.
-#[derive(Debug, Clone)]
-pub struct Reported {
-    /// The problems.
-    pub problems: Arc<[Problem]>,
-    /// When they were found, at the latest.
-    pub at: Instant,
-}
+/// How often the time to settle a new leader waits for its first check.
+const SETTLES: u32 = 10;
 
 /// How long things take; the defaults are what a cluster needs, tests take less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,8 @@ pub struct StatusTimes {
     pub leader: LeaderTimes,
     /// How long an object must be left alone before its status is written; 1 s.
     pub quiet: Duration,
-    /// How long a new leader takes no condition away: some problems show only while proxies are connected; 30 s.
+    /// How long a new leader takes no condition away: some problems show only while proxies are connected; 30 s. For its
+    /// first check it waits ten times that at most.
     pub settle: Duration,
     /// The wait after a write that did not do what it should, at first; it doubles up to ten minutes; 5 s.
     pub again: Duration,
@@ -113,8 +114,12 @@ pub struct StatusWriter {
     rest_until: Option<Instant>,
     failures: u32,
     reported: watch::Receiver<Option<Reported>>,
-    wanted: BTreeMap<ObjectKey, Verdict>,
-    wanted_at: Option<Instant>,
+    /// What is looked up for the leader, while there is somebody who does.
+    checks: Option<watch::Receiver<Option<Checked>>>,
+    /// The number of this term, while it leads, and of the last one.
+    term: watch::Sender<Option<u64>>,
+    terms: u64,
+    wanted: Wanted,
 }
 
 /// One object to be written to.
@@ -156,15 +161,31 @@ impl StatusWriter {
             since: Instant::now(),
             rest_until: None,
             failures: 0,
-            wanted: BTreeMap::new(),
-            wanted_at: None,
+            wanted: Wanted::default(),
             cluster,
             book,
             leader,
             metrics,
             times,
             reported,
+            checks: None,
+            term: watch::Sender::new(None),
+            terms: 0,
         }
+    }
+
+    /// Tells what is checked while it leads, too. A new leader waits for the first check before it writes anything.
+    #[must_use]
+    pub fn with_checks(mut self, checks: watch::Receiver<Option<Checked>>) -> Self {
+        self.checks = Some(checks);
+        self
+    }
+
+    /// The number of the term of which this is the leader; no two terms of one writer have the same. `None` while it
+    /// does not lead.
+    #[must_use]
+    pub fn terms(&self) -> watch::Receiver<Option<u64>> {
+        self.term.subscribe()
     }
 
     /// Writes until `end`, then gives the lease back.
@@ -175,6 +196,7 @@ impl StatusWriter {
             () = self.work() => {}
         }
         self.metrics.leads(false);
+        self.term.send_replace(None);
         self.leader.resign().await;
     }
 
@@ -191,7 +213,9 @@ impl StatusWriter {
                 self.metrics.pending(0);
                 self.memory.clear();
                 self.since = Instant::now();
-                self.wanted_at = None;
+                self.wanted.clear();
+                self.terms += u64::from(leads);
+                self.term.send_replace(leads.then_some(self.terms));
             }
             let mut wake = self.leader.due();
             if leads {
@@ -210,6 +234,10 @@ impl StatusWriter {
                     // Nobody reports any more: the process ends.
                     Err(_gone) => std::future::pending().await,
                 },
+                there = changed(&mut self.checks), if leads => if !there {
+                    // Whoever looked things up is gone.
+                    self.checks = None;
+                },
             }
         }
     }
@@ -222,51 +250,48 @@ impl StatusWriter {
     /// Takes over what was reported since the last time.
     fn look(&mut self) {
         let reported = self.reported.borrow_and_update();
-        let Some(Reported { problems, at }) = &*reported else {
+        let Some(reported) = &*reported else {
             return;
         };
-        if self.wanted_at != Some(*at) {
-            self.wanted = verdicts(problems);
-            self.wanted_at = Some(*at);
-        }
+        let checks = self
+            .checks
+            .as_mut()
+            .map(|checks| checks.borrow_and_update());
+        let checked = checks.as_ref().and_then(|checked| checked.as_ref());
+        let checked = checked.filter(|checked| checked.term == self.terms);
+        self.wanted.take(reported, checked);
     }
 
     /// The objects to write to now, and when to look again if not told before.
     fn due(&mut self) -> (Vec<Task>, Option<Instant>) {
         let now = Instant::now();
-        let Some(wanted_at) = self.wanted_at else {
+        if !self.wanted.is_told() {
             return (Vec::new(), None);
-        };
+        }
+        let patience = self.since + self.times.settle * SETTLES;
+        if self.checks.is_some() && !self.wanted.is_checked() && now < patience {
+            return (Vec::new(), Some(patience));
+        }
         self.memory.retain(|key| self.book.has(key));
-        let mut keys = self.book.marked();
-        keys.extend(
-            self.memory
-                .told()
-                .filter(|key| !self.wanted.contains_key(key)),
-        );
-        keys.retain(|key| !self.wanted.contains_key(key));
-        keys.sort();
-        keys.dedup();
-        let gone = keys.into_iter().map(|key| (key, None));
-        let there = self.wanted.iter();
-        let there = there.map(|(key, verdict)| (key.clone(), Some(verdict.clone())));
+        let mut keys: BTreeSet<ObjectKey> = self.book.marked().into_iter().collect();
+        keys.extend(self.memory.told());
+        keys.extend(self.wanted.objects().cloned());
         let text = seconds(Timestamp::now());
         let mut wake: Option<Instant> = None;
         let mut later = |at: Instant| wake = Some(wake.map_or(at, |wake| wake.min(at)));
         let mut tasks = Vec::new();
         let mut pending = 0;
-        for (key, wanted) in there.chain(gone) {
-            let Some(observed) = self.book.observed(&key) else {
+        for key in keys {
+            let Some(observed) = self.book.observed(&key).filter(|seen| !seen.leaving) else {
                 continue;
             };
-            if observed.leaving || observed.at > wanted_at {
-                // What was reported may be about what it was before.
+            let Opinion::Wants(wanted) = self.wanted.of(&key, observed.at) else {
                 continue;
-            }
+            };
             let difference = if self.memory.has_status(key.kind, now) {
-                difference(&observed, wanted.as_ref(), &text)
+                difference(&observed, wanted, &text)
             } else {
-                self.memory.untold(&key, wanted.as_ref())
+                self.memory.untold(&key, wanted)
             };
             let Some(difference) = difference else {
                 self.memory.right(&key);
@@ -275,7 +300,7 @@ impl StatusWriter {
             pending += 1;
             let quiet = observed.at + self.times.quiet;
             let settled = self.since + self.times.settle;
-            let memory = self.memory.not_before(&key, &observed, wanted.as_ref());
+            let memory = self.memory.not_before(&key, &observed, wanted);
             let wait = [
                 Some(quiet),
                 wanted.is_none().then_some(settled),
@@ -289,9 +314,9 @@ impl StatusWriter {
                 (_, Some(at)) => later(at),
                 _ if tasks.len() == BATCH => later(now),
                 _ => tasks.push(Task {
+                    wanted: wanted.cloned(),
                     key,
                     observed,
-                    wanted,
                     difference,
                 }),
             }
@@ -412,6 +437,14 @@ impl StatusWriter {
             }
         }
         false
+    }
+}
+
+/// Waits for another check; false if there will be none. For ever where nobody checks.
+async fn changed(checks: &mut Option<watch::Receiver<Option<Checked>>>) -> bool {
+    match checks {
+        Some(checks) => checks.changed().await.is_ok(),
+        None => std::future::pending().await,
     }
 }
 

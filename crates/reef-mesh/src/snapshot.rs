@@ -251,6 +251,11 @@ impl MeshSnapshot {
         self.pods.get(&(namespace.clone(), Arc::from(name)))
     }
 
+    /// All pods, in no order.
+    pub fn pods(&self) -> impl Iterator<Item = &Arc<Pod>> {
+        self.pods.values()
+    }
+
     /// The pod with this address; of several the first by key. Pods on the host's network and
     /// finished pods are not found by address.
     #[must_use]

@@ -225,19 +225,25 @@ impl PushEngine {
         if let Some(known) = &self.problems {
             return known.clone();
         }
+        let mut all = self.problems_of_classes();
+        all.extend(reef_gen::policy_problems(&self.snapshot));
+        let all: Vec<Problem> = all.into_iter().collect();
+        self.problems = Some(all.clone());
+        all
+    }
+
+    /// The problems of the scopes, classes and resources there are now; those that show without any proxy are not
+    /// among them.
+    #[must_use]
+    pub fn problems_of_classes(&mut self) -> BTreeSet<Problem> {
         let (scopes, snapshot) = (&self.scopes, &self.snapshot);
-        let mut all: BTreeSet<Problem> = scopes
-            .iter()
-            .flat_map(|used| used.scope.problems.iter().cloned())
-            .chain(reef_gen::policy_problems(snapshot))
-            .collect();
+        let of_scopes = scopes.iter().flat_map(|used| &used.scope.problems);
+        let mut all: BTreeSet<Problem> = of_scopes.cloned().collect();
         self.classes.collect_problems(
             snapshot,
             |no| Some(Arc::clone(&scopes.get(no)?.scope)),
             &mut all,
         );
-        let all: Vec<Problem> = all.into_iter().collect();
-        self.problems = Some(all.clone());
         all
     }
 

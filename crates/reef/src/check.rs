@@ -1,8 +1,8 @@
 //! `reef check`: a directory validated offline, with the code that serves it.
 //!
 //! The same source reads it, the same index links it, and the same engine generates for one imagined proxy per
-//! namespace and one per pod, so that every scope somebody could have is built once. Then all objects are looked
-//! at together (`reef-analyze`). Nothing listens.
+//! namespace and one per pod, so that every scope somebody could have is built once (the leader among replicas does
+//! the same for the pods of its cluster). Then all objects are looked at together (`reef-analyze`). Nothing listens.
 
 mod report;
 #[cfg(test)]
@@ -12,11 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
 
-use reef_config::{Kind, Namespace, ObjectKey, Problem};
-use reef_mesh::{Locality, MeshSnapshot, ProxyNode};
+use anyhow::Context as _;
+use reef_config::{Kind, Namespace, Problem};
 
 use crate::ask::print_json;
 use crate::cli::{CheckArgs, Output};
+use crate::imagined::{self, Keep};
 use crate::offline::{self, Offline};
 use crate::places;
 use crate::serve::applied;
@@ -46,10 +47,10 @@ struct Checked {
 fn check(args: &CheckArgs) -> anyhow::Result<Checked> {
     let Offline {
         index,
-        mut engine,
         keys,
         objects: all,
         source_problems,
+        ..
     } = if args.from_cluster {
         offline::load_cluster(&args.cluster.settings(), &args.mesh)?
     } else {
@@ -63,14 +64,16 @@ fn check(args: &CheckArgs) -> anyhow::Result<Checked> {
     let domain = args.mesh.domain.as_str();
     let imagined = namespaces
         .iter()
-        .map(|namespace| imagined_proxy(namespace, "reef-check", "192.0.2.1", domain));
-    let real = pods.filter_map(|key| proxy_of_pod(&snapshot, key, domain));
-    for node in imagined.flatten().chain(real) {
-        engine.connect(node);
-    }
+        .filter_map(|namespace| imagined::in_namespace(namespace, domain));
+    let real = pods.filter_map(|key| {
+        let pod = snapshot.pod(&key.namespace, &key.name)?;
+        imagined::of_pod(pod, domain)
+    });
+    let found = imagined::find(&snapshot, imagined.chain(real), Keep::Everything, || true);
+    let found = found.context("the check was ended")?;
     let mut problems = index.problems();
     problems.extend(source_problems);
-    problems.extend(engine.problems());
+    problems.extend(found.problems);
     problems.extend(reef_analyze::analyze(&all, &snapshot));
     let objects = index.object_counts();
     problems.extend(
@@ -84,19 +87,7 @@ fn check(args: &CheckArgs) -> anyhow::Result<Checked> {
     Ok(Checked {
         problems,
         services: snapshot.service_count(),
-        scopes: engine.sizes().classes,
+        scopes: found.classes,
         objects,
     })
-}
-
-fn proxy_of_pod(snapshot: &MeshSnapshot, key: &ObjectKey, domain: &str) -> Option<ProxyNode> {
-    let pod = snapshot.pod(&key.namespace, &key.name)?;
-    let ip = pod.ips.first()?.to_string();
-    imagined_proxy(&key.namespace, &key.name, &ip, domain)
-}
-
-fn imagined_proxy(namespace: &Namespace, pod: &str, ip: &str, domain: &str) -> Option<ProxyNode> {
-    let id = format!("sidecar~{ip}~{pod}.{namespace}~{namespace}.svc.{domain}");
-    // An odd namespace name makes no node id; the objects in it have their own problem.
-    ProxyNode::parse(&id, reef_mesh::Metadata::default(), Locality::default()).ok()
 }

@@ -21,6 +21,7 @@ pub mod check;
 pub mod cli;
 mod clock;
 pub mod diff;
+mod imagined;
 pub mod inject;
 mod log;
 pub mod mesh;

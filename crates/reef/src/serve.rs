@@ -7,6 +7,7 @@
 mod access;
 pub(crate) mod applied;
 mod certs;
+mod checker;
 mod debug;
 pub(crate) mod dump;
 mod identity;

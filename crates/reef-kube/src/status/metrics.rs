@@ -13,6 +13,9 @@ use reef_config::Kind;
 /// Seconds a write may take, as the bounds of buckets.
 const SECONDS: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 4.0];
 
+/// Seconds a check may take.
+const CHECK_SECONDS: [f64; 8] = [0.001, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LeaseLabel {
     name: String,
@@ -60,6 +63,8 @@ pub struct StatusMetrics {
     seconds: Histogram,
     pending: Gauge,
     events: Family<EventLabels, Counter>,
+    checks: Counter,
+    check_seconds: Histogram,
 }
 
 impl StatusMetrics {
@@ -75,6 +80,8 @@ impl StatusMetrics {
             seconds: Histogram::new(SECONDS),
             pending: Gauge::default(),
             events: Family::default(),
+            checks: Counter::default(),
+            check_seconds: Histogram::new(CHECK_SECONDS),
         };
         metrics.leads(false);
         metrics
@@ -107,6 +114,28 @@ impl StatusMetrics {
             "Events created or counted on, by how that ended (unstable)",
             self.events.clone(),
         );
+        registry.register(
+            "reef_status_check_runs",
+            "Checks of imagined proxies that the leader made (unstable)",
+            self.checks.clone(),
+        );
+        registry.register(
+            "reef_status_check_seconds",
+            "Time of work of these checks (unstable)",
+            self.check_seconds.clone(),
+        );
+    }
+
+    /// How many checks there were.
+    #[must_use]
+    pub fn checks(&self) -> u64 {
+        self.checks.get()
+    }
+
+    /// Counts a check that took this long, rests left out.
+    pub fn checked(&self, worked: Duration) {
+        self.checks.inc();
+        self.check_seconds.observe(worked.as_secs_f64());
     }
 
     pub(super) fn leads(&self, leads: bool) {

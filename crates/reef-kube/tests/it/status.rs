@@ -6,7 +6,7 @@ use std::time::Duration;
 use reef_config::{ChangeBatch, Kind, Problem};
 use reef_kube::leader::{Leader, LeaderTimes};
 use reef_kube::status::{
-    Reported, StatusBook, StatusMetrics, StatusOptions, StatusTimes, StatusWriter,
+    Checked, Reported, StatusBook, StatusMetrics, StatusOptions, StatusTimes, StatusWriter,
 };
 use reef_kube::{KubeOptions, KubeSource};
 use reef_source::Source as _;
@@ -29,11 +29,11 @@ fn leader_times() -> LeaderTimes {
     }
 }
 
-fn times() -> StatusTimes {
+fn times(settle: Duration) -> StatusTimes {
     StatusTimes {
         leader: leader_times(),
         quiet: Duration::from_millis(100),
-        settle: Duration::ZERO,
+        settle,
         again: Duration::from_millis(300),
     }
 }
@@ -41,6 +41,9 @@ fn times() -> StatusTimes {
 /// One replica: a source with its book, and a writer.
 struct Replica {
     reported: watch::Sender<Option<Reported>>,
+    revision: u64,
+    checks: watch::Sender<Option<Checked>>,
+    terms: watch::Receiver<Option<u64>>,
     end: Option<oneshot::Sender<()>>,
     batches: mpsc::Receiver<ChangeBatch>,
     problems: Vec<Problem>,
@@ -49,6 +52,10 @@ struct Replica {
 
 impl Replica {
     async fn start(api: &FakeApi, instance: &str) -> Self {
+        Self::settling(api, instance, Duration::ZERO).await
+    }
+
+    async fn settling(api: &FakeApi, instance: &str, settle: Duration) -> Self {
         let cluster = client(&api.kubeconfig()).await;
         let book = StatusBook::default();
         let options = KubeOptions {
@@ -62,10 +69,12 @@ impl Replica {
             namespace: "reef-system".to_owned(),
             lease: "reef-leader".to_owned(),
             instance: instance.to_owned(),
-            times: times(),
+            times: times(settle),
         };
         let metrics = StatusMetrics::new("reef-leader");
-        let writer = StatusWriter::new(cluster, book, options, metrics, told);
+        let (checks, checked) = watch::channel(None);
+        let writer = StatusWriter::new(cluster, book, options, metrics, told).with_checks(checked);
+        let terms = writer.terms();
         let (end, ended) = oneshot::channel::<()>();
         let mut tasks = JoinSet::new();
         tasks.spawn(source.run(emit));
@@ -77,6 +86,9 @@ impl Replica {
         }));
         Self {
             reported,
+            revision: 1,
+            checks,
+            terms,
             end: Some(end),
             batches,
             problems: Vec::new(),
@@ -94,6 +106,21 @@ impl Replica {
         self.reported.send_replace(Some(Reported {
             problems: Arc::from(self.problems.as_slice()),
             at: Instant::now(),
+            revision: self.revision,
+        }));
+    }
+
+    fn term(&self) -> u64 {
+        self.terms.borrow().unwrap_or_default()
+    }
+
+    /// As the checker of the binary does, for a term.
+    fn checked(&self, problems: &[Problem], term: u64) {
+        self.checks.send_replace(Some(Checked {
+            problems: Arc::from(problems),
+            at: Instant::now(),
+            revision: self.revision,
+            term,
         }));
     }
 
@@ -385,4 +412,86 @@ async fn a_writer_that_undoes_ours_is_not_raced() {
     let patches = patches.iter().filter(|a| a.path.ends_with("/status"));
     // At once, then after 0.3, 0.6, 1.2 and 2.4 s at the least.
     assert!(patches.count() <= 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_checked_for_this_term_is_told_beside_what_the_leader_knows() {
+    let api = FakeApi::start().await;
+    api.apply(rule("web", "web"));
+    api.apply(rule("cart", "cart"));
+    // It waits for its first check, for longer than this test takes.
+    let mut one = Replica::settling(&api, "reef-1", Duration::from_secs(60)).await;
+    one.report(&[wrong("cart", "here")]);
+    let terms = one.terms.clone();
+    until(&mut [&mut one], "a leader", || terms.borrow().is_some()).await;
+    assert_eq!(one.term(), 1);
+    one.checked(&[wrong("web", "of another term")], 7);
+    pass(&mut [&mut one], Duration::from_millis(1500)).await;
+    assert_eq!(writes(&api).len(), 0, "{:#?}", writes(&api));
+
+    one.checked(&[wrong("web", "elsewhere"), wrong("cart", "there")], 1);
+    until(&mut [&mut one], "both conditions", || {
+        condition(&api, "web")["message"] == "elsewhere"
+            && condition(&api, "cart")["message"] == "here; there"
+    })
+    .await;
+    until(&mut [&mut one], "both Events", || {
+        api.all("events").len() == 2
+    })
+    .await;
+    assert_eq!(writes(&api).len(), 4, "{:#?}", writes(&api));
+
+    // The rule changes: what was checked says nothing of it any more, and what it says stays until the next check.
+    one.revision += 1;
+    api.apply(rule("cart", "other"));
+    pass(&mut [&mut one], Duration::from_secs(1)).await;
+    until(&mut [&mut one], "the live problem", || {
+        condition(&api, "cart")["message"] == "here"
+    })
+    .await;
+    one.report(&[]);
+    pass(&mut [&mut one], Duration::from_secs(1)).await;
+    assert_eq!(condition(&api, "cart")["message"], "here");
+    assert_eq!(condition(&api, "web")["message"], "elsewhere");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_problem_that_was_checked_goes_with_the_check_that_lacks_it() {
+    let api = FakeApi::start().await;
+    api.apply(rule("web", "web"));
+    let mut one = Replica::start(&api, "reef-1").await;
+    one.report(&[]);
+    let terms = one.terms.clone();
+    until(&mut [&mut one], "a leader", || terms.borrow().is_some()).await;
+    one.checked(&[wrong("web", "elsewhere")], one.term());
+    until(&mut [&mut one], "the condition", || {
+        condition(&api, "web")["message"] == "elsewhere"
+    })
+    .await;
+    one.checked(&[], one.term());
+    until(&mut [&mut one], "no condition", || {
+        condition(&api, "web").is_null()
+    })
+    .await;
+
+    // It is not told for another leader, which takes it away.
+    one.checked(&[wrong("web", "elsewhere")], one.term());
+    until(&mut [&mut one], "the condition again", || {
+        condition(&api, "web")["message"] == "elsewhere"
+    })
+    .await;
+    let mut two = Replica::start(&api, "reef-2").await;
+    two.report(&[]);
+    assert_eq!(two.term(), 0);
+    assert!(one.end.take().unwrap().send(()).is_ok());
+    let terms = two.terms.clone();
+    until(&mut [&mut one, &mut two], "the second", || {
+        terms.borrow().is_some()
+    })
+    .await;
+    assert!(one.terms.borrow().is_none(), "two lead");
+    until(&mut [&mut two], "no condition", || {
+        condition(&api, "web").is_null()
+    })
+    .await;
 }

@@ -27,6 +27,8 @@ pub(super) struct Shared {
     pub(super) facts: ArcSwap<Facts>,
     /// Its problems, for whoever writes them into the cluster; `None` until the initial list is complete.
     pub(super) reported: watch::Sender<Option<Reported>>,
+    /// The version of everything but endpoints that is in the snapshot, at the least; 0 until there is one.
+    pub(super) revision: watch::Sender<u64>,
     /// Connected streams.
     pub(super) registry: Arc<Registry>,
     /// How each kind of a cluster is followed; `None` where files are.

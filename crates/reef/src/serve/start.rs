@@ -88,7 +88,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     server.limit_age(settings.max_server_conn_age);
 
     if let (Some(status), Some(cluster)) = (status, &cluster) {
-        let written = status.run(cluster.clone(), shared.reported.subscribe(), tasks.end());
+        let written = status.run(cluster.clone(), Arc::clone(&shared), tasks.end());
         tasks.spawn(written);
     }
     if let (Some(cluster), Some(tokens)) = (cluster.clone(), tokens) {

@@ -1,16 +1,18 @@
-//! Status writing put together: what the writer thread reports, what the source notes, and who writes.
+//! Status writing put together: what the writer thread reports, what the source notes, what is checked for the leader,
+//! and who writes.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use anyhow::bail;
 use prometheus_client::registry::Registry;
 use reef_kube::Cluster;
-use reef_kube::status::{
-    Reported, StatusBook, StatusMetrics, StatusOptions, StatusTimes, StatusWriter,
-};
+use reef_kube::status::{StatusBook, StatusMetrics, StatusOptions, StatusTimes, StatusWriter};
 use tokio::sync::watch;
 
 use super::Settings;
+use super::checker::Checker;
+use super::shared::Shared;
 
 /// Lease of whoever writes status.
 const LEASE: &str = "reef-leader";
@@ -21,6 +23,7 @@ pub(super) struct Status {
     book: StatusBook,
     metrics: StatusMetrics,
     namespace: String,
+    domain: String,
 }
 
 impl Status {
@@ -39,6 +42,7 @@ impl Status {
             book: StatusBook::default(),
             metrics: StatusMetrics::new(LEASE),
             namespace: settings.channel.namespace.clone(),
+            domain: settings.mesh.domain.clone(),
         }))
     }
 
@@ -52,11 +56,11 @@ impl Status {
         self.metrics.register(registry);
     }
 
-    /// Writes what is reported until `end`, while this replica leads.
+    /// Writes what is reported, and checks what else there is, until `end`, while this replica leads.
     pub(super) async fn run(
         self,
         cluster: Cluster,
-        reported: watch::Receiver<Option<Reported>>,
+        shared: Arc<Shared>,
         end: impl Future<Output = ()>,
     ) {
         let options = StatusOptions {
@@ -65,8 +69,22 @@ impl Status {
             instance: instance(),
             times: StatusTimes::default(),
         };
+        let reported = shared.reported.subscribe();
+        let (checks, checked) = watch::channel(None);
+        let metrics = self.metrics.clone();
         let writer = StatusWriter::new(cluster, self.book, options, self.metrics, reported);
-        writer.run(end).await;
+        let writer = writer.with_checks(checked);
+        let checker = Checker {
+            shared,
+            domain: self.domain,
+            metrics,
+            terms: writer.terms(),
+            checks,
+        };
+        tokio::select! {
+            () = writer.run(end) => {}
+            () = checker.run() => {}
+        }
     }
 }
 

@@ -60,6 +60,8 @@ pub(super) struct Writer {
     /// When the first change of the waiting burst came in.
     burst: Option<Instant>,
     waiting: Option<(Arc<MeshSnapshot>, ChangeReport)>,
+    /// The version of everything in the index but endpoints.
+    revision: u64,
     synced: bool,
     /// When the facts for pages are made again.
     facts_due: Option<Instant>,
@@ -97,6 +99,7 @@ impl Writer {
             start: clock::now(),
             burst: None,
             waiting: None,
+            revision: 1,
             synced: false,
             facts_due: None,
             facts_rest: clock::now(),
@@ -165,6 +168,7 @@ impl Writer {
         }
         if let Some((snapshot, report)) = changed {
             let small = report.only_endpoints();
+            self.revision += u64::from(!small);
             self.waiting = Some(match self.waiting.take() {
                 None => (snapshot, report),
                 Some((_, mut earlier)) => {
@@ -199,7 +203,7 @@ impl Writer {
             .unwrap_or_else(|| (Arc::clone(self.index.snapshot()), ChangeReport::default()));
         self.engine.apply(Arc::clone(&snapshot), &report);
         let services = snapshot.service_count();
-        self.shared.snapshot.store(Some(snapshot));
+        self.show(snapshot);
         self.publish_facts();
         let problems = self.shared.facts.load().problems.len();
         info!(services, problems, elapsed = ?self.start.elapsed(), "initial list complete, serving");
@@ -220,7 +224,7 @@ impl Writer {
             return;
         };
         let plan = self.engine.apply(Arc::clone(&snapshot), &report);
-        self.shared.snapshot.store(Some(snapshot));
+        self.show(snapshot);
         let streams = self.publish(&plan, seen);
         let built = clock::now().duration_since(started);
         let waited = started.duration_since(seen);
@@ -237,6 +241,15 @@ impl Writer {
             elapsed_us = u64::try_from(built.as_micros()).unwrap_or(u64::MAX),
             "pushed"
         );
+    }
+
+    /// Publishes a snapshot, and which version of everything but endpoints is in it: the latest, as nothing waits.
+    fn show(&self, snapshot: Arc<MeshSnapshot>) {
+        self.shared.snapshot.store(Some(snapshot));
+        let revision = self.revision;
+        self.shared
+            .revision
+            .send_if_modified(|known| std::mem::replace(known, revision) != revision);
     }
 
     /// Gives every stream concerned its new view; returns how many were.
@@ -360,6 +373,7 @@ impl Writer {
             self.shared.reported.send_replace(Some(Reported {
                 problems: Arc::clone(&problems),
                 at: started.into(),
+                revision: self.revision,
             }));
         }
         self.shared.facts.store(Arc::new(Facts {
