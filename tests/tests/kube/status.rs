@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use reef_e2e::call;
 use reef_e2e::cluster::faults::signal;
 use reef_e2e::cluster::{Cluster, ClusterOptions, REEF};
@@ -13,7 +13,7 @@ use reef_e2e::net::Running;
 use serde_json::Value;
 
 use crate::channel::seconds;
-use crate::objects::{WEB, shop};
+use crate::objects::{WEB, shop, slice};
 use crate::support::{Fixture, lasting, metrics, roles_with, sent};
 
 /// The value that grants what status writing needs.
@@ -268,6 +268,97 @@ fn a_frozen_or_killed_leader_is_followed_by_another_and_writes_no_more() {
         })
     })
     .unwrap();
+}
+
+/// A rule for the proxies of its namespace only, whose traffic goes to this host.
+fn route_to(host: &str) -> String {
+    format!(
+        "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\n\
+         metadata: {{name: lost, namespace: shop}}\nspec:\n  hosts: [web]\n  exportTo: ['.']\n  \
+         http: [{{route: [{{destination: {{host: {host}}}}}]}}]\n"
+    )
+}
+
+/// How many checks a replica made.
+fn checks(address: &str) -> f64 {
+    metric(address, "reef_status_check_runs_total")
+}
+
+/// Nobody is connected to the leader: proxies are at another replica, or nowhere.
+#[test]
+fn the_leader_tells_of_rules_that_only_proxies_elsewhere_refuse() {
+    let name = "status::the_leader_tells_of_rules_that_only_proxies_elsewhere_refuse";
+    isolated(name, |power| {
+        // The second replica leads; the proxies come to the first.
+        let mut fixture = Fixture::prepare(power, ClusterOptions::default(), &shop())?;
+        fixture.roles = roles_with(&fixture.cluster, &[STATUS])?;
+        fixture.cluster.apply(&fixture.roles)?;
+        let mut leader = second(&fixture)?;
+        let led = comes_true(|| leader.ended() || leads(SECOND));
+        ensure!(led && !leader.ended(), "{}", leader.tail());
+        fixture.mesh.set_reef_arguments(&["--status"]);
+        fixture.mesh.start_reef()?;
+        fixture.start_pods(&shop())?;
+        fixture.follows("client-1", WEB, &["web-1", "web-2"])?;
+        let connected = |address| metric(address, "pilot_xds");
+        ensure!(
+            connected(SECOND) == 0.0 && connected(MONITORING) == 3.0,
+            "not where they are to be"
+        );
+        ensure!(leads(SECOND) && !leads(MONITORING), "another leads");
+        ensure!(comes_true(|| checks(SECOND) > 0.0), "{}", leader.tail());
+
+        // A pod less behind the service is no reason to check again.
+        let quiet = wait_quiet(SECOND)?;
+        fixture
+            .cluster
+            .apply(&slice("web", &[("web-1", "10.244.1.11")]))?;
+        fixture.follows("client-1", WEB, &["web-1"])?;
+        std::thread::sleep(Duration::from_secs(15));
+        let after = checks(SECOND);
+        ensure!(after == quiet, "{quiet} and {after} checks");
+
+        let cluster = &fixture.cluster;
+        cluster.apply(&route_to("nowhere"))?;
+        let told = comes_true(|| condition(cluster, "lost")["reason"] == "IST0101");
+        ensure!(told, "no condition\n{}", leader.tail());
+        let found = condition(cluster, "lost");
+        let message = found["message"].as_str().unwrap_or_default();
+        ensure!(message.contains("nowhere"), "{found}");
+        let told = comes_true(|| {
+            let all = events(cluster).unwrap_or_default();
+            all.iter().any(|event| {
+                event["reportingInstance"] == "reef-b"
+                    && event["reason"] == "IST0101"
+                    && event["involvedObject"]["name"] == "lost"
+            })
+        });
+        ensure!(told, "{:?}\n{}", events(cluster)?, leader.tail());
+
+        // Mended.
+        let before = checks(SECOND);
+        cluster.apply(&route_to("web"))?;
+        let gone = comes_true(|| condition(cluster, "lost").is_null());
+        ensure!(gone, "it stays\n{}", leader.tail());
+        ensure!(checks(SECOND) > before, "without a check");
+        ensure!(checks(MONITORING) == 0.0, "who does not lead checks");
+        ensure!(leads(SECOND), "another leads");
+        leader.kill();
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// Waits until no check was made for longer than changes wait for one; how many there were.
+fn wait_quiet(address: &str) -> Result<f64> {
+    for _ in 0..10 {
+        let before = checks(address);
+        std::thread::sleep(Duration::from_secs(15));
+        if checks(address) == before {
+            return Ok(before);
+        }
+    }
+    bail!("checks without end")
 }
 
 /// Waits until a replica leads; it must have taken the lease, by its own clock, as soon after the other could lead no more
