@@ -92,11 +92,15 @@ pub(crate) fn build(stage: &mut Stage, binary: &Path) -> Result<()> {
 
 /// Installs what is missing of the programs.
 fn install() -> Result<()> {
-    let mut missing: Vec<&str> = [("buildah", "buildah"), ("mmdebstrap", "mmdebstrap"), ("make", "make")]
-        .into_iter()
-        .filter(|(program, _)| packages::find(program).is_none())
-        .map(|(_, package)| package)
-        .collect();
+    let mut missing: Vec<&str> = [
+        ("buildah", "buildah"),
+        ("mmdebstrap", "mmdebstrap"),
+        ("make", "make"),
+    ]
+    .into_iter()
+    .filter(|(program, _)| packages::find(program).is_none())
+    .map(|(_, package)| package)
+    .collect();
     if !Path::new(CERTIFICATES).is_file() {
         missing.push("ca-certificates");
     }
