@@ -202,6 +202,8 @@ fn add_implied(
             let Some(service) = best_visible(snapshot, consumer, host) else {
                 continue;
             };
+            // Another of the host may be imported already: it takes this one's place when this one goes.
+            interest.services.insert(service.key.clone());
             let trimmed = with_ports(service, |number| match (spec.only_port(), &ports) {
                 (Some(only), _) => number == only,
                 (None, Some(named)) => named.contains(&number),

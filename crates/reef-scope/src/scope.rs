@@ -230,7 +230,7 @@ pub struct Scope {
 pub(crate) struct Interest {
     /// The listeners' entries.
     pub(crate) specs: Box<[ListenerSpec]>,
-    /// Services in the scope and in its listeners.
+    /// Services in the scope and in its listeners, and those its routes mean.
     pub(crate) services: BTreeSet<ServiceKey>,
     /// Namespaces of the services in the scope.
     pub(crate) namespaces: BTreeSet<Namespace>,
