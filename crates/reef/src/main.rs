@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use tikv_jemallocator::Jemalloc;
 
-/// Less time and memory than with the C library's: `docs/decisions/006-one-arena-of-jemalloc.md`.
+/// Less memory than with the C library's: `docs/decisions/006-one-arena-of-jemalloc.md`.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
