@@ -33,3 +33,6 @@ impl MeshOptions {
             .with_unenforced(self.unenforced)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use reef_config::{Change, ChangeBatch, Kind, Object, ObjectKey, Origin, parse};
+use reef_config::{Change, ChangeBatch, Kind, ObjectKey};
 use reef_mesh::{Locality, MeshIndex, MetaValue};
+use reef_testkit::objects;
 use reef_xds::xds_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use reef_xds::{EncodedResource, ResourceType};
 
@@ -33,9 +34,7 @@ impl World {
     }
 
     fn apply(&mut self, yaml: &str) -> PushPlan {
-        let changes = objects(yaml)
-            .into_iter()
-            .map(|object| Change::Apply(Arc::new(object)));
+        let changes = objects(yaml).into_iter().map(Change::Apply);
         self.change(changes.collect())
     }
 
@@ -56,21 +55,6 @@ impl World {
     fn view(&self, proxy: ProxyId) -> Arc<ClassView> {
         Arc::clone(self.engine.proxy(proxy).expect("connected").view)
     }
-}
-
-fn objects(yaml: &str) -> Vec<Object> {
-    let documents = parse::documents(yaml.as_bytes()).expect("documents");
-    let mut all = Vec::new();
-    for document in documents {
-        let origin = Origin {
-            path: Arc::from("test.yaml"),
-            line: document.line,
-        };
-        let parsed = parse::object(document.text, &origin);
-        assert!(!parsed.has_errors(), "{:?}", parsed.problems);
-        all.extend(parsed.objects);
-    }
-    all
 }
 
 fn node(pod: &str, ns: &str, app: &str, ip: &str) -> ProxyNode {
@@ -446,11 +430,7 @@ fn a_peer_authentication_reaches_who_connects_to_its_namespace() {
     let name = "outbound|80||a.one.svc.cluster.local";
     let apply = |world: &mut World, text: &str| {
         let found = objects(text).into_iter();
-        world.change(
-            found
-                .map(|object| Change::Apply(Arc::new(object)))
-                .collect(),
-        )
+        world.change(found.map(Change::Apply).collect())
     };
     // Of workloads: only the endpoints, and only for those who import them.
     let spec = "selector: {matchLabels: {app: a}}, mtls: {mode: DISABLE}";

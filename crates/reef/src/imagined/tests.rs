@@ -2,32 +2,12 @@
 
 use std::fmt::Write as _;
 
-use reef_config::{Change, ChangeBatch, Kind, ObjectKey, Origin, parse};
+use reef_config::{Kind, ObjectKey};
 
 use super::*;
-use crate::mesh::MeshOptions;
+use crate::mesh::tests::snapshot;
 
 const NAMESPACES: usize = 12;
-
-fn snapshot(yaml: &str) -> Arc<MeshSnapshot> {
-    let mut index = MeshOptions::default().index();
-    let mut changes = Vec::new();
-    for document in parse::documents(yaml.as_bytes()).unwrap() {
-        let origin = Origin {
-            path: Arc::from("test.yaml"),
-            line: document.line,
-        };
-        let parsed = parse::object(document.text, &origin);
-        assert!(!parsed.has_errors(), "{:?}", parsed.problems);
-        let objects = parsed.objects.into_iter();
-        changes.extend(objects.map(|object| Change::Apply(Arc::new(object))));
-    }
-    index.apply(ChangeBatch {
-        changes,
-        synced: true,
-    });
-    Arc::clone(index.snapshot())
-}
 
 /// Namespaces of two services and three pods, two of which are alike, and a rule in each that is for its own proxies
 /// only and leads nowhere.

@@ -1,6 +1,7 @@
 //! Random changes: following them gives what starting from their end gives.
 
 use proptest::prelude::*;
+use reef_config::Object;
 
 use super::*;
 
@@ -110,14 +111,13 @@ proptest! {
         let start = two() + &pods();
         let mut world = World::new(&start);
         let mut last: BTreeMap<ObjectKey, Arc<Object>> =
-            objects(&start).into_iter().map(|object| (object.key.clone(), Arc::new(object))).collect();
+            objects(&start).into_iter().map(|object| (object.key.clone(), object)).collect();
         let proxies: Vec<ProxyId> = nodes().into_iter().map(|node| world.engine.connect(node).proxy).collect();
         for batch in batches {
             let mut changes = Vec::new();
             for step in &batch {
                 let (text, there) = text_of(step);
                 for object in objects(&text) {
-                    let object = Arc::new(object);
                     if there {
                         last.insert(object.key.clone(), Arc::clone(&object));
                         changes.push(Change::Apply(object));

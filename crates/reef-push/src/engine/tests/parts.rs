@@ -1,5 +1,7 @@
 //! Which parts classes share, and what reaches each.
 
+use reef_config::{Origin, parse};
+
 use super::*;
 
 /// Two services of different pods in one namespace.

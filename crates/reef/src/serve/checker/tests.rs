@@ -1,31 +1,12 @@
 //! How seldom checks are, whom they are for, and that a term ends with what was found for it.
 
-use reef_config::{Change, ChangeBatch, Kind, Namespace, ObjectKey, Origin, parse};
+use reef_config::{Kind, Namespace, ObjectKey};
 use tokio::time::timeout;
 
 use super::*;
-use crate::mesh::MeshOptions;
+use crate::mesh::tests::snapshot;
 
 const LONG: Duration = Duration::from_secs(3600);
-
-fn snapshot(yaml: &str) -> Arc<MeshSnapshot> {
-    let mut index = MeshOptions::default().index();
-    let mut changes = Vec::new();
-    for document in parse::documents(yaml.as_bytes()).unwrap() {
-        let origin = Origin {
-            path: Arc::from("test.yaml"),
-            line: document.line,
-        };
-        let parsed = parse::object(document.text, &origin);
-        let objects = parsed.objects.into_iter();
-        changes.extend(objects.map(|object| Change::Apply(Arc::new(object))));
-    }
-    index.apply(ChangeBatch {
-        changes,
-        synced: true,
-    });
-    Arc::clone(index.snapshot())
-}
 
 /// A rule of the shop that leads nowhere, and one pod of the shop.
 const LOST: &str = "

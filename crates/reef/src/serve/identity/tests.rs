@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
-use reef_config::parse;
-use reef_config::{Change, ChangeBatch, Uid};
+use reef_config::Uid;
 use reef_identity::ClusterRules;
-use reef_mesh::{MeshIndex, identify};
+use reef_mesh::identify;
 use reef_server::provider::Locality;
 use serde_json::json;
 
 use super::*;
+use crate::mesh::tests::snapshot;
 
 const MESH: &str = "
 apiVersion: v1
@@ -44,29 +44,6 @@ metadata: {name: vm, namespace: shop}
 spec: {address: 192.0.2.5, serviceAccount: machines, labels: {app: legacy}, locality: east/e1}
 ";
 
-fn mesh(text: &str) -> Arc<reef_mesh::MeshSnapshot> {
-    let mut changes = Vec::new();
-    for document in parse::documents(text.as_bytes()).unwrap() {
-        let origin = reef_config::Origin {
-            path: "mesh.yaml".into(),
-            line: document.line,
-        };
-        let parsed = parse::object(document.text, &origin);
-        assert!(parsed.problems.is_empty(), "{:?}", parsed.problems);
-        changes.extend(
-            parsed
-                .objects
-                .into_iter()
-                .map(|o| Change::Apply(Arc::new(o))),
-        );
-    }
-    let batch = ChangeBatch {
-        changes,
-        synced: true,
-    };
-    MeshIndex::new("cluster.local").apply(batch).unwrap().0
-}
-
 /// Answers by token.
 #[derive(Default)]
 struct Answers(Mutex<BTreeMap<String, Result<Review, Unreachable>>>);
@@ -91,7 +68,7 @@ struct World {
 
 fn world() -> World {
     let shared = Arc::new(Shared::default());
-    shared.snapshot.store(Some(mesh(MESH)));
+    shared.snapshot.store(Some(snapshot(MESH)));
     let answers = Arc::new(Answers::default());
     let policy = Policy::new(vec!["istio-ca".to_owned()]);
     let reviewer: Arc<dyn Reviewer> = answers.clone();
@@ -314,7 +291,7 @@ async fn whoever_claims_another_node_is_told_the_same_whatever_is_wrong() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_waits_ten_seconds_for_its_pod() {
     let world = world();
-    world.shared.snapshot.store(Some(mesh(
+    world.shared.snapshot.store(Some(snapshot(
         "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}",
     )));
     let peer = peer("10.1.0.7:1", Some(world.own_token()));
@@ -327,7 +304,7 @@ async fn a_stream_waits_ten_seconds_for_its_pod() {
     let node = cart();
     let come = async {
         tokio::time::sleep(Duration::from_secs(3)).await;
-        world.shared.snapshot.store(Some(mesh(MESH)));
+        world.shared.snapshot.store(Some(snapshot(MESH)));
     };
     let (admitted, ()) = tokio::join!(world.stream(&node, &peer), come);
     assert!(admitted.is_ok());
@@ -390,7 +367,7 @@ async fn while_nobody_can_be_asked_streams_outlive_their_tokens() {
 #[tokio::test]
 async fn without_a_cluster_a_proxy_is_what_it_says() {
     let shared = Arc::new(Shared::default());
-    shared.snapshot.store(Some(mesh(MESH)));
+    shared.snapshot.store(Some(snapshot(MESH)));
     let gate = Gate::new(Authorizer::new(false), None, shared);
     let mut peer = peer("127.0.0.1:1", Some(BearerToken::new("whatever")));
     peer.tls = false;
