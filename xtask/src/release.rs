@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::repo::{cargo, root, stdout_of, target_folder};
+use crate::repo::{cargo, stdout_of, target_folder};
 use crate::stage::Stage;
 
 /// Builds it, makes sure that it is static and starts, and returns its path.
@@ -16,7 +16,21 @@ use crate::stage::Stage;
 /// # Errors
 /// When it does not build, or is not static, or does not start.
 pub(crate) fn build(stage: &mut Stage) -> Result<PathBuf> {
-    let binary = build_package(stage, "reef", &target()?)?;
+    let target = target()?;
+    // Flags for a named target do not reach build scripts and macros, which cannot be static.
+    stage.run(
+        cargo(&[
+            "build",
+            "--release",
+            "--locked",
+            "--package",
+            "reef",
+            "--target",
+            &target,
+        ])
+        .env("RUSTFLAGS", "-C target-feature=+crt-static"),
+    )?;
+    let binary = target_folder()?.join(&target).join("release/reef");
     if asks_for_a_loader(&std::fs::read(&binary)?) {
         bail!("{} is not static", binary.display());
     }
@@ -42,41 +56,6 @@ fn target() -> Result<String> {
         .join(&musl)
         .is_dir();
     Ok(if has_musl { musl } else { host.to_owned() })
-}
-
-/// Fails if an allocation, a resource or a byte is made more often than `benches/gate.csv` allows (`benches/README.md`).
-/// The program is built as the release is, which has built most of it already.
-///
-/// # Errors
-/// When it does not build, or a number has risen.
-pub(crate) fn gate(stage: &mut Stage) -> Result<()> {
-    let binary = build_package(stage, "reef-bench", &target()?)?;
-    let mut command = Command::new(binary);
-    command.current_dir(root()).args(["repeats", "--runs", "1"]);
-    // The same program gives the same numbers; another compiler or allocator may differ a little.
-    command.args(["--tolerance", "10", "--gate", "benches/gate.csv"]);
-    stage.run(&mut command)?;
-    stage.passed();
-    Ok(())
-}
-
-/// Builds a program for the release, and returns its path.
-fn build_package(stage: &mut Stage, package: &str, target: &str) -> Result<PathBuf> {
-    // Flags for a named target do not reach build scripts and macros, which cannot be static.
-    stage.run(
-        cargo(&[
-            "build",
-            "--release",
-            "--locked",
-            "--package",
-            package,
-            "--target",
-            target,
-        ])
-        .env("RUSTFLAGS", "-C target-feature=+crt-static"),
-    )?;
-    let folder = target_folder()?.join(target).join("release");
-    Ok(folder.join(package))
 }
 
 /// Whether a 64-bit little-endian ELF file has a program header of type `PT_INTERP`.

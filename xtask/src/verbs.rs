@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::repo::{cargo, stdout_of, target_folder};
-use crate::stage::{Run, now, run};
+use crate::repo::{cargo, root, stdout_of, target_folder};
+use crate::stage::{Run, Stage, now, run};
 use crate::{
     chart, fuzz, images, layers as layer_check, packages, probe, protos, release,
     tidy as tidy_check,
@@ -160,6 +160,7 @@ pub(crate) fn test() -> Result<()> {
         command.args(["--features", "reef-gen/real-envoy"]);
         stage.tests(with_envoy(&mut command, envoy))
     });
+    all.stage("repeats", minutes(4), gate);
     let mut left_out = Vec::new();
     let mut no_network = None;
     all.stage("e2e", minutes(12), |stage| {
@@ -218,8 +219,21 @@ pub(crate) fn test() -> Result<()> {
         let binary = binary.as_deref().context("there is no release binary")?;
         images::try_root(stage, binary)
     });
-    all.stage("repeats", minutes(8), release::gate);
     all.finish()
+}
+
+/// Fails if an allocation, a resource or a byte is made more often than `benches/gate.csv` allows (`benches/README.md`).
+/// These numbers are nearly the same in a release build, which nothing else of a run would share.
+fn gate(stage: &mut Stage) -> Result<()> {
+    // All packages, which the next stage needs anyway: alone it would be built with fewer features, and much with it.
+    stage.run(&mut cargo(&["build", "--workspace", "--bins"]))?;
+    let mut command = Command::new(target_folder()?.join("debug/reef-bench"));
+    command.current_dir(root()).args(["repeats", "--runs", "1"]);
+    // The same program gives the same numbers; another compiler or allocator may differ a little.
+    command.args(["--tolerance", "10", "--gate", "benches/gate.csv"]);
+    stage.run(&mut command)?;
+    stage.passed();
+    Ok(())
 }
 
 /// The static binary, and the images around it.
