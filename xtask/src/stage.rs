@@ -3,6 +3,7 @@
 //! A stage over its budget is reported, not failed: a slow machine is not a wrong program. One far
 //! over it is ended, so that a hang is told by us and not by whoever loses patience with us.
 
+mod budget;
 mod process;
 
 use std::collections::VecDeque;
@@ -186,14 +187,23 @@ impl Run {
         }
     }
 
-    /// Runs one stage. `true` if it passed; a failed stage never ends the run.
+    /// Runs one stage of those that have a budget. `true` if it passed; a failed stage never ends the run.
     pub(crate) fn stage(
+        &mut self,
+        name: &'static str,
+        work: impl FnOnce(&mut Stage) -> Result<()>,
+    ) -> bool {
+        self.stage_within(name, budget::of(name), work)
+    }
+
+    /// The same, with a budget of its own.
+    pub(crate) fn stage_within(
         &mut self,
         name: &'static str,
         budget: Duration,
         work: impl FnOnce(&mut Stage) -> Result<()>,
     ) -> bool {
-        println!("── {name} (budget {})", minutes(budget));
+        println!("── {name} (budget {})", seconds(budget));
         let begin = now();
         let whole = if std::env::var_os("CI").is_some() {
             WHOLE
@@ -254,7 +264,7 @@ impl Run {
                 "{:<10} {:>7.1} s {:>9} {:>7}  {}",
                 done.name,
                 done.took.as_secs_f64(),
-                minutes(done.budget),
+                seconds(done.budget),
                 if tests == 0 {
                     "-".to_owned()
                 } else {
@@ -292,8 +302,8 @@ fn log_folder() -> Result<PathBuf> {
     Ok(crate::repo::target_folder()?.join("stages"))
 }
 
-fn minutes(time: Duration) -> String {
-    format!("{} min", time.as_secs().div_ceil(60))
+fn seconds(time: Duration) -> String {
+    format!("{} s", time.as_secs())
 }
 
 #[expect(

@@ -20,8 +20,6 @@ const E2E: &str = "reef-e2e";
 const NO_ENVOY: &str = "there is no Envoy; see what the stage `packages` said";
 /// Why a stage cannot begin.
 const NO_KUBE: &str = "there is no API server; see what the stage `kube-tools` said";
-/// From source, on two cores. Later runs find what the first one built.
-const KUBE_TOOLS: Duration = Duration::from_secs(12 * 60);
 /// Why a stage cannot begin.
 const NO_GRPC: &str = "there is no gRPC library; see what the stage `packages` said";
 
@@ -45,7 +43,7 @@ pub(crate) fn envoy() -> Result<()> {
 pub(crate) fn kube() -> Result<()> {
     let mut run = Run::start();
     let mut tools = None;
-    run.stage("kube-tools", KUBE_TOOLS, |stage| {
+    run.stage("kube-tools", |stage| {
         tools = Some(packages::kube::prepare(stage)?);
         Ok(())
     });
@@ -68,7 +66,7 @@ pub(crate) fn soak(args: &[String]) -> Result<()> {
     };
     let mut all = Run::start();
     // One round takes half an hour, and the last one may begin just before the end.
-    all.stage("soak", limit + minutes(60), |stage| {
+    all.stage_within("soak", limit + minutes(60), |stage| {
         let envoy = packages::prepare()?;
         let tools = packages::kube::prepare(stage)?;
         let grpc = packages::grpc::prepare()?;
@@ -95,9 +93,7 @@ pub(crate) fn soak(args: &[String]) -> Result<()> {
 /// `cargo xtask release`.
 pub(crate) fn release() -> Result<()> {
     let mut run = Run::start();
-    run.stage("release", minutes(11), |stage| {
-        release::build(stage).map(drop)
-    });
+    run.stage("release", |stage| release::build(stage).map(drop));
     run.finish()
 }
 
@@ -106,9 +102,7 @@ pub(crate) fn images(args: &[String]) -> Result<()> {
     let mut run = Run::start();
     match args {
         [] => release_and_images(&mut run),
-        [binary] => drop(run.stage("images", minutes(5), |stage| {
-            images::build(stage, Path::new(binary))
-        })),
+        [binary] => drop(run.stage("images", |stage| images::build(stage, Path::new(binary)))),
         _ => bail!("usage: cargo xtask images [BINARY]"),
     }
     run.finish()
@@ -128,7 +122,7 @@ pub(crate) fn test() -> Result<()> {
     let mut grpc = None;
     let mut prometheus = None;
     let mut no_mesh = None;
-    all.stage("packages", minutes(3), |stage| {
+    all.stage("packages", |stage| {
         // Without a way to install programs this machine is one that cannot have a mesh.
         if let Err(error) = packages::programs_of_meshes() {
             println!("{error:#}");
@@ -142,28 +136,28 @@ pub(crate) fn test() -> Result<()> {
         crates.and(tools).and(python).and(metrics)
     });
     let mut tools = None;
-    all.stage("kube-tools", KUBE_TOOLS, |stage| {
+    all.stage("kube-tools", |stage| {
         tools = Some(packages::kube::prepare(stage)?);
         Ok(())
     });
     fast_stages(&mut all);
-    all.stage("docs", minutes(4), |stage| {
+    all.stage("docs", |stage| {
         stage.run(
             cargo(&["doc", "--workspace", "--no-deps", "--quiet"])
                 .env("RUSTDOCFLAGS", "-D warnings"),
         )
     });
-    all.stage("goldens", minutes(5), |stage| {
+    all.stage("goldens", |stage| {
         let envoy = envoy.as_deref().context(NO_ENVOY)?;
         // All packages, as before: with fewer cargo would build much of it again, with fewer features.
         let mut command = cargo(&["test", "--workspace", "--exclude", E2E, "--test", "envoy"]);
         command.args(["--features", "reef-gen/real-envoy"]);
         stage.tests(with_envoy(&mut command, envoy))
     });
-    all.stage("repeats", minutes(4), gate);
+    all.stage("repeats", gate);
     let mut left_out = Vec::new();
     let mut no_network = None;
-    all.stage("e2e", minutes(12), |stage| {
+    all.stage("e2e", |stage| {
         // All packages here too. Its own unit tests are those of `namespace`.
         stage.run(&mut cargo(&["build", "--workspace", "--bins"]))?;
         stage.tests(&mut cargo(&["test", "--workspace", "--lib", "namespace::"]))?;
@@ -193,7 +187,7 @@ pub(crate) fn test() -> Result<()> {
     for (test, reason) in left_out {
         all.leave_out("e2e", format!("{test}: {reason}"));
     }
-    all.stage("kube", minutes(8), |stage| {
+    all.stage("kube", |stage| {
         if let Some(reason) = &no_network {
             stage.leave_out(reason);
             return Ok(());
@@ -207,15 +201,13 @@ pub(crate) fn test() -> Result<()> {
         let mut command = cargo(&[&test[..], &["--test", "kube"]].concat());
         stage.tests(tools.tell(grpc.tell(with_envoy(&mut command, envoy))))
     });
-    all.stage("fuzz", minutes(6), |stage| {
-        stage.tests(&mut fuzz::command(&[]))
-    });
+    all.stage("fuzz", |stage| stage.tests(&mut fuzz::command(&[])));
     let mut binary = None;
-    all.stage("release", minutes(11), |stage| {
+    all.stage("release", |stage| {
         binary = Some(release::build(stage)?);
         Ok(())
     });
-    all.stage("image", minutes(1), |stage| {
+    all.stage("image", |stage| {
         let binary = binary.as_deref().context("there is no release binary")?;
         images::try_root(stage, binary)
     });
@@ -239,11 +231,11 @@ fn gate(stage: &mut Stage) -> Result<()> {
 /// The static binary, and the images around it.
 fn release_and_images(all: &mut Run) {
     let mut binary = None;
-    all.stage("release", minutes(11), |stage| {
+    all.stage("release", |stage| {
         binary = Some(release::build(stage)?);
         Ok(())
     });
-    all.stage("images", minutes(5), |stage| {
+    all.stage("images", |stage| {
         let binary = binary.as_deref().context("there is no release binary")?;
         images::build(stage, binary)
     });
@@ -269,21 +261,17 @@ pub(crate) fn demo(args: &[String]) -> Result<()> {
 
 /// What every commit must pass.
 fn fast_stages(all: &mut Run) {
-    all.stage("fmt", minutes(1), |stage| {
-        stage.run(&mut cargo(&["fmt", "--check"]))
-    });
-    all.stage("tidy", minutes(1), |_| tidy());
-    all.stage("layers", minutes(1), |_| layers());
-    all.stage("generated", minutes(1), |_| {
-        protos::run(&["--check".to_owned()])
-    });
+    all.stage("fmt", |stage| stage.run(&mut cargo(&["fmt", "--check"])));
+    all.stage("tidy", |_| tidy());
+    all.stage("layers", |_| layers());
+    all.stage("generated", |_| protos::run(&["--check".to_owned()]));
     if chart::helm().is_some() {
-        all.stage("chart", minutes(1), |_| chart::run(&["--check".to_owned()]));
+        all.stage("chart", |_| chart::run(&["--check".to_owned()]));
     } else {
         all.leave_out("chart", "there is no helm");
     }
     if stdout_of(&mut cargo(&["deny", "--version"])).is_ok() {
-        all.stage("deny", minutes(1), |stage| {
+        all.stage("deny", |stage| {
             stage.run(&mut cargo(&[
                 "deny", "check", "bans", "licenses", "sources",
             ]))
@@ -291,7 +279,7 @@ fn fast_stages(all: &mut Run) {
     } else {
         all.leave_out("deny", "cargo-deny is not installed");
     }
-    all.stage("clippy", minutes(10), |stage| {
+    all.stage("clippy", |stage| {
         stage.run(&mut cargo(&[
             "clippy",
             "--workspace",
@@ -303,7 +291,7 @@ fn fast_stages(all: &mut Run) {
         ]))
     });
     // Every test that starts no real server, doctests included.
-    all.stage("tests", minutes(12), |stage| {
+    all.stage("tests", |stage| {
         stage.tests(&mut cargo(&[
             "test",
             "--workspace",

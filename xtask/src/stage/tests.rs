@@ -31,10 +31,9 @@ fn a_result_line_is_counted_and_other_lines_are_not() {
 #[test]
 fn a_failed_stage_fails_the_run_but_later_stages_still_run() {
     let mut run = Run::start();
-    let minute = Duration::from_secs(60);
-    assert!(!run.stage("bad", minute, |_| anyhow::bail!("no")));
+    assert!(!run.stage("bad", |_| anyhow::bail!("no")));
     let mut ran = false;
-    assert!(run.stage("good", minute, |_| {
+    assert!(run.stage("good", |_| {
         ran = true;
         Ok(())
     }));
@@ -92,12 +91,12 @@ fn only_good_news_is_left_out_of_the_end() {
 #[test]
 fn a_stage_that_is_impossible_is_told_and_is_no_failure() {
     let mut run = Run::start();
-    assert!(run.stage("impossible", Duration::from_secs(60), |stage| {
+    assert!(run.stage("impossible", |stage| {
         stage.leave_out("no namespaces");
         Ok(())
     }));
     assert_eq!(run.done[0].verdict(), "left out: no namespaces");
-    let failed = !run.stage("failed", Duration::from_secs(60), |stage| {
+    let failed = !run.stage("failed", |stage| {
         stage.leave_out("no namespaces");
         stage.run(&mut Command::new("false"))
     });
