@@ -1,7 +1,6 @@
 //! A minimal delta client: subscribes as Envoy does, acknowledges everything, counts what it gets.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -10,7 +9,6 @@ use reef_xds::ResourceType;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use tonic::transport::Endpoint;
 use xds_api::envoy::config::cluster::v3::Cluster;
 use xds_api::envoy::config::core::v3::{Node, address::Address};
 use xds_api::envoy::config::endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier};
@@ -20,6 +18,8 @@ use xds_api::envoy::extensions::filters::network::http_connection_manager::v3::{
 };
 use xds_api::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use xds_api::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
+
+use crate::channel::Channel;
 
 /// What a client got so far.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,11 +47,9 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects on a connection of its own and subscribes to all clusters.
-    pub(crate) async fn connect(address: SocketAddr, node: Node) -> Result<Self> {
-        let channel = Endpoint::from_shared(format!("http://{address}"))?
-            .connect()
-            .await?;
+    /// Connects on a connection of its own, as the proxy of this number, and subscribes to all clusters.
+    pub(crate) async fn connect(channel: &Channel, proxy: usize, node: Node) -> Result<Self> {
+        let connected = channel.connect().await?;
         let (requests, outgoing) = mpsc::channel(8);
         requests
             .send(DeltaDiscoveryRequest {
@@ -60,8 +58,9 @@ impl Client {
                 ..DeltaDiscoveryRequest::default()
             })
             .await?;
-        let responses = AggregatedDiscoveryServiceClient::new(channel)
-            .delta_aggregated_resources(ReceiverStream::new(outgoing))
+        let request = channel.request(proxy, ReceiverStream::new(outgoing))?;
+        let responses = AggregatedDiscoveryServiceClient::new(connected)
+            .delta_aggregated_resources(request)
             .await
             .context("opening the stream")?
             .into_inner();

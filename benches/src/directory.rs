@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
+use crate::channel::Channel;
 use crate::process::Server;
 use crate::record::Record;
 use crate::scenario::Scenario;
@@ -28,7 +29,8 @@ pub(crate) async fn measure(
     let memory = server.memory()?;
     record.note(at, "RSS ready", "MB", megabytes(memory.resident));
     record.note(at, "peak RSS ready", "MB", megabytes(memory.peak));
-    let (mut clients, _) = connect_all(scenario, at, &server, record).await?;
+    let channel = (&Channel::Plaintext(server.grpc), scenario.proxies);
+    let (mut clients, _) = connect_all(scenario, at, &server, channel, record).await?;
     edits(scenario, at, dir.path(), &server, &mut clients, record).await?;
     let memory = server.memory()?;
     record.note(at, "RSS after edits", "MB", megabytes(memory.resident));

@@ -1,26 +1,30 @@
 //! A large mesh in a real API server: what following it costs, and how soon proxies have what changes.
 
+mod credentials;
 mod objects;
 mod rig;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use clap::ValueEnum;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use self::rig::Rig;
+use crate::channel::Channel;
 use crate::client::Client;
 use crate::clock;
 use crate::http::Http;
 use crate::process::{Server, free_address};
 use crate::record::Record;
-use crate::scenario::Scenario;
+use crate::scenario::{KUBE, KUBE_TLS, Scenario};
 use crate::sync::{connect_all, megabytes, number};
 
 /// How long changes are written one after the other.
@@ -42,9 +46,31 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// An address somebody was told of, and when.
 type Reached = (String, Instant);
 
-/// Measures all of it with one API server.
+/// Proxies that have connected and not everything yet. Clients are on the machine they measure: were all at it at once, the
+/// server would wait for theirs as often as they for it. Also far from how many handshakes one address may begin.
+const AT_ONCE: usize = 64;
+
+/// Where proxies come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Port {
+    /// To the port on loopback, where streams need to prove nothing.
+    Plaintext,
+    /// To the encrypted port, each with a connection, a TLS session and a token of its own.
+    Tls,
+}
+
+impl Port {
+    fn scenario(self) -> &'static Scenario {
+        match self {
+            Self::Plaintext => &KUBE,
+            Self::Tls => &KUBE_TLS,
+        }
+    }
+}
+
+/// Measures all of it with one API server, and for each run a server for each of the ports.
 pub(crate) async fn measure(
-    scenario: &Scenario,
+    ports: &[Port],
     runs: u32,
     (reef, cluster): (&Path, &Path),
     shrink: usize,
@@ -53,10 +79,16 @@ pub(crate) async fn measure(
     let work = tempfile::tempdir().context("making a folder for the cluster")?;
     let rig = Rig::start(cluster, work.path()).await?;
     let started = clock::now();
-    let objects = rig.load(objects::all(scenario)).await?;
+    let objects = rig.load(objects::all(&KUBE.shrunk(shrink))).await?;
     println!("{objects} objects in {:?}", started.elapsed());
-    for run in 0..runs {
+    let each = (0..runs).flat_map(|run| ports.iter().map(move |port| (run, *port)));
+    for (turn, (run, port)) in each.enumerate() {
+        let scenario = &port.scenario().shrunk(shrink);
         let at = (scenario.name, run);
+        let tokens = match port {
+            Port::Plaintext => Vec::new(),
+            Port::Tls => credentials::tokens(&rig, scenario).await?,
+        };
         record.note(at, "objects", "", number(u64::try_from(objects)?));
         let mut lists = Vec::new();
         for _ in 0..LISTS {
@@ -68,7 +100,7 @@ pub(crate) async fn measure(
             "s",
             lists.into_iter().fold(f64::MAX, f64::min),
         );
-        let mut server = serve(reef, &rig)?;
+        let (mut server, secure) = serve(reef, &rig)?;
         record.note(at, "ready", "s", server.ready().await?.as_secs_f64());
         record.note(at, "CPU when ready", "s", server.cpu()?);
         server.quiet().await?;
@@ -77,31 +109,46 @@ pub(crate) async fn measure(
         record.note(at, "RSS", "MB", megabytes(memory.resident));
         record.note(at, "peak RSS", "MB", megabytes(memory.peak));
 
-        let (clients, total) = connect_all(scenario, at, &server, record).await?;
+        let channel = match port {
+            Port::Plaintext => Channel::Plaintext(server.grpc),
+            Port::Tls => credentials::channel(&rig, secure, &tokens).await?,
+        };
+        let (cpu, reviews) = (rig.cpu()?, rig.reviews().await?);
+        let (clients, total) =
+            connect_all(scenario, at, &server, (&channel, AT_ONCE), record).await?;
+        let what = "cold sync CPU of the API server";
+        record.note(at, what, "s", rig.cpu()? - cpu);
+        record.note(at, "token reviews", "", rig.reviews().await? - reviews);
         record.note(at, "resources", "", number(total.resources));
         let memory = server.memory()?;
         record.note(at, "RSS with proxies", "MB", megabytes(memory.resident));
         record.note(at, "peak RSS with proxies", "MB", megabytes(memory.peak));
 
         let mut proxies = Proxies::listen(clients);
-        one_by_one(scenario, at, &rig, &server, &mut proxies, record).await?;
+        let on = (&rig, &server);
+        one_by_one(scenario, (at, turn), on, &mut proxies, record).await?;
         let lasting = (LASTING / u32::try_from(shrink)?).max(Duration::from_secs(5));
-        many(scenario, at, (&rig, &server), lasting, &mut proxies, record).await?;
+        many(scenario, (at, turn), on, lasting, &mut proxies, record).await?;
         let memory = server.memory()?;
         record.note(at, "RSS at the end", "MB", megabytes(memory.resident));
     }
     Ok(())
 }
 
-fn serve(reef: &Path, rig: &Rig) -> Result<Server> {
+/// Starts a server; returns its encrypted port, too.
+fn serve(reef: &Path, rig: &Rig) -> Result<(Server, SocketAddr)> {
     let mut arguments = vec![
         OsString::from("--kubeconfig"),
         rig.kubeconfig.clone().into_os_string(),
     ];
-    for option in ["--secure-grpc-addr", "--https-addr"] {
-        arguments.extend([option.into(), free_address()?.to_string().into()]);
+    let secure = free_address()?;
+    for (option, address) in [
+        ("--secure-grpc-addr", secure),
+        ("--https-addr", free_address()?),
+    ] {
+        arguments.extend([option.into(), address.to_string().into()]);
     }
-    Server::start_with(reef, &arguments)
+    Ok((Server::start_with(reef, &arguments)?, secure))
 }
 
 /// Proxies that tell which addresses they were told.
@@ -154,9 +201,8 @@ fn interested(scenario: &Scenario, service: usize) -> usize {
 /// Changes one slice at a time by the API, from before the request on.
 async fn one_by_one(
     scenario: &Scenario,
-    at: (&'static str, u32),
-    rig: &Rig,
-    server: &Server,
+    (at, turn): ((&'static str, u32), usize),
+    (rig, server): (&Rig, &Server),
     proxies: &mut Proxies,
     record: &mut Record,
 ) -> Result<()> {
@@ -170,8 +216,8 @@ async fn one_by_one(
             "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices/s{service}-a",
             scenario.namespace(service)
         );
-        // No two runs write the same, and no other change is mistaken for it.
-        let version = edit + 1_000_000 * (1 + usize::try_from(at.1)?);
+        // No two turns write the same, and no other change is mistaken for it.
+        let version = edit + 1_000_000 * (1 + turn);
         let patch =
             json!({"endpoints": objects::endpoints(scenario, service, version)}).to_string();
         let wanted = objects::moved(version);
@@ -206,7 +252,7 @@ async fn one_by_one(
 /// has a time at which it is to be written, and latencies count from there, however late the store takes it.
 async fn many(
     scenario: &Scenario,
-    at: (&'static str, u32),
+    (at, turn): ((&'static str, u32), usize),
     (rig, server): (&Rig, &Server),
     lasting: Duration,
     proxies: &mut Proxies,
@@ -215,7 +261,7 @@ async fn many(
     server.quiet().await?;
     let (cpu, began) = (server.cpu()?, clock::now());
     let (tell, mut told) = mpsc::channel(1024);
-    let base = 10_000 * (1 + usize::try_from(at.1)?);
+    let base = 10_000 * (1 + turn);
     let mut writers = JoinSet::new();
     for first in 1..=WRITERS {
         let (of, tell, mut etcd) = (scenario.clone(), tell.clone(), rig.store().await?);

@@ -10,6 +10,7 @@
 //! the machine. See `README.md` beside this folder.
 #![allow(clippy::print_stdout, reason = "a command line program")]
 
+mod channel;
 mod client;
 mod clock;
 mod directory;
@@ -30,7 +31,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
 
 use crate::record::Record;
-use crate::scenario::{KUBE, LARGE_DIRECTORY, ONE_EDIT, Scenario, TEN_THOUSAND, THOUSAND};
+use crate::scenario::{LARGE_DIRECTORY, ONE_EDIT, Scenario, TEN_THOUSAND, THOUSAND};
 
 /// Measures Reef.
 #[derive(Debug, Parser)]
@@ -60,6 +61,9 @@ struct Options {
     /// Per cent.
     #[arg(long, default_value_t = 5)]
     tolerance: u32,
+    /// How the proxies of `kube` come: `plaintext,tls` measures one after the other in the same cluster.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "plaintext")]
+    channel: Vec<kube::Port>,
     /// Divides the numbers of all scenarios, to try the program out.
     #[arg(long, default_value_t = 1)]
     shrink: usize,
@@ -138,9 +142,8 @@ fn main() -> Result<()> {
     }
     if wants(What::Kube) {
         let programs = (options.reef.as_path(), options.cluster.as_path());
-        let scenario = shrunk(&KUBE);
         runtime.block_on(kube::measure(
-            &scenario,
+            &options.channel,
             options.runs,
             programs,
             options.shrink,

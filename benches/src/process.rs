@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -93,17 +94,7 @@ impl Server {
 
     /// CPU seconds used so far, user and system.
     pub(crate) fn cpu(&self) -> Result<f64> {
-        let text = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let (_, fields) = text.rsplit_once(')').context("no command name in stat")?;
-        let tick = |at: usize| -> Result<f64> {
-            Ok(fields
-                .split_whitespace()
-                .nth(at)
-                .context("stat is too short")?
-                .parse()?)
-        };
-        // Fields 14 and 15 of the whole line; the two before the parenthesis are cut off.
-        Ok((tick(11)? + tick(12)?) / TICKS)
+        cpu(self.child.id())
     }
 
     /// Its memory.
@@ -143,6 +134,39 @@ impl Drop for Server {
         let _gone = self.child.kill();
         let _status = self.child.wait();
     }
+}
+
+/// CPU seconds a process used so far, user and system.
+pub(crate) fn cpu(process: u32) -> Result<f64> {
+    // Fields 14 and 15 of the whole line.
+    let (user, system): (f64, f64) = (stat(process, 14)?, stat(process, 15)?);
+    Ok((user + system) / TICKS)
+}
+
+/// The process of this name that `parent` started.
+pub(crate) fn child_of(parent: u32, name: &str) -> Result<u32> {
+    for entry in fs::read_dir("/proc")? {
+        let process = entry?.file_name().to_string_lossy().parse();
+        let Ok(process) = process else { continue };
+        // What ended meanwhile is not it.
+        let comm = fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+        if comm.trim_end() == name && stat::<u32>(process, 4)? == parent {
+            return Ok(process);
+        }
+    }
+    bail!("no {name} was started")
+}
+
+/// A field of `/proc/<pid>/stat`, counted as its manual does.
+fn stat<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(
+    process: u32,
+    field: usize,
+) -> Result<T> {
+    let text = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let (_, fields) = text.rsplit_once(')').context("no command name in stat")?;
+    // The first two are before and in the parenthesis.
+    let value = fields.split_whitespace().nth(field - 3);
+    Ok(value.context("stat is too short")?.parse()?)
 }
 
 /// A port nobody uses at the moment.

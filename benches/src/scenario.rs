@@ -82,6 +82,12 @@ pub(crate) const KUBE: Scenario = Scenario {
     edits: 100,
 };
 
+/// The same with proxies that come over TLS.
+pub(crate) const KUBE_TLS: Scenario = Scenario {
+    name: "kube-tls",
+    ..KUBE
+};
+
 /// What is counted instead of timed.
 pub(crate) const SMALL: Scenario = Scenario {
     name: "small",

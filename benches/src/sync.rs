@@ -1,12 +1,15 @@
 //! Cold sync: all proxies of a scenario connect at once to a fresh server.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use prost_types::{Struct, Value, value::Kind};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use xds_api::envoy::config::core::v3::Node;
 
+use crate::channel::Channel;
 use crate::client::{Client, Counts};
 use crate::clock;
 use crate::process::Server;
@@ -35,7 +38,8 @@ pub(crate) async fn measure(
         megabytes(server.memory()?.resident),
     );
 
-    let (mut clients, total) = connect_all(scenario, at, &server, record).await?;
+    let channel = (&Channel::Plaintext(server.grpc), scenario.proxies);
+    let (mut clients, total) = connect_all(scenario, at, &server, channel, record).await?;
     server.quiet().await?;
     let memory = server.memory()?;
     record.note(at, "RSS after sync", "MB", megabytes(memory.resident));
@@ -46,20 +50,23 @@ pub(crate) async fn measure(
     edits(scenario, at, dir.path(), &server, &mut clients, record).await
 }
 
-/// Connects all proxies and waits until each holds everything.
+/// Connects all proxies, at most `at_once` of which have not everything yet, and waits until each has it.
 pub(crate) async fn connect_all(
     scenario: &Scenario,
     at: (&'static str, u32),
     server: &Server,
+    (channel, at_once): (&Channel, usize),
     record: &mut Record,
 ) -> Result<(Vec<Client>, Counts)> {
     let before = server.cpu()?;
     let started = clock::now();
+    let turns = Arc::new(Semaphore::new(at_once));
     let mut tasks = JoinSet::new();
     for proxy in 0..scenario.proxies {
-        let (address, node) = (server.grpc, node(scenario, proxy));
+        let (turns, channel, node) = (Arc::clone(&turns), channel.clone(), node(scenario, proxy));
         tasks.spawn(async move {
-            let mut client = Client::connect(address, node).await?;
+            let _turn = turns.acquire().await?;
+            let mut client = Client::connect(&channel, proxy, node).await?;
             client.sync().await?;
             anyhow::Ok((proxy, client))
         });

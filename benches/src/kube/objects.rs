@@ -110,8 +110,8 @@ fn object(version: &str, kind: &str, namespace: &str, name: &str, rest: Value) -
     object
 }
 
-/// A namespace, and its `Sidecar`: everything of the namespace and nothing else.
-fn namespace(scenario: &Scenario, at: usize) -> [Stored; 2] {
+/// A namespace, the account its pods run as, and its `Sidecar`: everything of the namespace and nothing else.
+fn namespace(scenario: &Scenario, at: usize) -> [Stored; 3] {
     let name = scenario.namespace(at);
     let labels = json!({"metadata": {"labels": {"kubernetes.io/metadata.name": name}}});
     let egress = json!({"spec": {"egress": [{"hosts": ["./*"]}]}});
@@ -120,6 +120,10 @@ fn namespace(scenario: &Scenario, at: usize) -> [Stored; 2] {
         (
             format!("namespaces/{name}"),
             object("v1", "Namespace", "", &name, labels),
+        ),
+        (
+            format!("serviceaccounts/{name}/default"),
+            object("v1", "ServiceAccount", &name, "default", json!({})),
         ),
         (
             format!("networking.istio.io/sidecars/{name}/default"),

@@ -13,8 +13,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::objects::Stored;
-use crate::clock;
 use crate::http::Http;
+use crate::{clock, process};
 
 /// Objects written to etcd at once; it allows 128.
 const AT_ONCE: usize = 100;
@@ -117,6 +117,24 @@ impl Rig {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         bail!("the API server does not have the {pods} pods")
+    }
+
+    /// CPU seconds the API server used so far.
+    pub(super) fn cpu(&self) -> Result<f64> {
+        process::cpu(process::child_of(self.cluster.id(), "kube-apiserver")?)
+    }
+
+    /// How many tokens the API server was asked about so far.
+    pub(super) async fn reviews(&self) -> Result<f64> {
+        let mut api = Http::connect(self.api).await?;
+        let page = ("GET", "/metrics");
+        let page = api.send(page, "application/json", b"").await?;
+        let page = String::from_utf8(page)?;
+        let counters = page.lines().filter(|line| {
+            line.starts_with("apiserver_request_total{") && line.contains("\"tokenreviews\"")
+        });
+        let counts = counters.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+        Ok(counts.sum())
     }
 
     /// How long three listers take side by side that read the large kinds as JSON and do nothing with it.
