@@ -259,6 +259,15 @@ impl PushEngine {
         self.classes.resources()
     }
 
+    /// Gives bytes of resources back that nobody asked for lately: they are made again, the same, when somebody does. Returns
+    /// how many resources hold theirs.
+    ///
+    /// Each call looks at an eighth of those that do, at least at some tens; what was not asked for between two looks is
+    /// given back.
+    pub fn cool(&mut self) -> usize {
+        self.classes.cool()
+    }
+
     /// How much there is; costs nothing to ask.
     #[must_use]
     pub fn sizes(&self) -> Sizes {

@@ -39,8 +39,8 @@ impl ResourceKey for RouteKey {
         let resource = encode_route(self, last);
         if cfg!(debug_assertions) && last.is_some() {
             assert_eq!(
-                resource.value(),
-                encode_route(self, None).value(),
+                resource,
+                encode_route(self, None),
                 "a route configuration made from parts of the last differs: {self:?}"
             );
         }

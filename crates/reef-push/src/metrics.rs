@@ -103,12 +103,12 @@ impl PushMetrics {
             ("push_scopes", "Scopes in use (unstable)", &self.scopes),
             (
                 "push_resources",
-                "Encoded resources held (unstable)",
+                "Resources of all classes (unstable)",
                 &self.resources,
             ),
             (
                 "push_resource_bytes",
-                "Bytes of encoded resources held (unstable)",
+                "Bytes of these resources as they are sent (unstable)",
                 &self.resource_bytes,
             ),
         ];

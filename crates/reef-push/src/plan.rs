@@ -102,7 +102,7 @@ pub struct Sizes {
     pub scopes: usize,
     /// Resources in the stores.
     pub resources: usize,
-    /// Bytes of the encoded resources.
+    /// Bytes of the resources as they are sent, whether they are held or would be made.
     pub resource_bytes: usize,
     /// Parts (sets of resources of one type that classes share).
     pub parts: usize,

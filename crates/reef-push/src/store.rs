@@ -1,4 +1,5 @@
-//! One store of encoded resources per type, shared by all classes: a key is built and encoded once.
+//! One store of encoded resources per type, shared by all classes: a key is built and encoded once, and what nobody asks for
+//! any more is encoded again when somebody does.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, Hash};
@@ -7,12 +8,18 @@ use std::sync::Arc;
 use foldhash::HashMap;
 use foldhash::fast::FixedState;
 use reef_config::Problem;
-use reef_xds::EncodedResource;
+use reef_xds::{EncodedResource, Source, Warm};
 
 use crate::sorted::Named;
 
+/// A resource of this size of which the next version takes parts stays encoded: making it wholly costs more than
+/// a millisecond.
+const LARGE_BYTES: usize = 64 * 1024;
+
 /// Everything one resource is made from.
-pub(crate) trait ResourceKey: Eq + Hash + fmt::Debug + Sized {
+pub(crate) trait ResourceKey:
+    Eq + Hash + fmt::Debug + Send + Sync + Sized + 'static
+{
     /// Makes and encodes the resource. The result follows from the key alone; `last` is what had its name before, to
     /// take parts from.
     fn build(&self, last: Option<(&Self, &EncodedResource)>) -> (EncodedResource, Vec<Problem>);
@@ -26,15 +33,15 @@ pub(crate) trait ResourceKey: Eq + Hash + fmt::Debug + Sized {
 /// A resource with the key it was made from.
 pub(crate) struct Slot<K> {
     hash: u64,
-    key: K,
+    key: Arc<Origin<K>>,
     resource: EncodedResource,
     problems: Box<[Problem]>,
 }
 
 impl<K> Slot<K> {
     /// What it was made from.
-    pub(crate) const fn key(&self) -> &K {
-        &self.key
+    pub(crate) fn key(&self) -> &K {
+        &self.key.0
     }
 
     /// The encoded resource.
@@ -45,6 +52,15 @@ impl<K> Slot<K> {
     /// What was wrong when it was made.
     pub(crate) const fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+}
+
+/// A key as what its resource is made from again.
+struct Origin<K>(K);
+
+impl<K: ResourceKey> Source for Origin<K> {
+    fn make(&self) -> EncodedResource {
+        self.0.build(None).0
     }
 }
 
@@ -86,8 +102,10 @@ pub(crate) struct Store<K> {
     buckets: HashMap<u64, Vec<Held<K>>>,
     hasher: FixedState,
     len: usize,
-    /// Bytes held by the resources.
+    /// Bytes of the resources.
     bytes: usize,
+    /// Which of them hold these.
+    warm: Warm,
     /// Work since the last [`Store::take_stats`].
     stats: BuildStats,
 }
@@ -104,6 +122,7 @@ impl<K> Default for Store<K> {
             hasher: FixedState::default(),
             len: 0,
             bytes: 0,
+            warm: Warm::default(),
             stats: BuildStats::default(),
         }
     }
@@ -130,23 +149,31 @@ impl<K: ResourceKey> Store<K> {
     {
         let hash = self.hasher.hash_one(&key);
         let bucket = self.buckets.entry(hash).or_default();
-        if let Some(held) = bucket.iter_mut().find(|held| held.slot.key == key) {
+        if let Some(held) = bucket.iter_mut().find(|held| *held.slot.key() == key) {
             held.users += 1;
             self.stats.shared += 1;
             if cfg!(debug_assertions) {
                 let (again, _) = key.build(None);
                 assert_eq!(
-                    again.value(),
-                    held.slot.resource.value(),
+                    again, held.slot.resource,
                     "equal keys gave different bytes: {key:?}"
                 );
             }
             return Arc::clone(&held.slot);
         }
-        let last = key.last_name().and_then(|name| last(&name));
-        let (resource, problems) = key.build(last.map(|slot| (&slot.key, &slot.resource)));
+        let last_name = key.last_name();
+        let from_last = last_name.is_some();
+        // Taking parts of what has to be made for that saves nothing.
+        let last = last_name
+            .and_then(|name| last(&name))
+            .filter(|slot| slot.resource.is_warm());
+        let (mut resource, problems) = key.build(last.map(|slot| (slot.key(), &slot.resource)));
         self.stats.built += 1;
-        self.stats.bytes += resource.value().len();
+        self.stats.bytes += resource.value_len();
+        let key = Arc::new(Origin(key));
+        if !from_last || resource.value_len() < LARGE_BYTES {
+            resource = resource.renewable(Arc::<Origin<K>>::clone(&key), &self.warm);
+        }
         let slot = Arc::new(Slot {
             hash,
             key,
@@ -197,9 +224,14 @@ impl<K: ResourceKey> Store<K> {
             .flat_map(|held| held.slot.problems())
     }
 
-    /// Bytes held by the resources, shared ones once.
+    /// Bytes of the resources, shared ones once, whether they are held or would be made.
     pub(crate) const fn retained_bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Gives bytes back that nobody asked for lately, as [`Warm::cool`]; returns how many resources hold theirs.
+    pub(crate) fn cool(&self) -> usize {
+        self.warm.cool()
     }
 
     /// The work since the last call.

@@ -6,10 +6,12 @@
 use std::{fmt, ops::Range, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use thiserror::Error;
 use xds_api::Any;
 
+use crate::warm::{Source, Warm};
 use crate::{ResourceType, XdsResource};
 
 /// Length of a printed [`Version`]: 128 bits in hexadecimal.
@@ -122,19 +124,58 @@ impl FromStr for Version {
 /// A resource in the form every stream sends: encoded once, cheap to clone.
 ///
 /// One buffer holds the body of the `envoy.service.discovery.v3.Resource` of delta streams; the `Any`
-/// of state-of-the-world streams and the message itself are ranges of it.
+/// of state-of-the-world streams and the message itself are ranges of it. A resource that was made
+/// [renewable](Self::renewable) holds the buffer while it is asked for, and makes it again later.
 ///
 /// Two encoded resources are equal if type, name and version are.
 #[derive(Clone)]
 pub struct EncodedResource(Arc<Encoded>);
 
-struct Encoded {
+pub(crate) struct Encoded {
     resource_type: ResourceType,
     name: Arc<str>,
     version: Version,
-    wire: Bytes,
-    any: Range<usize>,
-    value: Range<usize>,
+    layout: Layout,
+    /// Locked for a clone, or while the bytes are made again: who else wants them then waits for that.
+    wire: Mutex<Wire>,
+    renewal: Option<(Arc<dyn Source>, Warm)>,
+}
+
+/// Where what stands in the buffer. 32 bits are enough: no protobuf message has more than 2 GiB.
+struct Layout {
+    any: u32,
+    value: u32,
+    value_end: u32,
+    end: u32,
+}
+
+/// The buffer.
+struct Wire {
+    /// Always there if the resource is not renewable.
+    bytes: Option<Bytes>,
+    /// Whether somebody asked for it since the last [`Encoded::cool`].
+    asked: bool,
+}
+
+impl Layout {
+    fn value(&self) -> Range<usize> {
+        wide(self.value)..wide(self.value_end)
+    }
+
+    fn any(&self) -> Range<usize> {
+        wide(self.any)..wide(self.value_end)
+    }
+}
+
+impl Encoded {
+    /// Gives the bytes back if nobody asked for them since the last call; whether none are held now.
+    pub(crate) fn cool(&self) -> bool {
+        let mut wire = self.wire.lock();
+        if !std::mem::take(&mut wire.asked) && self.renewal.is_some() {
+            wire.bytes = None;
+        }
+        wire.bytes.is_none()
+    }
 }
 
 impl EncodedResource {
@@ -220,14 +261,59 @@ impl EncodedResource {
 
         let version = Version::of(type_url, &wire[value.clone()]);
         wire[version_at..version_at + VERSION_LEN].copy_from_slice(&version.digits());
+        let layout = Layout {
+            any: narrow(any_at),
+            value: narrow(value.start),
+            value_end: narrow(value.end),
+            end: narrow(wire.len()),
+        };
         Self(Arc::new(Encoded {
             resource_type,
             name,
             version,
-            wire: wire.into(),
-            any: any_at..value.end,
-            value,
+            layout,
+            wire: Mutex::new(Wire {
+                bytes: Some(wire.into()),
+                asked: true,
+            }),
+            renewal: None,
         }))
+    }
+
+    /// Lets a resource that was just made give its bytes back when nobody asks for them ([`Warm::cool`]), as `source`
+    /// can make them again. One that is shared already stays as it is.
+    #[must_use]
+    pub fn renewable(mut self, source: Arc<dyn Source>, warm: &Warm) -> Self {
+        if let Some(encoded) = Arc::get_mut(&mut self.0) {
+            encoded.renewal = Some((source, warm.clone()));
+            warm.add(&self.0);
+        }
+        self
+    }
+
+    /// The buffer, made again if it was given back.
+    fn wire(&self) -> Bytes {
+        let mut wire = self.0.wire.lock();
+        wire.asked = true;
+        if let Some(bytes) = &wire.bytes {
+            return bytes.clone();
+        }
+        let Some((source, warm)) = &self.0.renewal else {
+            return Bytes::new();
+        };
+        let again = source.make();
+        debug_assert_eq!(again, *self, "made again, a resource differs");
+        let bytes = again.wire();
+        wire.bytes = Some(bytes.clone());
+        drop(wire);
+        warm.add(&self.0);
+        bytes
+    }
+
+    /// Whether its bytes are here and need not be made.
+    #[must_use]
+    pub fn is_warm(&self) -> bool {
+        self.0.wire.lock().bytes.is_some()
     }
 
     /// What kind of resource it is.
@@ -251,7 +337,7 @@ impl EncodedResource {
     /// The encoded message.
     #[must_use]
     pub fn value(&self) -> Bytes {
-        self.0.wire.slice(self.0.value.clone())
+        self.wire().slice(self.0.layout.value())
     }
 
     /// The `Any` that holds the message; shares its bytes.
@@ -267,20 +353,38 @@ impl EncodedResource {
     /// and length.
     #[must_use]
     pub fn wire_any(&self) -> Bytes {
-        self.0.wire.slice(self.0.any.clone())
+        self.wire().slice(self.0.layout.any())
     }
 
     /// The encoded `envoy.service.discovery.v3.Resource`: an entry of
     /// `DeltaDiscoveryResponse.resources`, without field key and length.
     #[must_use]
     pub fn wire_delta(&self) -> Bytes {
-        self.0.wire.clone()
+        self.wire()
     }
 
-    /// Bytes this resource occupies in memory (shared by all clones), without the allocator's share.
+    /// Length of [`Self::value`], without making it.
+    #[must_use]
+    pub fn value_len(&self) -> usize {
+        self.0.layout.value().len()
+    }
+
+    /// Length of [`Self::wire_any`], without making it.
+    #[must_use]
+    pub fn wire_any_len(&self) -> usize {
+        self.0.layout.any().len()
+    }
+
+    /// Length of [`Self::wire_delta`], without making it.
+    #[must_use]
+    pub fn wire_delta_len(&self) -> usize {
+        wide(self.0.layout.end)
+    }
+
+    /// Bytes this resource occupies in memory with its buffer (shared by all clones), without the allocator's share.
     #[must_use]
     pub fn retained_bytes(&self) -> usize {
-        size_of::<Encoded>() + self.0.name.len() + self.0.wire.len()
+        size_of::<Encoded>() + self.0.name.len() + self.wire_delta_len()
     }
 
     /// Decodes the message.
@@ -316,7 +420,7 @@ impl fmt::Debug for EncodedResource {
             .field("type", &self.0.resource_type)
             .field("name", &self.0.name)
             .field("version", &self.0.version)
-            .field("bytes", &self.0.value.len())
+            .field("bytes", &self.value_len())
             .finish()
     }
 }
@@ -334,4 +438,13 @@ fn encode_header(tag: u32, len: usize, buffer: &mut Vec<u8>) {
 
 fn wire_len(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+/// A place in a buffer. One that protobuf forbids would be cut short.
+fn narrow(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+fn wide(at: u32) -> usize {
+    usize::try_from(at).unwrap_or(usize::MAX)
 }

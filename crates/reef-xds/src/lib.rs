@@ -8,7 +8,8 @@
 //! ```
 //!
 //! - [`ResourceType`] names the types an Envoy and the agent beside it subscribe to, in the order they are sent.
-//! - [`EncodedResource`] is a resource encoded once and shared by all streams.
+//! - [`EncodedResource`] is a resource encoded once and shared by all streams; [`Warm`] has it give its bytes back when
+//!   nobody needs them for a while.
 //! - [`names`] builds and parses the names that several resources must agree on.
 //! - [`json`] shows any resource as JSON.
 //!
@@ -19,9 +20,11 @@ mod encoded;
 pub mod json;
 pub mod names;
 mod resource_type;
+mod warm;
 
 pub use encoded::{EncodedResource, InvalidVersion, Version};
 pub use resource_type::{ResourceType, UnknownTypeUrl, XdsResource};
+pub use warm::{Source, Warm};
 
 /// Envoy's generated messages, so that users of this crate name one version of them.
 pub use xds_api;

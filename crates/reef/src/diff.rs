@@ -305,8 +305,8 @@ fn change(
         (ResourceType::Cluster, Some(_)) => new.resource(ResourceType::Endpoint, name),
         _ => None,
     };
-    let bytes = is.map_or(name.len(), |one| one.wire_delta().len())
-        + behind.map_or(0, |one| one.wire_delta().len());
+    let bytes = is.map_or(name.len(), |one| one.wire_delta_len())
+        + behind.map_or(0, |one| one.wire_delta_len());
     let fields = match (&before, &after) {
         (Some(before), Some(after)) => fields::changes(before, after),
         _ => Vec::new(),

@@ -147,7 +147,7 @@ impl StreamState {
             if state.is_bad(&found) || state.alone.contains(&name) {
                 continue;
             }
-            bytes += found.wire_delta().len();
+            bytes += found.wire_delta_len();
             state.dirty.names.remove(&name);
             if state.sub.wildcard() || state.sub.names(&name) {
                 state.forced.remove(&name);

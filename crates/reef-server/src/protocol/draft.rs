@@ -127,7 +127,7 @@ impl Draft {
     }
 
     pub(super) fn take(&mut self, state: &mut TypeState, found: EncodedResource) {
-        self.bytes += found.wire_delta().len();
+        self.bytes += found.wire_delta_len();
         state.gone.remove(found.name());
         state
             .known

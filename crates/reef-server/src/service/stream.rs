@@ -345,7 +345,12 @@ impl<'a> Stream<'a> {
         };
         self.report();
         let response = response?;
-        let frames = Frames::new(&response, &self.shared.control_plane);
+        let (response, frames) = if response.resources().iter().all(|one| one.is_warm()) {
+            let frames = Frames::new(&response, &self.shared.control_plane);
+            (response, frames)
+        } else {
+            Box::pin(lay_out_aside(self.shared, response)).await?
+        };
         let resources = response.resources().len() + response.removed().len();
         debug!(node = %self.node, ty = %response.ty, resources, nonce = response.nonce, "pushed");
         self.shared.metrics.pushed(
@@ -374,26 +379,40 @@ impl<'a> Stream<'a> {
         let _turn = self.shared.large_compares.acquire().await;
         let blank = self.state.blank();
         let mut state = std::mem::replace(&mut self.state, blank);
-        let computed = tokio::task::spawn_blocking(move || {
+        let computed = aside(move || {
             let response = state.next_response(now);
             (state, response)
         });
-        match computed.await {
-            Ok((state, response)) => {
-                self.state = state;
-                response
-            }
-            Err(failed) => match failed.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime ends, and the stream with it.
-                Err(_) => None,
-            },
-        }
+        let (state, response) = computed.await?;
+        self.state = state;
+        response
     }
 
     fn report(&mut self) {
         for event in self.state.take_reports() {
             self.session.report(event);
         }
+    }
+}
+
+/// Lays a response out on a thread for such work, a few streams at a time: some of its resources have to be made again.
+async fn lay_out_aside(shared: &Shared, response: Response) -> Option<(Response, Frames)> {
+    let _turn = shared.large_compares.acquire().await;
+    let control_plane = shared.control_plane.clone();
+    let laid_out = aside(move || {
+        let frames = Frames::new(&response, &control_plane);
+        (response, frames)
+    });
+    laid_out.await
+}
+
+/// What `work` comes to on another thread; `None` if the runtime ends, and the stream with it.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Some(done),
+        Err(failed) => match failed.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => None,
+        },
     }
 }

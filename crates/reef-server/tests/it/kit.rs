@@ -9,7 +9,7 @@ use reef_server::protocol::{
 };
 use reef_server::provider::{ResourceView, StreamReport};
 use reef_server::status::StreamEnd;
-use reef_xds::{EncodedResource, ResourceType, Version};
+use reef_xds::{EncodedResource, ResourceType, Source, Version, Warm};
 
 pub(crate) use ResourceType::{Cluster, Endpoint, Listener, Route, VirtualHost};
 
@@ -27,6 +27,16 @@ pub(crate) fn resource(ty: ResourceType, name: &str, content: &str) -> EncodedRe
 /// The version `content` gives.
 pub(crate) fn version(ty: ResourceType, name: &str, content: &str) -> Version {
     resource(ty, name, content).version()
+}
+
+/// A resource as it is made again.
+struct Again(EncodedResource);
+
+impl Source for Again {
+    fn make(&self) -> EncodedResource {
+        let Self(one) = self;
+        EncodedResource::from_parts(one.resource_type(), Arc::clone(one.name()), &one.value())
+    }
 }
 
 /// What exists, with a log of changes.
@@ -78,6 +88,17 @@ impl World {
         self.resources.remove(&(ty, name.to_owned()));
         self.on_demand.remove(&(ty, name.to_owned()));
         self.log.push((self.generation, ty, Arc::from(name)));
+        self
+    }
+
+    /// Lets all resources give their bytes back.
+    pub(crate) fn cool(&mut self) -> &mut Self {
+        let warm = Warm::default();
+        for resource in self.resources.values_mut() {
+            let source = Again(resource.clone());
+            *resource = source.make().renewable(Arc::new(source), &warm);
+        }
+        while warm.cool() > 0 {}
         self
     }
 

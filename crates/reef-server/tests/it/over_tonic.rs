@@ -341,6 +341,31 @@ async fn subscription_too_large_for_one_task_is_compared_aside() {
 }
 
 #[tokio::test]
+async fn resources_whose_bytes_were_given_back_are_sent_as_they_were() {
+    let mut world = World::of(&[Cluster], &["a", "b"]);
+    world.cool();
+    let found = world.view().resource(Cluster, "a").unwrap();
+    assert!(!found.is_warm());
+    let server = Server::start(&world).await;
+    let mut client = server.delta().await;
+    client.send(first(Cluster, &[])).await;
+    let all = client.next().await.unwrap().resources;
+    let all = all.iter().map(|one| {
+        let body = &one.resource.as_ref().unwrap().value[..];
+        (&*one.name, &*one.version, body)
+    });
+    let versions = ["a", "b"].map(|name| version(Cluster, name, "1").to_string());
+    assert_eq!(
+        all.collect::<Vec<_>>(),
+        [
+            ("a", &*versions[0], &b"a=1"[..]),
+            ("b", &*versions[1], &b"b=1"[..])
+        ]
+    );
+    assert!(found.is_warm(), "for who comes next");
+}
+
+#[tokio::test]
 async fn stream_that_is_asked_tells_the_names_it_watches() {
     let world = World::of(&[Cluster, Endpoint], &["a", "b"]);
     let server = Server::start(&world).await;

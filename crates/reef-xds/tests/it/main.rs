@@ -13,3 +13,4 @@ mod json;
 mod names;
 mod resource_type;
 mod samples;
+mod warm;

@@ -34,6 +34,10 @@ const FACTS_SHARE: u32 = 20;
 /// Facts this late are made before anything else is done.
 const FACTS_LATEST: Duration = Duration::from_secs(1);
 
+/// Between two looks at what nobody sends any more: a push is sent, and proxies that come together have come, in some of
+/// them.
+const COOL_EVERY: Duration = Duration::from_secs(1);
+
 /// A page that wants the Istio objects, by kind and key.
 pub(super) type Ask = oneshot::Sender<Vec<Arc<Object>>>;
 
@@ -67,6 +71,8 @@ pub(super) struct Writer {
     facts_due: Option<Instant>,
     /// Before this they are not made again.
     facts_rest: Instant,
+    /// When bytes of resources are given back next.
+    cool_due: Instant,
     announced: BTreeSet<&'static str>,
     seats: BTreeMap<ProxyId, SeatState>,
     members: BTreeMap<ClassId, BTreeSet<ProxyId>>,
@@ -103,6 +109,7 @@ impl Writer {
             synced: false,
             facts_due: None,
             facts_rest: clock::now(),
+            cool_due: clock::now() + COOL_EVERY,
             announced: BTreeSet::new(),
             seats: BTreeMap::new(),
             members: BTreeMap::new(),
@@ -148,6 +155,10 @@ impl Writer {
                 Some(batch) = inputs.batches.recv() => self.batch(batch),
                 Some(connect) = inputs.connects.recv() => self.seat(connect),
                 () = at(self.facts_due) => self.publish_facts(),
+                () = at(Some(self.cool_due)) => {
+                    self.engine.cool();
+                    self.cool_due = clock::now() + COOL_EVERY;
+                }
                 Some(ask) = inputs.asks.recv() => self.answer(ask),
                 else => return,
             }

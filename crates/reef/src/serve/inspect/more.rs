@@ -141,7 +141,7 @@ fn held(streams: &[Arc<Stream>]) -> BTreeMap<ResourceType, Held> {
             let held = types.entry(ty).or_default();
             view.for_each(ty, &mut |resource| {
                 let key = (Arc::clone(resource.name()), resource.version());
-                held.insert(key, resource.wire_any().len());
+                held.insert(key, resource.wire_any_len());
             });
         }
     }
