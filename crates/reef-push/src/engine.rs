@@ -339,7 +339,7 @@ impl PushEngine {
         self.scopes
             .importers(services)
             .into_iter()
-            .flat_map(|(_, scopes)| scopes)
+            .flat_map(|(_, scopes)| scopes.iter())
             .filter_map(|no| self.scopes.get(no))
             .flat_map(|used| used.classes.clone())
             .collect()
@@ -354,7 +354,7 @@ impl PushEngine {
         self.scopes
             .importers(carried)
             .into_iter()
-            .flat_map(|(_, scopes)| scopes)
+            .flat_map(|(_, scopes)| scopes.iter())
             .filter_map(|no| self.scopes.get(no))
             .flat_map(|used| used.classes.clone())
             .collect()
@@ -432,7 +432,7 @@ impl PushEngine {
     ) -> BTreeSet<ClassId> {
         let mut by_scope: BTreeMap<u32, Vec<&ServiceKey>> = BTreeMap::new();
         for (service, scopes) in self.scopes.importers(services) {
-            for no in scopes {
+            for no in scopes.iter() {
                 by_scope.entry(no).or_default().push(service);
             }
         }

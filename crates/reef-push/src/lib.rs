@@ -14,6 +14,7 @@
 mod classes;
 mod debounce;
 mod engine;
+mod importers;
 mod keys;
 mod metrics;
 mod part;

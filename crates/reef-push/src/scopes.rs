@@ -7,8 +7,8 @@ use foldhash::{HashMap, HashMapExt as _};
 use reef_gen::ScopeFacts;
 use reef_mesh::{ChangeReport, MeshSettings, MeshSnapshot, ServiceKey};
 use reef_scope::{Changes, Patch, Scope, ScopeId};
-use roaring::RoaringBitmap;
 
+use crate::importers::Importers;
 use crate::plan::ClassId;
 use crate::slab::Slab;
 
@@ -42,7 +42,7 @@ pub(crate) struct Refreshed {
 pub(crate) struct Scopes {
     used: Slab<Used>,
     ids: HashMap<ScopeId, ScopeNo>,
-    importers: HashMap<ServiceKey, RoaringBitmap>,
+    importers: HashMap<ServiceKey, Importers>,
 }
 
 impl Default for Scopes {
@@ -164,7 +164,7 @@ impl Scopes {
     pub(crate) fn importers<'a>(
         &self,
         services: impl Iterator<Item = &'a ServiceKey>,
-    ) -> Vec<(&'a ServiceKey, &RoaringBitmap)> {
+    ) -> Vec<(&'a ServiceKey, &Importers)> {
         services
             .filter_map(|key| Some((key, self.importers.get(key)?)))
             .collect()
@@ -189,7 +189,7 @@ impl Scopes {
         for scoped in &scope.services {
             self.importers
                 .entry(scoped.service.key.clone())
-                .or_default()
+                .or_insert(Importers::One(no))
                 .insert(no);
         }
     }
@@ -197,11 +197,10 @@ impl Scopes {
     fn unlink(&mut self, no: ScopeNo, scope: &Scope) {
         for scoped in &scope.services {
             let key = &scoped.service.key;
-            if let Some(importers) = self.importers.get_mut(key) {
-                importers.remove(no);
-                if importers.is_empty() {
-                    self.importers.remove(key);
-                }
+            if let Some(importers) = self.importers.get_mut(key)
+                && importers.remove(no)
+            {
+                self.importers.remove(key);
             }
         }
     }

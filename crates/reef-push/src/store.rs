@@ -180,6 +180,10 @@ impl<K: ResourceKey> Store<K> {
             resource,
             problems: problems.into(),
         });
+        if bucket.is_empty() {
+            // Nearly all stay alone.
+            bucket.reserve_exact(1);
+        }
         bucket.push(Held {
             slot: Arc::clone(&slot),
             users: 1,
