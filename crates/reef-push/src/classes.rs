@@ -12,6 +12,7 @@ use reef_gen::{
 };
 use reef_mesh::{MeshSnapshot, ServiceKey, ServiceTarget};
 use reef_scope::{Patch, Scope};
+use reef_xds::Warm;
 
 use crate::parts::Parts;
 use crate::plan::{ClassId, ProxyId};
@@ -65,8 +66,10 @@ struct Problems {
 }
 
 /// All classes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Classes {
+    /// Which resources hold their bytes.
+    warm: Warm,
     /// Boxed: leaves of the tree are half empty, as classes come in order.
     by_id: BTreeMap<ClassId, Box<Class>>,
     by_parts: Ids,
@@ -86,6 +89,25 @@ struct Ids(HashMap<PartIds, ClassId>);
 impl Default for Ids {
     fn default() -> Self {
         Self(HashMap::new())
+    }
+}
+
+impl Default for Classes {
+    fn default() -> Self {
+        let warm = Warm::default();
+        Self {
+            by_id: BTreeMap::new(),
+            by_parts: Ids::default(),
+            last: 0,
+            clusters: Parts::new(&warm),
+            inbound_clusters: Parts::new(&warm),
+            endpoints: Parts::new(&warm),
+            listeners: Parts::new(&warm),
+            inbound_listeners: Parts::new(&warm),
+            routes: Parts::new(&warm),
+            names: Parts::new(&warm),
+            warm,
+        }
     }
 }
 
@@ -452,13 +474,7 @@ impl Classes {
 
     /// Gives bytes back that nobody asked for lately; returns how many resources hold theirs.
     pub(crate) fn cool(&self) -> usize {
-        self.clusters.store().cool()
-            + self.inbound_clusters.store().cool()
-            + self.endpoints.store().cool()
-            + self.listeners.store().cool()
-            + self.inbound_listeners.store().cool()
-            + self.routes.store().cool()
-            + self.names.store().cool()
+        self.warm.cool()
     }
 
     /// Numbers of classes, parts, resources and their bytes.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _};
 use reef_gen::Reached;
+use reef_xds::Warm;
 
 use crate::part::{Part, PartView};
 use crate::slab::Slab;
@@ -31,10 +32,11 @@ struct Entry<P, K> {
     reached: u64,
 }
 
-impl<P, K: ResourceKey> Default for Parts<P, K> {
-    fn default() -> Self {
+impl<P, K: ResourceKey> Parts<P, K> {
+    /// No parts, and an empty store.
+    pub(crate) fn new(warm: &Warm) -> Self {
         Self {
-            store: Store::default(),
+            store: Store::new(warm.clone()),
             entries: Slab::default(),
             ids: HashMap::new(),
         }

@@ -104,7 +104,7 @@ pub(crate) struct Store<K> {
     len: usize,
     /// Bytes of the resources.
     bytes: usize,
-    /// Which of them hold these.
+    /// Which resources hold their bytes; of all stores.
     warm: Warm,
     /// Work since the last [`Store::take_stats`].
     stats: BuildStats,
@@ -115,14 +115,15 @@ struct Held<K> {
     users: u32,
 }
 
-impl<K> Default for Store<K> {
-    fn default() -> Self {
+impl<K> Store<K> {
+    /// An empty store; `warm` is where its resources are noted while they hold their bytes.
+    pub(crate) fn new(warm: Warm) -> Self {
         Self {
             buckets: HashMap::default(),
             hasher: FixedState::default(),
             len: 0,
             bytes: 0,
-            warm: Warm::default(),
+            warm,
             stats: BuildStats::default(),
         }
     }
@@ -231,11 +232,6 @@ impl<K: ResourceKey> Store<K> {
     /// Bytes of the resources, shared ones once, whether they are held or would be made.
     pub(crate) const fn retained_bytes(&self) -> usize {
         self.bytes
-    }
-
-    /// Gives bytes back that nobody asked for lately, as [`Warm::cool`]; returns how many resources hold theirs.
-    pub(crate) fn cool(&self) -> usize {
-        self.warm.cool()
     }
 
     /// The work since the last call.

@@ -285,6 +285,8 @@ impl EncodedResource {
     #[must_use]
     pub fn renewable(mut self, source: Arc<dyn Source>, warm: &Warm) -> Self {
         if let Some(encoded) = Arc::get_mut(&mut self.0) {
+            let wire = encoded.wire.get_mut();
+            wire.bytes = wire.bytes.take().map(|bytes| warm.gather(bytes));
             encoded.renewal = Some((source, warm.clone()));
             warm.add(&self.0);
         }
@@ -303,7 +305,7 @@ impl EncodedResource {
         };
         let again = source.make();
         debug_assert_eq!(again, *self, "made again, a resource differs");
-        let bytes = again.wire();
+        let bytes = warm.gather(again.wire());
         wire.bytes = Some(bytes.clone());
         drop(wire);
         warm.add(&self.0);

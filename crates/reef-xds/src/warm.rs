@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
+use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
 use crate::EncodedResource;
@@ -19,6 +20,13 @@ const SHARE: usize = 8;
 /// … and at this many besides, so that the last ones are not long in coming.
 const LEAST: usize = 64;
 
+/// Bytes of resources that are made together lie together in pieces of this size, so that whole pages come free when they are
+/// given back; between keys, which stay, they would leave holes …
+const PIECE_BYTES: usize = 32 * 1024;
+
+/// … but not those of a resource of this size, which are pages by themselves.
+const APART_BYTES: usize = 8 * 1024;
+
 /// What a resource was made from: makes it again, with the same bytes each time.
 pub trait Source: Send + Sync {
     /// Makes and encodes the resource.
@@ -27,7 +35,15 @@ pub trait Source: Send + Sync {
 
 /// The resources that hold bytes they could make again. Clones are one.
 #[derive(Clone, Default)]
-pub struct Warm(Arc<Mutex<VecDeque<Weak<Encoded>>>>);
+pub struct Warm(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    /// Those not looked at for longest first.
+    resources: Mutex<VecDeque<Weak<Encoded>>>,
+    /// What is free of the last piece.
+    piece: Mutex<BytesMut>,
+}
 
 impl Warm {
     /// Looks at some of the resources, those not looked at for longest first: bytes nobody asked for since the look before are
@@ -36,14 +52,14 @@ impl Warm {
     /// Every resource is looked at once in about eight calls, of few more often.
     pub fn cool(&self) -> usize {
         let due = {
-            let mut all = self.0.lock();
+            let mut all = self.0.resources.lock();
             let due = all.len().min(all.len() / SHARE + LEAST);
             all.drain(..due).collect::<Vec<_>>()
         };
         // Not under the lock: streams that make bytes again do not wait for this.
         let stays = |one: &Weak<Encoded>| one.upgrade().is_some_and(|found| !found.cool());
         let stay = due.into_iter().filter(stays).collect::<Vec<_>>();
-        let mut all = self.0.lock();
+        let mut all = self.0.resources.lock();
         all.extend(stay);
         if all.capacity() > 4 * all.len().max(LEAST) {
             all.shrink_to_fit();
@@ -54,7 +70,7 @@ impl Warm {
     /// How many resources hold bytes they could make again, or did when they were last looked at.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.lock().len()
+        self.0.resources.lock().len()
     }
 
     /// Whether there are none.
@@ -63,9 +79,22 @@ impl Warm {
         self.len() == 0
     }
 
+    /// The same bytes, beside those that were gathered before.
+    pub(crate) fn gather(&self, bytes: Bytes) -> Bytes {
+        if bytes.len() >= APART_BYTES {
+            return bytes;
+        }
+        let mut piece = self.0.piece.lock();
+        if piece.capacity() < bytes.len() {
+            *piece = BytesMut::with_capacity(PIECE_BYTES);
+        }
+        piece.extend_from_slice(&bytes);
+        piece.split().freeze()
+    }
+
     /// Notes a resource that holds bytes from now on.
     pub(crate) fn add(&self, resource: &Arc<Encoded>) {
-        self.0.lock().push_back(Arc::downgrade(resource));
+        self.0.resources.lock().push_back(Arc::downgrade(resource));
     }
 }
 

@@ -1,5 +1,7 @@
 //! Generations, the log and what is given back.
 
+use reef_xds::Warm;
+
 use super::*;
 use crate::store::tests::TestKey;
 
@@ -17,7 +19,7 @@ fn names(set: Option<BTreeSet<Arc<str>>>) -> Option<Vec<String>> {
 
 #[test]
 fn equal_bytes_are_no_new_generation() {
-    let mut store = Store::default();
+    let mut store = Store::new(Warm::default());
     let mut part = Part::new(&mut store, vec![key("a", "1", 0), key("b", "1", 0)], 1);
     assert!(!part.replace(&mut store, vec![key("b", "1", 7), key("a", "1", 0)], 2));
     assert_eq!(part.view().generation(), 1);
@@ -34,7 +36,7 @@ fn equal_bytes_are_no_new_generation() {
 
 #[test]
 fn an_update_leaves_the_others() {
-    let mut store = Store::default();
+    let mut store = Store::new(Warm::default());
     let mut part = Part::new(&mut store, vec![key("a", "1", 0), key("b", "1", 0)], 1);
     let before = part.view().clone();
     assert!(part.update(&mut store, Vec::new(), vec![key("b", "2", 0)], 5));
@@ -55,7 +57,7 @@ fn an_update_leaves_the_others() {
 
 #[test]
 fn of_two_keys_with_one_name_the_first_counts() {
-    let mut store = Store::default();
+    let mut store = Store::new(Warm::default());
     let part = Part::new(
         &mut store,
         vec![key("a", "first", 0), key("a", "second", 0)],
@@ -72,7 +74,7 @@ fn of_two_keys_with_one_name_the_first_counts() {
 
 #[test]
 fn the_log_is_bounded_and_says_so() {
-    let mut store = Store::default();
+    let mut store = Store::new(Warm::default());
     let mut part = Part::new(&mut store, vec![key("a", "1", 0)], 10);
     assert_eq!(
         names(part.view().changed_since(9)),

@@ -30,7 +30,7 @@ impl ResourceKey for TestKey {
 
 #[test]
 fn equal_keys_share_and_the_last_user_drops() {
-    let mut store = Store::default();
+    let mut store = Store::new(Warm::default());
     let key = TestKey {
         name: "a",
         shown: "bad",
@@ -53,7 +53,7 @@ fn equal_keys_share_and_the_last_user_drops() {
 
 #[test]
 fn a_key_counts_wholly() {
-    let mut store = Store::default();
+    let mut store = Store::new(Warm::default());
     let one = store.acquire(
         TestKey {
             name: "a",

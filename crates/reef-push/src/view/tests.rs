@@ -1,5 +1,7 @@
 //! Two parts as one.
 
+use reef_xds::Warm;
+
 use super::*;
 use crate::part::Part;
 use crate::store::Store;
@@ -21,7 +23,7 @@ fn names(joined: &Joined<TestKey>) -> Vec<String> {
 
 #[test]
 fn two_parts_are_one_list_in_name_order() {
-    let mut store = Store::default();
+    let mut store = Store::new(Warm::default());
     let mut part = |names: &[&'static str]| {
         let keys = names.iter().map(|name| key(name, "1"));
         Part::new(&mut store, keys.collect(), 1).view().clone()
@@ -51,7 +53,7 @@ fn two_parts_are_one_list_in_name_order() {
 
 #[test]
 fn what_changed_in_either_part_has_changed() {
-    let mut store = Store::default();
+    let mut store = Store::new(Warm::default());
     let mut outbound = Part::new(&mut store, vec![key("b", "1"), key("c", "1")], 1);
     let mut inbound = Part::new(&mut store, vec![key("a", "1")], 3);
     let joined = |outbound: &Part<TestKey>, inbound: &Part<TestKey>| Joined {
