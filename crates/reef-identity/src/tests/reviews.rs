@@ -185,6 +185,26 @@ async fn a_no_of_the_api_server_is_final_even_when_it_falls_silent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_yes_that_is_kept_needs_no_key_but_does_not_outlive_its_token() {
+    let (signer, other) = (rsa("r"), rsa("r"));
+    let script = Script::new([authentic()], SHORT);
+    let tokens = Tokens::new(script.clone(), policy());
+    tokens.set_keys(jwks(&[&signer]));
+    let token = signer.sign(&claims());
+    let known = |verdict| matches!(verdict, Verdict::Verified(_, Vouched::ByReview));
+    assert!(known(tokens.verify(&token, at(0), NOW, &here).await));
+    let late = tokens.verify(&token, at(1), NOW + 3700, &here).await;
+    assert_eq!(late, Verdict::Refused(TokenError::Expired));
+    tokens.set_keys(jwks(&[&other]));
+    assert!(known(tokens.verify(&token, at(59), NOW + 59, &here).await));
+    assert_eq!(
+        tokens.verify(&token, at(60), NOW + 60, &here).await,
+        Verdict::Refused(TokenError::Signature)
+    );
+    assert_eq!(script.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn garbage_never_reaches_the_api_server() {
     let (signer, forger) = (rsa("r"), rsa("r"));
     let script = Script::new([authentic()], SHORT);
