@@ -105,23 +105,23 @@ pub(super) async fn accept(
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let (shared, routes) = (Arc::clone(shared), routes.clone());
-                    let (closing, tls) = (Arc::clone(&closing), tls.clone());
-                    connections.spawn(async move {
-                        prepare(&stream);
-                        let Some(tls) = tls else {
-                            return serve(shared, routes, stream, Some(peer), false, closing).await;
-                        };
-                        // Boxed: a connection without TLS takes no room for the state of one with it.
-                        Box::pin(async move {
+                    let closing = Arc::clone(&closing);
+                    prepare(&stream);
+                    // Two tasks, so that neither takes room for the state of the other.
+                    match tls.clone() {
+                        None => connections
+                            .spawn(serve(shared, routes, stream, Some(peer), false, closing)),
+                        Some(tls) => connections.spawn(async move {
                             match tls.accept(stream, peer.ip()).await {
                                 Ok(stream) => {
+                                    // Boxed: a session has its kilobyte in each place it was moved from, too.
+                                    let stream = Box::new(stream);
                                     serve(shared, routes, stream, Some(peer), true, closing).await;
                                 }
                                 Err(failure) => shared.metrics.handshake_failed(failure.as_str()),
                             }
-                        })
-                        .await;
-                    });
+                        }),
+                    };
                 }
                 Err(error) if refused(&error) => break Err(error),
                 Err(error) if passing(&error) => {}

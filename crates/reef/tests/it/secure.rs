@@ -18,7 +18,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, SupportedProtocolVersion};
+use tokio_rustls::rustls::{
+    self, ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion,
+};
 
 use crate::mesh::{PATIENCE, QUIET, directory, node, page, service, settings, until_ready, write};
 
@@ -199,6 +201,21 @@ async fn a_handshake_is_tls_1_3_for_http_2() {
         "{metrics}"
     );
     assert!(handshake(&secure.h2(), connect().await).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_session_is_kept_for_a_client_that_comes_back() {
+    let secure = secure().await;
+    let connector = secure.h2();
+    for _ in 0..2 {
+        let stream = TcpStream::connect(secure.addr()).await.unwrap();
+        let mut stream = handshake(&connector, stream).await.unwrap();
+        // With the first word of HTTP/2 the client has read whatever it could go on with.
+        assert!(stream.read(&mut [0; 9]).await.unwrap() > 0);
+        let session = stream.get_ref().1;
+        assert_eq!(session.tls13_tickets_received(), 0);
+        assert_eq!(session.handshake_kind(), Some(HandshakeKind::Full));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
