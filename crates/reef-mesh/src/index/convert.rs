@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use reef_config::labels::intern;
 use reef_config::names::{ClusterId, Hostname, Namespace};
-use reef_config::{IntOrString, Labels, Object, Problem, istio, k8s, parse, proxy_config};
+use reef_config::{IntOrString, Labels, Object, Problem, Spec, istio, k8s, parse, proxy_config};
 
 use super::link::Shared;
 use crate::identity::{locality_label, overlaid};
 use crate::{
-    Address, ExportTo, Interception, Locality, MeshSettings, NodeInfo, Pod, Protocol, Registry,
+    Address, ExportTo, Interception, Locality, MeshSettings, MeshSnapshot, NodeInfo, Pod, Protocol, Registry,
     Resolution, Service, ServiceKey, ServicePort, TargetPort, TlsMode, TrafficDistribution,
     Workload, WorkloadInstance,
 };
@@ -232,20 +232,13 @@ fn entry_port(port: &istio::ServiceEntryPort) -> ServicePort {
     }
 }
 
-/// A pod; `node` is the one it runs on, if known, `networks` those of pods that name none.
-pub(super) fn pod(
-    object: &Object,
-    pod: &k8s::Pod,
-    node: Option<&NodeInfo>,
-    shared: &mut Shared,
-    settings: &MeshSettings,
-) -> Pod {
+/// What a pod that was told is in `mesh`; `None` if the object is none.
+pub(super) fn pod(object: &Object, mesh: &MeshSnapshot, shared: &mut Shared) -> Option<Pod> {
+    let Spec::Pod(pod) = &object.spec else {
+        return None;
+    };
     let labels = &object.meta.labels;
     let namespace = &object.key.namespace;
-    let locality = locality_label(labels)
-        .map(Arc::new)
-        .or_else(|| node.map(|node| node.locality.clone()))
-        .unwrap_or_default();
     let name = workload_name(&object.key.name, labels);
     let ips: Vec<IpAddr> = pod.ips().filter_map(|ip| ip.parse().ok()).collect();
     let restartable =
@@ -264,15 +257,11 @@ pub(super) fn pod(
             )
         });
     let account = pod.service_account();
-    let network = labels
-        .get(NETWORK_LABEL)
-        .unwrap_or_else(|| shared.networks.of(ips.first().copied()))
-        .clone();
     let mut facts = workload(
         name,
         namespace,
         &object.key.cluster,
-        intern(&settings.spiffe_id(namespace, account)),
+        intern(&mesh.settings.spiffe_id(namespace, account)),
         labels,
     );
     let subdomain = pod.spec.subdomain.as_deref().unwrap_or_default();
@@ -285,16 +274,17 @@ pub(super) fn pod(
         };
         facts.host = Some(Arc::from(format!("{own}.{subdomain}")));
     }
-    Pod {
+    let node = pod.spec.node_name.as_ref();
+    Some(Pod {
         namespace: namespace.clone(),
         name: object.key.name.clone(),
         uid: object.meta.uid,
+        locality: pod_locality(labels, node, mesh, shared),
+        network: pod_network(labels, &ips, shared),
         ips: ips.into(),
         labels: labels.clone(),
-        node: pod.spec.node_name.clone(),
+        node: node.cloned(),
         service_account: intern(account),
-        locality,
-        network,
         tls_mode: tls_mode(labels).unwrap_or(TlsMode::Disabled),
         ports: ports.collect(),
         finished: matches!(
@@ -314,7 +304,45 @@ pub(super) fn pod(
             .get(INTERCEPTION_ANNOTATION)
             .and_then(|mode| Interception::parse(mode)),
         workload: shared.workload(facts),
+    })
+}
+
+/// A pod as it is in `mesh` now, which is not the one it was made in.
+pub(super) fn pod_anew(pod: &Pod, mesh: &MeshSnapshot, shared: &mut Shared) -> Pod {
+    let account = mesh
+        .settings
+        .spiffe_id(&pod.namespace, &pod.service_account);
+    let facts = Workload {
+        service_account: intern(&account),
+        ..(*pod.workload).clone()
+    };
+    Pod {
+        locality: pod_locality(&pod.labels, pod.node.as_ref(), mesh, shared),
+        network: pod_network(&pod.labels, &pod.ips, shared),
+        workload: shared.workload(facts),
+        ..pod.clone()
     }
+}
+
+/// Where a pod is: as its label says, else where its node is, if that is known.
+fn pod_locality(
+    labels: &Labels,
+    node: Option<&Arc<str>>,
+    mesh: &MeshSnapshot,
+    shared: &Shared,
+) -> Arc<Locality> {
+    if let Some(own) = locality_label(labels) {
+        return Arc::new(own);
+    }
+    let node = node.and_then(|name| mesh.nodes.get(name));
+    let known = node.map_or(&shared.empty, |node| &node.locality);
+    Arc::clone(known)
+}
+
+fn pod_network(labels: &Labels, ips: &[IpAddr], shared: &Shared) -> Arc<str> {
+    let own = labels.get(NETWORK_LABEL);
+    let network = own.unwrap_or_else(|| shared.networks.of(ips.first().copied()));
+    Arc::clone(network)
 }
 
 /// What of a pod's annotations about its proxy has no effect.

@@ -8,14 +8,24 @@ use reef_config::names::Namespace;
 use reef_config::selecting::is_selected;
 use reef_config::{Kind, Labels, Object, ObjectKey, Problem, Severity, parse};
 
+use super::pods::{self, Word};
 use super::{Marks, MeshIndex, convert};
-use crate::{ChangeReport, Discovery, MeshSettings, MeshSnapshot, NamespaceInfo};
+use crate::{ChangeReport, Discovery, MeshSettings, MeshSnapshot, NamespaceInfo, Pod};
 
 /// What a batch says of objects: themselves, or that they are gone.
 pub(super) type Latest = Vec<(ObjectKey, Option<Arc<Object>>)>;
 
 /// Objects that are not read, by namespace; no namespace is there with none.
-pub(super) type Aside = BTreeMap<Namespace, BTreeMap<ObjectKey, Arc<Object>>>;
+pub(super) type Aside = BTreeMap<Namespace, BTreeMap<ObjectKey, Kept>>;
+
+/// An object that is not read.
+#[derive(Debug)]
+pub(super) enum Kept {
+    /// As it was told.
+    Object(Arc<Object>),
+    /// A pod that was read once, and what was wrong with it.
+    Pod(Arc<Pod>, Vec<Problem>),
+}
 
 /// The last word on each object, by key. Sources tell in order, mostly, so that there is little to sort.
 pub(super) fn last_words(mut told: Latest) -> Latest {
@@ -63,18 +73,25 @@ impl MeshIndex {
         }
         for namespace in moved {
             if self.is_read(&discovery, &namespace) {
-                for (key, object) in self.aside.remove(&namespace).unwrap_or_default() {
-                    self.store(&key, Some(object), next, marks);
+                for (key, kept) in self.aside.remove(&namespace).unwrap_or_default() {
+                    match kept {
+                        Kept::Object(object) => self.store(&key, Some(object), next, marks),
+                        Kept::Pod(pod, problems) => {
+                            let word = Word::Back(pod, problems);
+                            marks.pods.insert(pods::id_in(&key), word);
+                        }
+                    }
                 }
                 continue;
             }
+            self.put_pods_aside(&namespace, next, marks);
             for key in self.objects.keys_of_namespace(&namespace) {
                 if !is_selected(key.kind) {
                     continue;
                 }
                 if let Some(object) = self.objects.get(&key).cloned() {
                     let place = self.aside.entry(namespace.clone()).or_default();
-                    place.insert(key.clone(), object);
+                    place.insert(key.clone(), Kept::Object(object));
                 }
                 self.store(&key, None, next, marks);
             }
@@ -86,11 +103,25 @@ impl MeshIndex {
             }
             let place = self.aside.entry(key.namespace.clone()).or_default();
             match object {
-                Some(object) => place.insert(key, object),
+                Some(object) => place.insert(key, Kept::Object(object)),
                 None => place.remove(&key),
             };
         }
         self.aside.retain(|_, objects| !objects.is_empty());
+    }
+
+    fn put_pods_aside(&mut self, namespace: &Namespace, next: &MeshSnapshot, marks: &mut Marks) {
+        for pod in self.objects.pods_of(namespace) {
+            let id = pods::id_of(&pod);
+            let key = ObjectKey {
+                cluster: next.settings.cluster.clone(),
+                ..ObjectKey::new(Kind::Pod, id.0.clone(), id.1.clone())
+            };
+            let problems = self.pod_problems.get(&id).cloned().unwrap_or_default();
+            let place = self.aside.entry(namespace.clone()).or_default();
+            place.insert(key, Kept::Pod(pod, problems));
+            marks.pods.insert(id, Word::Gone);
+        }
     }
 
     fn is_read(&self, discovery: &Discovery, namespace: &Namespace) -> bool {

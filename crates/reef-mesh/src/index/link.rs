@@ -31,7 +31,8 @@ pub(super) struct Shared {
     localities: HashMap<Arc<str>, Arc<Locality>, FixedState>,
     /// Of pods seen of late: those of one deployment mostly come together.
     workloads: HashSet<Arc<Workload>, FixedState>,
-    empty: Arc<Locality>,
+    /// Where nothing says.
+    pub(super) empty: Arc<Locality>,
     /// Network of Kubernetes endpoints that name none.
     pub(super) networks: Fallback,
 }

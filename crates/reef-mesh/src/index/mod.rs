@@ -31,6 +31,7 @@ use self::discovery::{Aside, Latest};
 use self::link::Shared;
 use self::networks::Networks;
 use self::objects::{Objects, PodId};
+use self::pods::Word;
 use self::rules::RuleStore;
 use self::selecting::Selecting;
 use crate::{ChangeReport, MeshSettings, MeshSnapshot, ServiceKey, Unenforced};
@@ -68,7 +69,7 @@ pub struct MeshIndex {
 #[derive(Debug, Default)]
 struct Marks {
     nodes: BTreeSet<Arc<str>>,
-    pods: BTreeSet<PodId>,
+    pods: BTreeMap<PodId, Word>,
     entries: BTreeSet<ObjectKey>,
     /// Services whose declaring object may differ.
     services: BTreeSet<ServiceKey>,
@@ -80,6 +81,15 @@ struct Marks {
     rules: BTreeSet<ObjectKey>,
     /// Everything is to be made anew: the settings differ.
     all: bool,
+}
+
+impl Marks {
+    /// Pods are made anew, unless something was told of them.
+    fn make_anew(&mut self, pods: impl IntoIterator<Item = PodId>) {
+        for id in pods {
+            self.pods.entry(id).or_insert(Word::Anew);
+        }
+    }
 }
 
 impl Default for MeshIndex {
@@ -241,7 +251,7 @@ impl MeshIndex {
     /// Number of objects by kind.
     #[must_use]
     pub fn object_counts(&self) -> BTreeMap<Kind, usize> {
-        self.objects.counts().clone()
+        self.objects.counts()
     }
 
     /// Number of pods that endpoints refer to and that nobody told of; such endpoints are not used.
@@ -250,7 +260,7 @@ impl MeshIndex {
         self.objects.awaited_pods()
     }
 
-    /// The objects of one kind as given, by key; for pages.
+    /// The objects of one kind as given, by key; for pages. Pods are not kept as they are given.
     #[must_use]
     pub fn objects(&self, kind: Kind) -> Vec<Arc<Object>> {
         let mut found: Vec<Arc<Object>> = self.objects.all_of_kind(kind).cloned().collect();
@@ -258,10 +268,20 @@ impl MeshIndex {
         found
     }
 
-    /// The object as given, for people who ask where something comes from.
+    /// The object as given, for people who ask where something comes from; never a pod.
     #[must_use]
     pub fn object(&self, key: &ObjectKey) -> Option<&Arc<Object>> {
         self.objects.get(key)
+    }
+
+    /// Whether there is an object with this key.
+    #[must_use]
+    pub fn has(&self, key: &ObjectKey) -> bool {
+        if key.kind == Kind::Pod {
+            let own = key.cluster == self.snapshot.settings.cluster;
+            return own && self.objects.pod(&pods::id_in(key)).is_some();
+        }
+        self.objects.get(key).is_some()
     }
 
     /// Stores one object and marks what depends on it directly.
@@ -272,6 +292,14 @@ impl MeshIndex {
         next: &MeshSnapshot,
         marks: &mut Marks,
     ) {
+        if key.kind == Kind::Pod {
+            // Addresses are those of one cluster, and so are the proxies.
+            if key.cluster == next.settings.cluster {
+                let word = object.map_or(Word::Gone, Word::Told);
+                marks.pods.insert(pods::id_in(key), word);
+            }
+            return;
+        }
         let old = self.objects.put(key, object.clone());
         match (&old, &object) {
             (Some(old), Some(new)) if old.same_content(new) => {
@@ -325,9 +353,6 @@ impl MeshIndex {
                     namespace: namespace.clone(),
                 });
             }
-            Kind::Pod => {
-                marks.pods.insert((namespace.clone(), key.name.clone()));
-            }
             Kind::Node => {
                 marks.nodes.insert(key.name.clone());
             }
@@ -337,7 +362,7 @@ impl MeshIndex {
             Kind::WorkloadEntry => {
                 marks.entries.insert(key.clone());
             }
-            Kind::ConfigMap => {}
+            Kind::ConfigMap | Kind::Pod => {}
             _ => {
                 marks.rules.insert(key.clone());
             }
@@ -346,8 +371,7 @@ impl MeshIndex {
 
     fn mark_all(&self, marks: &mut Marks) {
         marks.services.extend(self.objects.claimed());
-        let pods = self.objects.keys_of_kind(Kind::Pod).into_iter();
-        marks.pods.extend(pods.map(|key| (key.namespace, key.name)));
+        marks.make_anew(self.objects.pod_ids());
         marks
             .entries
             .extend(self.objects.keys_of_kind(Kind::WorkloadEntry));
@@ -367,7 +391,9 @@ impl MeshIndex {
                 continue;
             }
             report.nodes.insert(name.clone());
-            marks.pods.extend(self.objects.pods_on(name));
+            for id in self.objects.pods_on(name) {
+                marks.pods.entry(id).or_insert(Word::Anew);
+            }
             match info {
                 Some(info) => next.nodes.insert_mut(name.clone(), info),
                 None => {
@@ -378,46 +404,36 @@ impl MeshIndex {
     }
 
     fn link_pods(&mut self, next: &mut MeshSnapshot, marks: &mut Marks, report: &mut ChangeReport) {
-        for id in &marks.pods {
-            let key = ObjectKey {
-                cluster: next.settings.cluster.clone(),
-                ..ObjectKey::new(Kind::Pod, id.0.clone(), id.1.clone())
+        for (id, word) in std::mem::take(&mut marks.pods) {
+            let old = self.objects.pod(&id).cloned();
+            let problems = match &word {
+                Word::Anew => None,
+                Word::Told(object) => Some(convert::pod_problems(object)),
+                Word::Back(_, problems) => Some(problems.clone()),
+                Word::Gone => Some(Vec::new()),
             };
-            let new = self
-                .objects
-                .get(&key)
-                .and_then(|object| match &object.spec {
-                    Spec::Pod(spec) => {
-                        let node = spec
-                            .spec
-                            .node_name
-                            .as_ref()
-                            .and_then(|name| next.nodes.get(name));
-                        let node = node.map(|node| &**node);
-                        let pod =
-                            convert::pod(object, spec, node, &mut self.shared, next.settings());
-                        Some(Arc::new(pod))
-                    }
-                    _ => None,
-                });
-            let problems = self
-                .objects
-                .get(&key)
-                .map(|object| convert::pod_problems(object));
-            let problems = problems.unwrap_or_default();
-            report.problems |= replace(&mut self.pod_problems, id.clone(), problems);
-            let old = self.objects.pod(id).cloned();
+            if let Some(problems) = problems {
+                report.problems |= replace(&mut self.pod_problems, id.clone(), problems);
+            }
+            let shared = &mut self.shared;
+            let new = match word {
+                Word::Anew => old.as_ref().map(|pod| convert::pod_anew(pod, next, shared)),
+                Word::Back(pod, _) => Some(convert::pod_anew(&pod, next, shared)),
+                Word::Told(object) => convert::pod(&object, next, shared),
+                Word::Gone => None,
+            };
+            let new = new.map(Arc::new);
             if old == new {
                 continue;
             }
             report.proxies.insert(id.clone());
-            self.objects.put_pod(id, new.as_ref());
-            marks.endpoints.extend(self.objects.services_of_pod(id));
+            self.objects.put_pod(&id, new.as_ref());
+            marks.endpoints.extend(self.objects.services_of_pod(&id));
             for pod in old.iter().chain(&new) {
                 self.mark_selecting(&id.0, &pod.labels, &mut marks.endpoints);
             }
             for ip in old.iter().flat_map(|pod| pod.ips.iter()) {
-                remove_at(&mut next.pods_by_ip, ip, |pod| pods::id_of(pod) == *id);
+                remove_at(&mut next.pods_by_ip, ip, |pod| pods::id_of(pod) == id);
             }
             match new {
                 Some(pod) => {
@@ -426,10 +442,10 @@ impl MeshIndex {
                             insert_at(&mut next.pods_by_ip, *ip, &pod, pods::id_of);
                         }
                     }
-                    next.pods.insert_mut(id.clone(), pod);
+                    next.pods.insert_mut(id, pod);
                 }
                 None => {
-                    next.pods.remove_mut(id);
+                    next.pods.remove_mut(&id);
                 }
             }
         }

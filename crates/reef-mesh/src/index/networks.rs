@@ -233,8 +233,7 @@ impl MeshIndex {
             return;
         }
         self.shared.networks = networks;
-        let pods = self.objects.keys_of_kind(Kind::Pod).into_iter();
-        marks.pods.extend(pods.map(|key| (key.namespace, key.name)));
+        marks.make_anew(self.objects.pod_ids());
         marks.endpoints.extend(self.objects.claimed());
     }
 

@@ -16,7 +16,8 @@ use crate::{MeshSettings, Pod, Service, ServiceKey, WorkloadInstance};
 /// Namespace and name of a pod.
 pub(super) type PodId = (Namespace, Arc<str>);
 
-/// Everything the writer knows that readers do not need.
+/// Everything the writer knows that readers do not need. Of pods there are tens of thousands, and all that is read of them
+/// is in the snapshot, so that what was given is not kept.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
     all: HashSet<Held, FixedState>,
@@ -47,8 +48,14 @@ impl Objects {
         self.all.get(key).map(|held| &held.0)
     }
 
-    pub(super) fn counts(&self) -> &BTreeMap<Kind, usize> {
-        &self.counts
+    /// Number of objects by kind, pods among them.
+    pub(super) fn counts(&self) -> BTreeMap<Kind, usize> {
+        let mut counts = self.counts.clone();
+        let pods = self.pods.all().count();
+        if pods > 0 {
+            counts.insert(Kind::Pod, pods);
+        }
+        counts
     }
 
     /// Stores or removes an object and returns the one that was there.
@@ -102,7 +109,7 @@ impl Objects {
         found.map(|object| object.key.clone()).collect()
     }
 
-    /// All keys of one namespace.
+    /// All keys of one namespace but those of pods.
     pub(super) fn keys_of_namespace(&self, namespace: &Namespace) -> Vec<ObjectKey> {
         let places = Kind::ALL.iter().map(|kind| (*kind, namespace.clone()));
         let lists = places.filter_map(|place| self.by_kind.get(&place));
@@ -112,7 +119,9 @@ impl Objects {
 
     /// Namespaces that have objects.
     pub(super) fn namespaces(&self) -> BTreeSet<Namespace> {
-        self.by_kind.keys().map(|(_, of)| of.clone()).collect()
+        let of_objects = self.by_kind.keys().map(|(_, of)| of);
+        let all = of_objects.chain(self.pods.namespaces());
+        all.cloned().collect()
     }
 
     /// Services an object declares.
@@ -208,6 +217,16 @@ impl Objects {
 
     pub(super) fn pod(&self, id: &PodId) -> Option<&Arc<Pod>> {
         self.pods.get(id)
+    }
+
+    /// The names of all pods.
+    pub(super) fn pod_ids(&self) -> Vec<PodId> {
+        self.pods.all().map(|pod| pods::id_of(pod)).collect()
+    }
+
+    /// Pods of a namespace, by name.
+    pub(super) fn pods_of(&self, namespace: &Namespace) -> Vec<Arc<Pod>> {
+        self.pods.of(namespace).cloned().collect()
     }
 
     /// Stores or removes a pod.

@@ -6,10 +6,24 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use reef_config::names::Namespace;
+use reef_config::{Object, ObjectKey, Problem};
 
 use super::few::Few;
 use super::objects::PodId;
 use crate::Pod;
+
+/// What a batch says of a pod.
+#[derive(Debug)]
+pub(super) enum Word {
+    /// Nothing, but something it is made of differs.
+    Anew,
+    /// What it is.
+    Told(Arc<Object>),
+    /// Its namespace is read again: what it was, and what was wrong with it.
+    Back(Arc<Pod>, Vec<Problem>),
+    /// It is gone.
+    Gone,
+}
 
 /// All pods.
 #[derive(Debug, Default)]
@@ -76,6 +90,16 @@ impl Pods {
         Some(pod.0)
     }
 
+    /// All pods, in no order.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Pod>> {
+        self.named.values().flatten().map(|named| &named.0)
+    }
+
+    /// Namespaces that have pods.
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = &Namespace> {
+        self.named.keys()
+    }
+
     /// Pods of a namespace, by name.
     pub(super) fn of(&self, namespace: &Namespace) -> impl Iterator<Item = &Arc<Pod>> {
         let found = self.named.get(namespace).into_iter().flatten();
@@ -106,4 +130,9 @@ where
 /// The name a pod is known by.
 pub(super) fn id_of(pod: &Pod) -> PodId {
     (pod.namespace.clone(), Arc::clone(&pod.name))
+}
+
+/// The name of a pod in the key of its object.
+pub(super) fn id_in(key: &ObjectKey) -> PodId {
+    (key.namespace.clone(), Arc::clone(&key.name))
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reef_config::parse::mesh_config;
-use reef_config::{Change, ChangeBatch, Hostname, Labels, Origin};
+use reef_config::{Change, ChangeBatch, Hostname, Kind, Labels, ObjectKey, Origin, Problem};
 use reef_mesh::{
     AccessLogFormat, Interception, Locality, MeshIndex, MeshSettings, MetaValue, PathNormalization,
-    ProxyNode, ServerName, identify,
+    Pod, ProxyNode, ServerName, identify,
 };
 
 use crate::support::{apply, delete};
@@ -393,6 +393,51 @@ metadata:
       proxyMetadata: {POD: y}
 status: {podIP: 10.0.0.1}
 ";
+
+#[test]
+fn a_pod_comes_back_with_its_namespace_and_meets_what_changed_meanwhile() {
+    let pod = POD.replace("statusPort: 5", "unheardOf: 5");
+    let pod = pod.replace("status:", "spec: {nodeName: n}\nstatus:");
+    let key = ObjectKey::new(Kind::Pod, "a", "web-1");
+    let mut index = MeshIndex::default();
+    apply(&mut index, &pod);
+    let warned = |index: &MeshIndex| {
+        let of_pod = |p: &Problem| p.object.as_ref() == Some(&key) && p.origin.is_some();
+        index.problems().iter().any(of_pod)
+    };
+    let before = index.snapshot().pod(&"a".into(), "web-1").cloned();
+    let before = before.expect("the pod");
+    assert!(index.has(&key) && warned(&index));
+    assert_eq!(index.object_counts().get(&Kind::Pod), Some(&1));
+
+    configure(
+        &mut index,
+        "discoverySelectors: [{matchLabels: {mesh: 'yes'}}]",
+    );
+    assert!(!index.has(&key) && !warned(&index));
+    assert_eq!(index.object_counts().get(&Kind::Pod), None);
+    assert_eq!(index.snapshot().pod_by_ip([10, 0, 0, 1].into()), None);
+    let node = "
+apiVersion: v1
+kind: Node
+metadata: {name: n, labels: {topology.kubernetes.io/region: r}}
+";
+    apply(&mut index, node);
+
+    apply(&mut index, NAMESPACE);
+    let after = index.snapshot().pod_by_ip([10, 0, 0, 1].into());
+    let after = after.expect("the pod");
+    assert_eq!(
+        (&*before.locality.region, &*after.locality.region),
+        ("", "r")
+    );
+    let as_before = Pod {
+        locality: before.locality.clone(),
+        ..(**after).clone()
+    };
+    assert_eq!(as_before, *before);
+    assert!(index.has(&key) && warned(&index));
+}
 
 fn proxy_config(namespace: &str, name: &str, spec: &str) -> String {
     format!(

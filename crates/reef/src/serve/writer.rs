@@ -171,7 +171,7 @@ impl Writer {
         let synced = batch.synced;
         let index = &self.index;
         self.metrics
-            .events(&batch.changes, |key| index.object(key).is_some());
+            .events(&batch.changes, |key| index.has(key));
         let changed = self.index.apply(batch);
         if let Some((snapshot, report)) = &changed {
             let took = clock::now().duration_since(now);
