@@ -17,19 +17,20 @@ impl MeshSnapshot {
         let out = &mut text;
         section(out, "settings", &self.settings);
         section(out, "services", &self.by_order.iter().collect::<Vec<_>>());
-        map(out, "hosts", &self.by_host);
+        section(out, "hosts", &self.by_host.iter().collect::<Vec<_>>());
         let namespaces: BTreeMap<_, Vec<_>> = self
             .by_namespace
             .iter()
             .map(|(namespace, services)| (namespace, services.iter().collect()))
             .collect();
         section(out, "services by namespace", &namespaces);
-        map(out, "services by selector", &self.selecting);
+        let selecting: Vec<_> = self.selecting.iter().collect();
+        section(out, "services by selector", &selecting);
         section(out, "services by address", &self.addressed.iter());
-        map(out, "endpoints", &self.endpoints);
         map(out, "guests", &self.guests);
-        map(out, "pods", &self.pods);
-        map(out, "pods by ip", &self.pods_by_ip);
+        section(out, "pods", &self.pods.iter().collect::<Vec<_>>());
+        let by_ip: Vec<_> = self.pods_by_ip.iter().collect();
+        section(out, "pods by ip", &by_ip);
         map(out, "nodes", &self.nodes);
         map(out, "namespaces", &self.namespaces);
         map(out, "workload entries", &self.workload_entries);

@@ -30,6 +30,7 @@ mod rules;
 mod security;
 mod service;
 mod settings;
+mod sharded;
 mod snapshot;
 mod targets;
 mod telemetry;

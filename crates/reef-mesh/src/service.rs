@@ -7,7 +7,8 @@ use std::sync::Arc;
 use reef_config::names::{Hostname, Namespace};
 use reef_config::{Age, Labels, ObjectKey};
 
-use crate::{Address, ExportTo, Protocol};
+use crate::sharded::Ranked;
+use crate::{Address, ExportTo, Protocol, ServiceEndpoints};
 
 /// Identity of a service: its host name and the namespace that declares it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -176,6 +177,50 @@ impl Ord for ByAge {
     fn cmp(&self, other: &Self) -> Ordering {
         self.0.order().cmp(&other.0.order())
     }
+}
+
+impl Ranked for Arc<Service> {
+    type Rank<'a> = &'a ServiceKey;
+
+    fn rank(&self) -> &ServiceKey {
+        &self.key
+    }
+}
+
+/// A service with the endpoints it has, if it has any of its own kind.
+#[derive(Debug, Clone)]
+pub(crate) struct Hosted {
+    pub(crate) service: Arc<Service>,
+    pub(crate) endpoints: Option<Arc<ServiceEndpoints>>,
+}
+
+impl Ranked for Hosted {
+    type Rank<'a> = &'a ServiceKey;
+
+    fn rank(&self) -> &ServiceKey {
+        &self.service.key
+    }
+}
+
+/// Namespace and one label of a selector.
+pub(crate) type SelectorPlace<'a> = (&'a Namespace, &'a Arc<str>, &'a Arc<str>);
+
+/// Where a Kubernetes service is found by the labels it selects: by the label with the longest value, because names of
+/// applications tell more apart than names of tools.
+pub(crate) fn selector_place(service: &Service) -> Option<SelectorPlace<'_>> {
+    if service.registry != Registry::Kubernetes {
+        return None;
+    }
+    place_of(&service.key.namespace, &service.selector)
+}
+
+/// The place of a selector; `None` if it has no label.
+pub(crate) fn place_of<'a>(
+    namespace: &'a Namespace,
+    selector: &'a Labels,
+) -> Option<SelectorPlace<'a>> {
+    let (key, value) = selector.iter().max_by_key(|(_, value)| value.len())?;
+    Some((namespace, key, value))
 }
 
 impl Service {

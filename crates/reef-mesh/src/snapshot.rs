@@ -9,11 +9,12 @@ use reef_config::{Labels, ObjectKey, istio};
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use crate::addressed::Addressed;
-use crate::service::ByAge;
+use crate::service::{self, ByAge, Hosted};
+use crate::sharded::{self, Sharded};
 use crate::{
     DestinationPolicy, DestinationRuleIndex, ExportTo, MeshSettings, NetworkGateways, NodeInfo,
     Pod, Rule, Service, ServiceEndpoints, ServiceKey, SidecarRule, VirtualServiceRule,
-    WorkloadInstance,
+    WorkloadInstance, workload,
 };
 
 /// Persistent hash map of the snapshot; a change copies a path, not the map.
@@ -36,25 +37,22 @@ pub(crate) fn empty<K: Eq + std::hash::Hash, V>() -> Map<K, V> {
     HashTrieMapSync::new_with_hasher_and_degree_and_ptr_kind(FixedState::default(), TRIE_DEGREE)
 }
 
-/// Namespace and one label of a selector.
-pub(crate) type SelectorPlace = (Namespace, Arc<str>, Arc<str>);
-
 /// An immutable view of the mesh. Cloning it shares everything.
 #[derive(Debug, Clone)]
 pub struct MeshSnapshot {
     pub(crate) settings: Arc<MeshSettings>,
-    pub(crate) by_host: Map<Hostname, Arc<[Arc<Service>]>>,
+    /// Services with their endpoints, by host name.
+    pub(crate) by_host: Sharded<Hosted>,
     pub(crate) by_order: Services,
     pub(crate) by_namespace: Map<Namespace, Services>,
     /// Kubernetes services with a selector, by namespace and one label of the selector.
-    pub(crate) selecting: Map<SelectorPlace, Arc<[Arc<Service>]>>,
+    pub(crate) selecting: Sharded<Arc<Service>>,
     /// Services that workloads serve by address: service entries, those without selector; by it.
     pub(crate) addressed: Addressed,
-    pub(crate) endpoints: Map<ServiceKey, Arc<ServiceEndpoints>>,
     /// Services of other namespaces that have workloads of a namespace behind them; rare.
     pub(crate) guests: Map<Namespace, Arc<[ServiceKey]>>,
-    pub(crate) pods: Map<(Namespace, Arc<str>), Arc<Pod>>,
-    pub(crate) pods_by_ip: Map<IpAddr, Arc<[Arc<Pod>]>>,
+    pub(crate) pods: Sharded<Arc<Pod>>,
+    pub(crate) pods_by_ip: Sharded<Arc<Pod>>,
     pub(crate) nodes: Map<Arc<str>, Arc<NodeInfo>>,
     pub(crate) namespaces: Map<Namespace, Arc<NamespaceInfo>>,
     pub(crate) workload_entries: Map<IpAddr, Arc<[Arc<WorkloadInstance>]>>,
@@ -131,15 +129,14 @@ impl MeshSnapshot {
     pub fn empty(settings: Arc<MeshSettings>) -> Self {
         Self {
             settings,
-            by_host: empty(),
+            by_host: Sharded::new(),
             by_order: Services::new_sync(),
             by_namespace: empty(),
-            selecting: empty(),
+            selecting: Sharded::new(),
             addressed: Addressed::new(),
-            endpoints: empty(),
             guests: empty(),
-            pods: empty(),
-            pods_by_ip: empty(),
+            pods: Sharded::new(),
+            pods_by_ip: Sharded::new(),
             nodes: empty(),
             namespaces: empty(),
             workload_entries: empty(),
@@ -175,8 +172,7 @@ impl MeshSnapshot {
     /// The service with this key.
     #[must_use]
     pub fn service(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
-        self.services_of_host(&key.hostname)
-            .find(|service| service.key.namespace == key.namespace)
+        self.hosted(key).map(|hosted| &hosted.service)
     }
 
     /// All services: oldest first, then by name and namespace.
@@ -192,10 +188,15 @@ impl MeshSnapshot {
 
     /// Services with this host name, by namespace.
     pub fn services_of_host(&self, host: &Hostname) -> impl Iterator<Item = &Arc<Service>> {
-        self.by_host
-            .get(host)
-            .into_iter()
-            .flat_map(|list| list.iter())
+        let found = self.by_host.at(sharded::hash(host));
+        let found = found.map(|hosted| &hosted.service);
+        found.filter(move |service| service.key.hostname == *host)
+    }
+
+    /// A service with its endpoints.
+    fn hosted(&self, key: &ServiceKey) -> Option<&Hosted> {
+        let mut found = self.by_host.at(sharded::hash(&key.hostname));
+        found.find(|hosted| hosted.service.key == *key)
     }
 
     /// Services of one namespace, oldest first.
@@ -213,7 +214,7 @@ impl MeshSnapshot {
     /// Endpoints of a service; `None` if it has none of its own kind (aliases) or is not there.
     #[must_use]
     pub fn endpoints(&self, key: &ServiceKey) -> Option<&Arc<ServiceEndpoints>> {
-        self.endpoints.get(key)
+        self.hosted(key)?.endpoints.as_ref()
     }
 
     /// All `AuthorizationPolicy`s, in no order.
@@ -248,7 +249,8 @@ impl MeshSnapshot {
     /// The pod of this name.
     #[must_use]
     pub fn pod(&self, namespace: &Namespace, name: &str) -> Option<&Arc<Pod>> {
-        self.pods.get(&(namespace.clone(), Arc::from(name)))
+        let mut found = self.pods.at(workload::hash(namespace, name));
+        found.find(|pod| *pod.name == *name && pod.namespace == *namespace)
     }
 
     /// All pods, in no order.
@@ -260,7 +262,8 @@ impl MeshSnapshot {
     /// finished pods are not found by address.
     #[must_use]
     pub fn pod_by_ip(&self, ip: IpAddr) -> Option<&Arc<Pod>> {
-        self.pods_by_ip.get(&ip).and_then(|list| list.first())
+        let mut found = self.pods_by_ip.at(sharded::hash(ip));
+        found.find(|pod| pod.ips.contains(&ip))
     }
 
     /// The node of this name.
@@ -298,14 +301,12 @@ impl MeshSnapshot {
         namespace: &Namespace,
         labels: &Labels,
     ) -> impl Iterator<Item = &Arc<Service>> {
-        labels
-            .iter()
-            .filter_map(move |(key, value)| {
-                self.selecting
-                    .get(&(namespace.clone(), key.clone(), value.clone()))
-            })
-            .flat_map(|list| list.iter())
-            .filter(move |service| service.selector.selects(labels))
+        let each = labels.iter().flat_map(move |(label, value)| {
+            let place = (namespace, label, value);
+            let found = self.selecting.at(sharded::hash(place));
+            found.filter(move |service| service::selector_place(service) == Some(place))
+        });
+        each.filter(move |service| service.selector.selects(labels))
     }
 
     /// `VirtualService`s that clients in `namespace` may use and that are bound to `mesh`:

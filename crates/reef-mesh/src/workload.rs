@@ -9,6 +9,7 @@ use reef_config::proxy_config::MeshProxyConfig;
 
 use reef_config::{Labels, Uid};
 
+use crate::sharded::{self, Ranked};
 use crate::{Address, Interception, Locality, TlsMode, Workload};
 
 /// A pod.
@@ -46,6 +47,19 @@ pub struct Pod {
     pub interception: Option<Interception>,
     /// Facts its endpoints share.
     pub workload: Arc<Workload>,
+}
+
+impl Ranked for Arc<Pod> {
+    type Rank<'a> = (&'a Namespace, &'a str);
+
+    fn rank(&self) -> Self::Rank<'_> {
+        (&self.namespace, &self.name)
+    }
+}
+
+/// The hash by which a pod is found by name.
+pub(crate) fn hash(namespace: &Namespace, name: &str) -> u32 {
+    sharded::hash((namespace, name))
 }
 
 /// A node.

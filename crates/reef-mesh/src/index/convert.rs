@@ -10,9 +10,9 @@ use reef_config::{IntOrString, Labels, Object, Problem, Spec, istio, k8s, parse,
 use super::link::Shared;
 use crate::identity::{locality_label, overlaid};
 use crate::{
-    Address, ExportTo, Interception, Locality, MeshSettings, MeshSnapshot, NodeInfo, Pod, Protocol, Registry,
-    Resolution, Service, ServiceKey, ServicePort, TargetPort, TlsMode, TrafficDistribution,
-    Workload, WorkloadInstance,
+    Address, ExportTo, Interception, Locality, MeshSettings, MeshSnapshot, NodeInfo, Pod, Protocol,
+    Registry, Resolution, Service, ServiceKey, ServicePort, TargetPort, TlsMode,
+    TrafficDistribution, Workload, WorkloadInstance,
 };
 
 /// The label by which a pod tells that its proxy accepts mTLS.

@@ -2,13 +2,16 @@
 //! its namespace.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use reef_config::Labels;
 use reef_config::names::Namespace;
 
-use super::services::place_of;
-use crate::snapshot::SelectorPlace;
+use crate::service;
+
+/// Namespace and one label of a selector.
+pub(super) type SelectorPlace = (Namespace, Arc<str>, Arc<str>);
 
 /// Names of workloads by label.
 #[derive(Debug)]
@@ -48,6 +51,12 @@ impl<K: Ord + Clone> Labelled<K> {
         let place = place_of(namespace, selector)?;
         Some(self.0.get(&place).into_iter().flatten())
     }
+}
+
+/// The place of a selector; `None` if it has no label.
+pub(super) fn place_of(namespace: &Namespace, selector: &Labels) -> Option<SelectorPlace> {
+    let (namespace, label, value) = service::place_of(namespace, selector)?;
+    Some((namespace.clone(), Arc::clone(label), Arc::clone(value)))
 }
 
 fn places(namespace: &Namespace, labels: &Labels) -> impl Iterator<Item = SelectorPlace> {

@@ -34,7 +34,9 @@ use self::objects::{Objects, PodId};
 use self::pods::Word;
 use self::rules::RuleStore;
 use self::selecting::Selecting;
-use crate::{ChangeReport, MeshSettings, MeshSnapshot, ServiceKey, Unenforced};
+use crate::{
+    ChangeReport, MeshSettings, MeshSnapshot, Pod, ServiceKey, Unenforced, sharded, workload,
+};
 
 /// Holds all objects and turns changes into snapshots.
 #[derive(Debug)]
@@ -432,22 +434,7 @@ impl MeshIndex {
             for pod in old.iter().chain(&new) {
                 self.mark_selecting(&id.0, &pod.labels, &mut marks.endpoints);
             }
-            for ip in old.iter().flat_map(|pod| pod.ips.iter()) {
-                remove_at(&mut next.pods_by_ip, ip, |pod| pods::id_of(pod) == id);
-            }
-            match new {
-                Some(pod) => {
-                    if !pod.finished && !pod.host_network {
-                        for ip in &pod.ips {
-                            insert_at(&mut next.pods_by_ip, *ip, &pod, pods::id_of);
-                        }
-                    }
-                    next.pods.insert_mut(id, pod);
-                }
-                None => {
-                    next.pods.remove_mut(&id);
-                }
-            }
+            publish_pod(next, old.as_ref(), new);
         }
     }
 
@@ -540,6 +527,26 @@ fn lost_claim(loser: &Object, winner: &ObjectKey, service: &ServiceKey) -> Probl
     let mut problem = Problem::new(severity, "duplicate-host", reason).of(&loser.key);
     problem.origin.clone_from(&loser.origin);
     problem
+}
+
+/// Puts a pod in the place of the one that had its name.
+fn publish_pod(next: &mut MeshSnapshot, old: Option<&Arc<Pod>>, new: Option<Arc<Pod>>) {
+    let hash = |pod: &Pod| workload::hash(&pod.namespace, &pod.name);
+    if let Some(old) = old {
+        for ip in &old.ips {
+            next.pods_by_ip.remove(sharded::hash(ip), old);
+        }
+        if new.is_none() {
+            next.pods.remove(hash(old), old);
+        }
+    }
+    let Some(pod) = new else { return };
+    if !pod.finished && !pod.host_network {
+        for ip in &pod.ips {
+            next.pods_by_ip.insert(sharded::hash(ip), Arc::clone(&pod));
+        }
+    }
+    next.pods.insert(hash(&pod), pod);
 }
 
 type ByIp<T> = crate::snapshot::Map<std::net::IpAddr, Arc<[Arc<T>]>>;

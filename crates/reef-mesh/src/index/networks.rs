@@ -266,11 +266,11 @@ impl MeshIndex {
         }
         next.network_gateways = Arc::new(gateways);
         // Gateways change rarely, so nobody keeps a list of who is in which network.
-        let led = next.endpoints.iter().filter(|(_, endpoints)| {
-            let mut all = endpoints.iter();
+        let led = next.by_host.values().filter(|hosted| {
+            let mut all = hosted.endpoints.iter().flat_map(|all| all.iter());
             all.any(|endpoint| report.networks.contains(&endpoint.network))
         });
-        report.led = led.map(|(key, _)| key.clone()).collect();
+        report.led = led.map(|hosted| hosted.service.key.clone()).collect();
     }
 }
 

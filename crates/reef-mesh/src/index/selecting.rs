@@ -9,9 +9,8 @@ use reef_config::Labels;
 use reef_config::names::Namespace;
 
 use super::few::Few;
-use super::services::place_of;
+use super::labelled::{SelectorPlace, place_of};
 use crate::ServiceKey;
-use crate::snapshot::SelectorPlace;
 
 /// Services of service entries by a label of their selector.
 #[derive(Debug, Default)]

@@ -10,11 +10,11 @@ use reef_config::{Labels, Object, Problem, Spec};
 use super::allocate::{self, Wish};
 use super::{Marks, MeshIndex, convert, link, lost_claim, replace};
 use crate::addressed::{self, Changes};
-use crate::service::ByAge;
-use crate::snapshot::{Map, SelectorPlace, Services, empty};
+use crate::service::{ByAge, Hosted, selector_place};
+use crate::snapshot::{Map, Services};
 use crate::{
     Address, ChangeReport, MeshSettings, MeshSnapshot, Registry, Resolution, Service,
-    ServiceEndpoints, ServiceKey, TlsMode,
+    ServiceEndpoints, ServiceKey, TlsMode, sharded,
 };
 
 impl MeshIndex {
@@ -111,7 +111,7 @@ impl MeshIndex {
         report: &mut ChangeReport,
     ) {
         let old = next.service(key).cloned();
-        let old_endpoints = next.endpoints.get(key).cloned();
+        let old_endpoints = next.endpoints(key).cloned();
         let object = match (&old, declaration) {
             (Some(old), false) => self.objects.get(&old.object).cloned(),
             (None, false) => return,
@@ -179,20 +179,26 @@ impl MeshIndex {
             }
             mark_targets(next, &service, before, after, report);
             move_guests(next, key, before, after);
-            match endpoints {
-                Some(endpoints) => {
-                    next.endpoints.insert_mut(key.clone(), Arc::new(endpoints));
-                }
-                None => {
-                    next.endpoints.remove_mut(key);
-                }
-            }
         }
-        if old.as_deref() != Some(&service) {
-            if let Some(old) = &old {
-                remove_service(next, old);
+        let endpoints = if endpoints_differ {
+            endpoints.map(Arc::new)
+        } else {
+            old_endpoints
+        };
+        let service = match old {
+            Some(old) if *old == service => old,
+            old => {
+                let service = Arc::new(service);
+                if let Some(old) = &old {
+                    remove_service(next, old);
+                }
+                insert(next, &service);
+                service
             }
-            insert(next, Arc::new(service));
+        };
+        if service_differs || endpoints_differ {
+            let hash = sharded::hash(&key.hostname);
+            next.by_host.insert(hash, Hosted { service, endpoints });
         }
         if service_differs {
             report.services.insert(key.clone());
@@ -359,21 +365,6 @@ fn mark_targets(
     }
 }
 
-/// Where a service is found by the labels it selects: by the label with the longest value, because
-/// names of applications tell more apart than names of tools.
-fn selector_place(service: &Service) -> Option<SelectorPlace> {
-    if service.registry != Registry::Kubernetes {
-        return None;
-    }
-    place_of(&service.key.namespace, &service.selector)
-}
-
-/// The place of a selector; `None` if it has no label.
-pub(super) fn place_of(namespace: &Namespace, selector: &Labels) -> Option<SelectorPlace> {
-    let (key, value) = selector.iter().max_by_key(|(_, value)| value.len())?;
-    Some((namespace.clone(), key.clone(), value.clone()))
-}
-
 /// Endpoints of a service that workloads serve by address.
 fn addressed_endpoints(mesh: &MeshSnapshot, key: &ServiceKey) -> Option<Arc<ServiceEndpoints>> {
     mesh.service(key).filter(|service| is_addressed(service))?;
@@ -410,55 +401,32 @@ fn remove_from(map: &mut Map<Namespace, Services>, service: &ByAge) {
     }
 }
 
-fn insert(next: &mut MeshSnapshot, service: Arc<Service>) {
-    let host = &service.key.hostname;
-    let mut list: Vec<Arc<Service>> = next.services_of_host(host).cloned().collect();
-    list.push(service.clone());
-    list.sort_by(|a, b| a.key.cmp(&b.key));
-    next.by_host.insert_mut(host.clone(), list.into());
-    next.by_order.insert_mut(ByAge(service.clone()));
-    if let Some(place) = selector_place(&service) {
-        let list = next.selecting.get(&place);
-        let mut list = list.map(|list| list.to_vec()).unwrap_or_default();
-        list.push(service.clone());
-        list.sort_by(|a, b| a.key.cmp(&b.key));
-        next.selecting.insert_mut(place, list.into());
+/// Lists a service where services are looked for otherwise than by host name.
+fn insert(next: &mut MeshSnapshot, service: &Arc<Service>) {
+    let listed = ByAge(Arc::clone(service));
+    next.by_order.insert_mut(listed.clone());
+    if let Some(place) = selector_place(service) {
+        let hash = sharded::hash(place);
+        next.selecting.insert(hash, Arc::clone(service));
     }
-    insert_in(&mut next.by_namespace, ByAge(service));
+    insert_in(&mut next.by_namespace, listed);
 }
 
 fn remove_service(next: &mut MeshSnapshot, old: &Arc<Service>) {
-    let place = ByAge(Arc::clone(old));
-    let host = &old.key.hostname;
-    let rest: Vec<Arc<Service>> = next
-        .services_of_host(host)
-        .filter(|s| s.key != old.key)
-        .cloned()
-        .collect();
-    if rest.is_empty() {
-        next.by_host.remove_mut(host);
-    } else {
-        next.by_host.insert_mut(host.clone(), rest.into());
-    }
-    next.by_order.remove_mut(&place);
+    let listed = ByAge(Arc::clone(old));
+    next.by_order.remove_mut(&listed);
     if let Some(place) = selector_place(old) {
-        let list = next.selecting.get(&place).into_iter();
-        let list = list.flat_map(|list| list.iter());
-        let rest: Vec<Arc<Service>> = list.filter(|s| s.key != old.key).cloned().collect();
-        if rest.is_empty() {
-            next.selecting.remove_mut(&place);
-        } else {
-            next.selecting.insert_mut(place, rest.into());
-        }
+        next.selecting.remove(sharded::hash(place), old);
     }
-    remove_from(&mut next.by_namespace, &place);
-    if next.by_host.is_empty() {
-        // Gives the memory of a mesh that is gone back.
-        next.by_host = empty();
-    }
+    remove_from(&mut next.by_namespace, &listed);
 }
 
 fn remove(next: &mut MeshSnapshot, old: &Arc<Service>) {
     remove_service(next, old);
-    next.endpoints.remove_mut(&old.key);
+    let hosted = Hosted {
+        service: Arc::clone(old),
+        endpoints: None,
+    };
+    next.by_host
+        .remove(sharded::hash(&old.key.hostname), &hosted);
 }

@@ -170,8 +170,7 @@ impl Writer {
         let now = clock::now();
         let synced = batch.synced;
         let index = &self.index;
-        self.metrics
-            .events(&batch.changes, |key| index.has(key));
+        self.metrics.events(&batch.changes, |key| index.has(key));
         let changed = self.index.apply(batch);
         if let Some((snapshot, report)) = &changed {
             let took = clock::now().duration_since(now);
