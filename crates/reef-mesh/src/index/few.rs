@@ -3,7 +3,6 @@
 //! A `BTreeSet` with one value has room for eleven: for the claim on a service more than a kilobyte.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
 
 /// A sorted set in as much memory as its values take. A change costs as much as the set is long.
 #[derive(Debug)]
@@ -46,11 +45,6 @@ impl<T: Ord> Few<T> {
         self.0.get(at)
     }
 
-    /// Whether a value is there.
-    pub(super) fn contains(&self, value: &T) -> bool {
-        self.0.binary_search(value).is_ok()
-    }
-
     /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -59,14 +53,6 @@ impl<T: Ord> Few<T> {
     /// The values in order.
     pub(super) fn iter(&self) -> std::slice::Iter<'_, T> {
         self.0.iter()
-    }
-}
-
-impl<T: Ord> From<BTreeSet<T>> for Few<T> {
-    fn from(set: BTreeSet<T>) -> Self {
-        let mut values: Vec<T> = set.into_iter().collect();
-        values.shrink_to_fit();
-        Self(values)
     }
 }
 

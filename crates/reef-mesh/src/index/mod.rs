@@ -14,6 +14,7 @@ mod link;
 mod networks;
 mod objects;
 mod pods;
+mod references;
 mod rules;
 mod selecting;
 mod services;

@@ -11,6 +11,7 @@ use super::few::Few;
 use super::held::{Claim, Held};
 use super::labelled::Labelled;
 use super::pods::{self, Pods};
+use super::references::References;
 use crate::{MeshSettings, Pod, Service, ServiceKey, WorkloadInstance};
 
 /// Namespace and name of a pod.
@@ -36,11 +37,7 @@ pub(super) struct Objects {
     labelled_pods: Labelled<PodId>,
     /// Those namespaces.
     selecting: BTreeSet<Namespace>,
-    /// Services whose endpoints refer to a pod, and the reverse.
-    pod_services: HashMap<PodId, Few<ServiceKey>, FixedState>,
-    service_pods: HashMap<ServiceKey, Few<PodId>, FixedState>,
-    /// Pods that endpoints refer to and that are not there.
-    awaited: BTreeSet<PodId>,
+    references: References,
 }
 
 impl Objects {
@@ -242,19 +239,16 @@ impl Objects {
         }
         match pod {
             Some(pod) => {
-                self.awaited.remove(id);
+                self.references.came(id);
                 self.pods.insert(pod);
             }
-            None if self.pod_services.contains_key(id) => {
-                self.awaited.insert(id.clone());
-            }
-            None => {}
+            None => self.references.left(id),
         }
     }
 
     /// Number of pods that endpoints refer to and that are not there.
     pub(super) fn awaited_pods(&self) -> usize {
-        self.awaited.len()
+        self.references.awaited()
     }
 
     pub(super) fn pods_on(&self, node: &str) -> impl Iterator<Item = PodId> {
@@ -340,39 +334,13 @@ impl Objects {
     }
 
     /// Services whose endpoints refer to a pod.
-    pub(super) fn services_of_pod(&self, id: &PodId) -> Vec<ServiceKey> {
-        self.pod_services
-            .get(id)
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect()
+    pub(super) fn services_of_pod(&self, id: &PodId) -> impl Iterator<Item = ServiceKey> {
+        self.references.of(id).cloned()
     }
 
     /// Notes which pods the endpoints of a service refer to.
-    pub(super) fn refer(&mut self, service: &ServiceKey, pods: BTreeSet<PodId>) {
-        let pods = Few::from(pods);
-        let old = self.service_pods.remove(service).unwrap_or_default();
-        for id in old.iter().filter(|id| !pods.contains(id)) {
-            if let Some(services) = self.pod_services.get_mut(id) {
-                services.remove(service);
-                if services.is_empty() {
-                    self.pod_services.remove(id);
-                    self.awaited.remove(id);
-                }
-            }
-        }
-        for id in pods.iter().filter(|id| !old.contains(id)) {
-            if self.pods.get(id).is_none() {
-                self.awaited.insert(id.clone());
-            }
-            self.pod_services
-                .entry(id.clone())
-                .or_default()
-                .insert(service.clone());
-        }
-        if !pods.is_empty() {
-            self.service_pods.insert(service.clone(), pods);
-        }
+    pub(super) fn refer(&mut self, service: &ServiceKey, pods: &BTreeSet<PodId>) {
+        let there = |id: &PodId| self.pods.get(id).is_some();
+        self.references.set(service, pods, there);
     }
 }

@@ -133,7 +133,7 @@ impl MeshIndex {
             report.problems |= replace(&mut self.address_problems, key.clone(), problems);
         }
         let (Some(object), Some(mut service)) = (object, base) else {
-            self.objects.refer(key, BTreeSet::new());
+            self.objects.refer(key, &BTreeSet::new());
             self.aliased.remove(key);
             if let Some(old) = old {
                 if let Some(endpoints) = old_endpoints {
@@ -156,7 +156,7 @@ impl MeshIndex {
             &next.settings,
             &mut self.shared,
         );
-        self.objects.refer(key, linked.pods);
+        self.objects.refer(key, &linked.pods);
         derive(&mut service, &linked.endpoints);
         if declaration {
             service.aliases = self.aliases_of(&service);
