@@ -27,6 +27,7 @@ mod protocol;
 mod proxy;
 mod report;
 mod rules;
+mod runs;
 mod security;
 mod service;
 mod settings;

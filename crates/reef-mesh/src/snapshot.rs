@@ -6,9 +6,10 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use reef_config::names::{Hostname, Namespace};
 use reef_config::{Labels, ObjectKey, istio};
-use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
 use crate::addressed::Addressed;
+use crate::runs::Runs;
 use crate::service::{self, ByAge, Hosted};
 use crate::sharded::{self, Sharded};
 use crate::{
@@ -22,7 +23,7 @@ pub(crate) type Map<K, V> = HashTrieMapSync<K, V, FixedState>;
 /// Persistent ordered map.
 pub(crate) type Ordered<K, V> = RedBlackTreeMapSync<K, V>;
 /// Services, oldest first.
-pub(crate) type Services = RedBlackTreeSetSync<ByAge>;
+pub(crate) type Services = Runs<ByAge>;
 /// Rules of one kind by namespace, oldest first.
 pub(crate) type Rules<T> = Map<Namespace, Arc<[Arc<T>]>>;
 
@@ -130,7 +131,7 @@ impl MeshSnapshot {
         Self {
             settings,
             by_host: Sharded::new(),
-            by_order: Services::new_sync(),
+            by_order: Services::new(),
             by_namespace: empty(),
             selecting: Sharded::new(),
             addressed: Addressed::new(),
@@ -183,7 +184,7 @@ impl MeshSnapshot {
     /// Number of services.
     #[must_use]
     pub fn service_count(&self) -> usize {
-        self.by_order.size()
+        self.by_order.len()
     }
 
     /// Services with this host name, by namespace.

@@ -380,11 +380,11 @@ fn insert_in(map: &mut Map<Namespace, Services>, service: ByAge) {
     let namespace = service.0.key.namespace.clone();
     match map.get_mut(&namespace) {
         Some(services) => {
-            services.insert_mut(service);
+            services.insert(service);
         }
         None => {
-            let mut services = Services::new_sync();
-            services.insert_mut(service);
+            let mut services = Services::new();
+            services.insert(service);
             map.insert_mut(namespace, services);
         }
     }
@@ -393,7 +393,7 @@ fn insert_in(map: &mut Map<Namespace, Services>, service: ByAge) {
 fn remove_from(map: &mut Map<Namespace, Services>, service: &ByAge) {
     let namespace = &service.0.key.namespace;
     let emptied = map.get_mut(namespace).is_some_and(|services| {
-        services.remove_mut(service);
+        services.remove(service);
         services.is_empty()
     });
     if emptied {
@@ -404,7 +404,7 @@ fn remove_from(map: &mut Map<Namespace, Services>, service: &ByAge) {
 /// Lists a service where services are looked for otherwise than by host name.
 fn insert(next: &mut MeshSnapshot, service: &Arc<Service>) {
     let listed = ByAge(Arc::clone(service));
-    next.by_order.insert_mut(listed.clone());
+    next.by_order.insert(listed.clone());
     if let Some(place) = selector_place(service) {
         let hash = sharded::hash(place);
         next.selecting.insert(hash, Arc::clone(service));
@@ -414,7 +414,7 @@ fn insert(next: &mut MeshSnapshot, service: &Arc<Service>) {
 
 fn remove_service(next: &mut MeshSnapshot, old: &Arc<Service>) {
     let listed = ByAge(Arc::clone(old));
-    next.by_order.remove_mut(&listed);
+    next.by_order.remove(&listed);
     if let Some(place) = selector_place(old) {
         next.selecting.remove(sharded::hash(place), old);
     }
