@@ -45,6 +45,13 @@ impl<T: Ord> Few<T> {
         self.0.get(at)
     }
 
+    /// The values that `order` says are among those looked for.
+    pub(super) fn range(&self, order: impl Fn(&T) -> Ordering) -> impl Iterator<Item = &T> {
+        let start = self.0.partition_point(|value| order(value).is_lt());
+        let rest = self.0.get(start..).unwrap_or_default().iter();
+        rest.take_while(move |value| order(value).is_eq())
+    }
+
     /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()

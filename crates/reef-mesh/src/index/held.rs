@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use reef_config::{Kind, Object, ObjectKey};
+use reef_config::{Kind, Object, ObjectKey, k8s};
 
 /// An object that is what its key is.
 #[derive(Debug, Clone)]
@@ -40,6 +40,39 @@ impl Ord for Held {
 impl Hash for Held {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.key.hash(state);
+    }
+}
+
+/// An `EndpointSlice` with the slices of its service, by name.
+#[derive(Debug)]
+pub(super) struct SliceOf(pub(super) Arc<Object>);
+
+impl SliceOf {
+    /// The service the slice says it belongs to.
+    pub(super) fn service(&self) -> Option<&str> {
+        let label = k8s::EndpointSlice::SERVICE_LABEL;
+        self.0.meta.labels.get(label).map(|name| &**name)
+    }
+}
+
+impl PartialEq for SliceOf {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for SliceOf {}
+
+impl PartialOrd for SliceOf {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for SliceOf {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_service = self.service().cmp(&other.service());
+        by_service.then_with(|| self.0.key.cmp(&other.0.key))
     }
 }
 

@@ -8,7 +8,7 @@ use reef_config::names::{ClusterId, Hostname, Namespace};
 use reef_config::{Kind, Labels, Object, ObjectKey, Spec, k8s};
 
 use super::few::Few;
-use super::held::{Claim, Held};
+use super::held::{Claim, Held, SliceOf};
 use super::labelled::Labelled;
 use super::pods::{self, Pods};
 use super::references::References;
@@ -25,8 +25,8 @@ pub(super) struct Objects {
     counts: BTreeMap<Kind, usize>,
     /// Who declares a service; the first wins.
     claims: BTreeMap<ServiceKey, Few<Claim>>,
-    /// Slices by (namespace, service name).
-    slices: HashMap<(Namespace, Arc<str>), Few<Held>, FixedState>,
+    /// Slices of services by namespace.
+    slices: HashMap<Namespace, Few<SliceOf>, FixedState>,
     /// Objects by kind and namespace.
     by_kind: BTreeMap<(Kind, Namespace), BTreeSet<Held>>,
     pods: Pods,
@@ -183,29 +183,29 @@ impl Objects {
 
     /// Notes that a slice belongs to the service its label names, or no longer does.
     pub(super) fn place_slice(&mut self, slice: &Arc<Object>, there: bool) {
-        let label = k8s::EndpointSlice::SERVICE_LABEL;
-        let Some(name) = slice.meta.labels.get(label) else {
+        let (namespace, slice) = (&slice.key.namespace, SliceOf(Arc::clone(slice)));
+        if slice.service().is_none() {
             return;
-        };
-        let place = (slice.key.namespace.clone(), name.clone());
+        }
         if there {
-            let slices = self.slices.entry(place).or_default();
-            slices.insert(Held(Arc::clone(slice)));
-        } else if let Some(slices) = self.slices.get_mut(&place) {
-            slices.remove(&Held(Arc::clone(slice)));
+            let slices = self.slices.entry(namespace.clone()).or_default();
+            slices.insert(slice);
+        } else if let Some(slices) = self.slices.get_mut(namespace) {
+            slices.remove(&slice);
             if slices.is_empty() {
-                self.slices.remove(&place);
+                self.slices.remove(namespace);
             }
         }
     }
 
     /// Slices of a Kubernetes service, by name.
     pub(super) fn slices_of(&self, service: &Service) -> Vec<&k8s::EndpointSlice> {
-        let place = (service.key.namespace.clone(), service.name.clone());
-        let slices = self.slices.get(&place).into_iter().flatten();
+        let slices = self.slices.get(&service.key.namespace).into_iter();
+        let of_service = |slice: &SliceOf| slice.service().cmp(&Some(&*service.name));
         slices
-            .filter(|held| held.0.key.cluster == service.object.cluster)
-            .filter_map(|held| match &held.0.spec {
+            .flat_map(|slices| slices.range(of_service))
+            .filter(|slice| slice.0.key.cluster == service.object.cluster)
+            .filter_map(|slice| match &slice.0.spec {
                 Spec::EndpointSlice(slice) => Some(&**slice),
                 _ => None,
             })

@@ -22,6 +22,8 @@ fn it_holds_what_a_set_holds() {
         }
         assert!(few.iter().eq(&set));
         assert_eq!(few.is_empty(), set.is_empty());
+        let tens = few.range(|other: &u64| (other / 10).cmp(&(value / 10)));
+        assert!(tens.eq(set.iter().filter(|other| *other / 10 == value / 10)));
     }
 }
 
