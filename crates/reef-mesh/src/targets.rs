@@ -165,7 +165,7 @@ fn push_ports(
 }
 
 fn named_port(pod: Option<&Pod>, proxy: &ProxyIdentity, name: &str) -> Option<u16> {
-    let ports = pod.map_or(&proxy.pod_ports, |pod| &pod.ports);
+    let ports = pod.map_or(&*proxy.pod_ports, |pod| &pod.ports);
     ports
         .iter()
         .find(|(known, _)| **known == *name)

@@ -35,8 +35,8 @@ pub struct Pod {
     pub network: Arc<str>,
     /// From label `security.istio.io/tlsMode`.
     pub tls_mode: TlsMode,
-    /// Container ports: name (may be empty) and number.
-    pub ports: Box<[(Arc<str>, u16)]>,
+    /// Container ports: name (may be empty) and number; pods of one deployment share them.
+    pub ports: Arc<[(Arc<str>, u16)]>,
     /// True if it has finished or failed: it serves nothing and its address may be reused.
     pub finished: bool,
     /// True on the host's network, where its IP names the node rather than the pod.

@@ -286,7 +286,7 @@ pub(super) fn pod(object: &Object, mesh: &MeshSnapshot, shared: &mut Shared) -> 
         node: node.cloned(),
         service_account: intern(account),
         tls_mode: tls_mode(labels).unwrap_or(TlsMode::Disabled),
-        ports: ports.collect(),
+        ports: shared.ports(ports.collect()),
         finished: matches!(
             pod.status.phase,
             k8s::PodPhase::Succeeded | k8s::PodPhase::Failed

@@ -1,6 +1,7 @@
 //! Links endpoints: from slices, pods and workload entries to the endpoints of one service.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -31,27 +32,29 @@ pub(super) struct Shared {
     localities: HashMap<Arc<str>, Arc<Locality>, FixedState>,
     /// Of pods seen of late: those of one deployment mostly come together.
     workloads: HashSet<Arc<Workload>, FixedState>,
+    /// Ports of containers, likewise.
+    ports: HashSet<Arc<[Port]>, FixedState>,
     /// Where nothing says.
     pub(super) empty: Arc<Locality>,
     /// Network of Kubernetes endpoints that name none.
     pub(super) networks: Fallback,
 }
 
-/// Workloads remembered; they are few hundred bytes each.
-const WORKLOADS: usize = 4096;
+/// Name and number.
+type Port = (Arc<str>, u16);
+
+/// Workloads remembered; they are few hundred bytes each. So many lists of ports are, too.
+const REMEMBERED: usize = 4096;
 
 impl Shared {
     /// A workload, the same one if an equal one was seen of late.
     pub(super) fn workload(&mut self, workload: Workload) -> Arc<Workload> {
-        if let Some(known) = self.workloads.get(&workload) {
-            return Arc::clone(known);
-        }
-        if self.workloads.len() >= WORKLOADS {
-            self.workloads.clear();
-        }
-        let new = Arc::new(workload);
-        self.workloads.insert(Arc::clone(&new));
-        new
+        remembered(&mut self.workloads, Arc::new(workload))
+    }
+
+    /// Ports of containers, the same ones if equal ones were seen of late.
+    pub(super) fn ports(&mut self, ports: Arc<[Port]>) -> Arc<[Port]> {
+        remembered(&mut self.ports, ports)
     }
 
     fn locality(&mut self, text: Option<&Arc<str>>) -> Arc<Locality> {
@@ -63,6 +66,21 @@ impl Shared {
             .or_insert_with(|| Arc::new(Locality::parse(text)))
             .clone()
     }
+}
+
+/// The value that is known and equal to this one, else this one, which is known from now on.
+fn remembered<T: ?Sized + Eq + Hash>(
+    known: &mut HashSet<Arc<T>, FixedState>,
+    value: Arc<T>,
+) -> Arc<T> {
+    if let Some(known) = known.get(&value) {
+        return Arc::clone(known);
+    }
+    if known.len() >= REMEMBERED {
+        known.clear();
+    }
+    known.insert(Arc::clone(&value));
+    value
 }
 
 /// Links the endpoints of `service`, declared by `object`.
