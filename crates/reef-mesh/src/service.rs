@@ -110,8 +110,8 @@ pub struct Service {
     pub registry: Registry,
     /// How endpoints are found.
     pub resolution: Resolution,
-    /// Age of the declaring object; decides conflicts.
-    pub age: Age,
+    /// When the declaring object was created; decides conflicts.
+    pub created: Option<i64>,
     /// The declaring object.
     pub object: ObjectKey,
     /// Ports in declared order.
@@ -224,11 +224,22 @@ pub(crate) fn place_of<'a>(
 }
 
 impl Service {
-    /// What services are sorted by: oldest first, then by name, namespace and host name.
+    /// What services are sorted by: oldest first as [`Age`] says, then by name, namespace and host name.
     #[must_use]
     pub fn order(&self) -> impl Ord + use<'_> {
-        let Self { age, name, key, .. } = self;
+        let Self { name, key, .. } = self;
+        let age = (self.created.is_none(), self.created);
         (age, name, &key.namespace, &key.hostname)
+    }
+
+    /// The age of the declaring object.
+    #[must_use]
+    pub fn age(&self) -> Age {
+        Age {
+            created: self.created,
+            name: Arc::clone(&self.name),
+            namespace: self.key.namespace.clone(),
+        }
     }
 
     /// Returns the port with this number.

@@ -51,13 +51,13 @@ impl MeshSnapshot {
         found.extend(self.targets_by_address(proxy, Registry::ServiceEntry));
         found.sort_by(|a, b| {
             (
-                a.service.age.created.is_none(),
-                a.service.age.created,
+                a.service.created.is_none(),
+                a.service.created,
                 &a.service.key.hostname,
             )
                 .cmp(&(
-                    b.service.age.created.is_none(),
-                    b.service.age.created,
+                    b.service.created.is_none(),
+                    b.service.created,
                     &b.service.key.hostname,
                 ))
         });

@@ -60,7 +60,7 @@ pub(super) fn kubernetes_service(
         name: object.key.name.clone(),
         registry: Registry::Kubernetes,
         resolution,
-        age: object.age(),
+        created: object.meta.created,
         object: object.key.clone(),
         ports: spec.ports.iter().map(kubernetes_port).collect(),
         addresses,
@@ -180,7 +180,7 @@ pub(super) fn service_entry(
             istio::Resolution::DnsRoundRobin => Resolution::DnsRoundRobin,
             istio::Resolution::DynamicDns => Resolution::DynamicDns,
         },
-        age: object.age(),
+        created: object.meta.created,
         object: object.key.clone(),
         ports: entry.ports.iter().map(entry_port).collect(),
         addresses: entry

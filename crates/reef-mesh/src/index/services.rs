@@ -80,7 +80,7 @@ impl MeshIndex {
         };
         self.allocator.reserve(key, given);
         let age = new.as_ref().filter(|_| wish == Wish::Any);
-        self.allocator.seat(key, age.map(|new| new.age.clone()));
+        self.allocator.seat(key, age.map(Service::age));
         report.problems |= replace(&mut self.claim_problems, key.clone(), problems);
         let old_target = next
             .service(key)

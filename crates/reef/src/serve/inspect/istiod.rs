@@ -131,7 +131,7 @@ fn model(snapshot: &MeshSnapshot, service: &Service) -> Value {
         "defaultAddress": vips.first().map_or("0.0.0.0", String::as_str),
         "Resolution": resolution(service.resolution),
         "MeshExternal": service.mesh_external,
-        "creationTime": service.age.created.and_then(created),
+        "creationTime": service.created.and_then(created),
         "serviceAccounts": service.service_accounts.iter().map(|account| &**account).collect::<Vec<_>>(),
         "endpoints": snapshot.endpoints(&service.key).map_or(0, |all| all.len()),
     })
