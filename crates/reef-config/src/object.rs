@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::istio;
@@ -103,32 +104,32 @@ pub struct ObjectMeta {
 }
 
 /// The `uid` of an object: which of the objects that have had its name.
+///
+/// Its upper half has the version of the UUID, which is never 0; so an [`Option`] of one takes no more room.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Uid([u8; 16]);
+pub struct Uid(NonZeroU64, u64);
 
 impl Uid {
     /// Reads a UUID; `None` if the text is none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut digits = text.bytes().filter(|byte| *byte != b'-');
-        let mut digit = || u8::try_from(char::from(digits.next()?).to_digit(16)?).ok();
-        let mut uid = [0; 16];
-        for byte in &mut uid {
-            *byte = digit()? << 4 | digit()?;
-        }
-        digits.next().is_none().then_some(Self(uid))
+        let mut digit = || char::from(digits.next()?).to_digit(16);
+        let mut half = || (0..16).try_fold(0, |all, _| Some(all << 4 | u64::from(digit()?)));
+        let uid = Self(NonZeroU64::new(half()?)?, half()?);
+        digits.next().is_none().then_some(uid)
     }
 }
 
 impl fmt::Display for Uid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, byte) in self.0.iter().enumerate() {
-            if matches!(at, 4 | 6 | 8 | 10) {
-                f.write_str("-")?;
-            }
-            write!(f, "{byte:02x}")?;
-        }
-        Ok(())
+        let (upper, lower) = (self.0.get(), self.1);
+        let (first, second, third) = (upper >> 32, upper >> 16 & 0xffff, upper & 0xffff);
+        let (fourth, last) = (lower >> 48, lower & 0xffff_ffff_ffff);
+        write!(
+            f,
+            "{first:08x}-{second:04x}-{third:04x}-{fourth:04x}-{last:012x}"
+        )
     }
 }
 
