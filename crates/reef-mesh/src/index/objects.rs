@@ -1,6 +1,6 @@
 //! The objects as given, with the reverse indexes that keep the cost of a change to the change.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -21,7 +21,6 @@ pub(super) type PodId = (Namespace, Arc<str>);
 /// is in the snapshot, so that what was given is not kept.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
-    all: HashSet<Held, FixedState>,
     counts: BTreeMap<Kind, usize>,
     /// Who declares a service; the first wins.
     claims: BTreeMap<ServiceKey, Few<Claim>>,
@@ -42,7 +41,8 @@ pub(super) struct Objects {
 
 impl Objects {
     pub(super) fn get(&self, key: &ObjectKey) -> Option<&Arc<Object>> {
-        self.all.get(key).map(|held| &held.0)
+        let of_kind = self.by_kind.get(&(key.kind, key.namespace.clone()))?;
+        of_kind.get(key).map(|held| &held.0)
     }
 
     /// Number of objects by kind, pods among them.
@@ -65,17 +65,15 @@ impl Objects {
         let (there, old) = match object {
             Some(object) => {
                 let of_kind = self.by_kind.entry(place).or_default();
-                of_kind.replace(Held(Arc::clone(&object)));
-                (true, self.all.replace(Held(object)))
+                (true, of_kind.replace(Held(object)))
             }
             None => {
-                if let Some(of_kind) = self.by_kind.get_mut(&place) {
-                    of_kind.remove(key);
-                    if of_kind.is_empty() {
-                        self.by_kind.remove(&place);
-                    }
+                let of_kind = self.by_kind.get_mut(&place);
+                let old = of_kind.and_then(|of_kind| of_kind.take(key));
+                if self.by_kind.get(&place).is_some_and(BTreeSet::is_empty) {
+                    self.by_kind.remove(&place);
                 }
-                (false, self.all.take(key))
+                (false, old)
             }
         };
         if there != old.is_some() {
