@@ -1,3 +1,5 @@
+//! Runs hold what a sorted set holds.
+
 use std::collections::BTreeSet;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What is put in is found, whatever was put in and taken out beside it.
+
 use super::*;
 
 /// A number that is its own rank.
