@@ -25,7 +25,7 @@ use crate::http::Http;
 use crate::process::{Server, free_address};
 use crate::record::Record;
 use crate::scenario::{KUBE, KUBE_TLS, Scenario};
-use crate::sync::{connect_all, megabytes, number};
+use crate::sync::{connect_all, megabytes, number, settled};
 
 /// How long changes are written one after the other.
 const LASTING: Duration = Duration::from_secs(60);
@@ -123,6 +123,7 @@ pub(crate) async fn measure(
         let memory = server.memory()?;
         record.note(at, "RSS with proxies", "MB", megabytes(memory.resident));
         record.note(at, "peak RSS with proxies", "MB", megabytes(memory.peak));
+        settled(at, &server, record).await?;
 
         let mut proxies = Proxies::listen(clients);
         let on = (&rig, &server);

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use prost_types::{Struct, Value, value::Kind};
@@ -16,6 +17,9 @@ use crate::process::Server;
 use crate::record::Record;
 use crate::scenario::Scenario;
 use crate::tree;
+
+/// How long proxies have had everything when memory is settled.
+const SETTLING: Duration = Duration::from_secs(30);
 
 /// Measures one cold sync and the edits after it.
 pub(crate) async fn measure(
@@ -44,10 +48,24 @@ pub(crate) async fn measure(
     let memory = server.memory()?;
     record.note(at, "RSS after sync", "MB", megabytes(memory.resident));
     record.note(at, "peak RSS", "MB", megabytes(memory.peak));
+    settled(at, &server, record).await?;
     record.note(at, "resources", "", number(total.resources));
     record.note(at, "bytes", "MB", number(total.bytes) / 1e6);
     record.note(at, "responses", "", number(total.responses));
     edits(scenario, at, dir.path(), &server, &mut clients, record).await
+}
+
+/// Notes how much memory is left when proxies have had everything for a while: bytes that all of them have are given back
+/// within sixteen seconds (decision 007), and the allocator's pages after that.
+pub(crate) async fn settled(
+    at: (&'static str, u32),
+    server: &Server,
+    record: &mut Record,
+) -> Result<()> {
+    tokio::time::sleep(SETTLING).await;
+    let resident = server.memory()?.resident;
+    record.note(at, "RSS settled", "MB", megabytes(resident));
+    Ok(())
 }
 
 /// Connects all proxies, at most `at_once` of which have not everything yet, and waits until each has it.

@@ -10,7 +10,7 @@ use reef_e2e::mesh::{PATIENCE, comes_true};
 use reef_e2e::namespace::isolated;
 
 use crate::objects::{TO_V2, WEB, shop};
-use crate::status::{STATUS, condition, rule};
+use crate::status::{STATUS, is_told, rule};
 use crate::support::{Fixture, lasting, roles_with};
 
 /// What others may have laid out before: Reef fills it.
@@ -127,7 +127,7 @@ fn nothing_is_asked_that_is_not_granted_and_all_that_is_granted_is_used() {
         fixture.cluster.apply(&rule("bad", "whenever"))?;
         let cluster = &fixture.cluster;
         let told = |wanted: bool| {
-            let done = comes_true(|| condition(cluster, "bad").is_null() != wanted);
+            let done = comes_true(|| is_told(cluster, "bad") == Some(wanted));
             ensure!(done, "status: not {wanted}\n{}", fixture.reef_tail());
             Ok(())
         };

@@ -50,12 +50,20 @@ pub(crate) fn rule_object(cluster: &Cluster, name: &str) -> Result<Value> {
 }
 
 /// The condition Reef wrote; null if there is none.
-pub(crate) fn condition(cluster: &Cluster, name: &str) -> Value {
+fn condition(cluster: &Cluster, name: &str) -> Value {
     let object = rule_object(cluster, name).unwrap_or_default();
-    let all = object["status"]["conditions"].as_array().cloned();
-    let all = all.unwrap_or_default();
-    let ours = all.into_iter().find(|c| c["type"] == "Reconciled");
-    ours.unwrap_or_default()
+    ours(&object).cloned().unwrap_or_default()
+}
+
+/// Whether a rule has a condition of ours; `None` if the API server does not answer.
+pub(crate) fn is_told(cluster: &Cluster, name: &str) -> Option<bool> {
+    let object = rule_object(cluster, name).ok()?;
+    Some(ours(&object).is_some())
+}
+
+fn ours(object: &Value) -> Option<&Value> {
+    let mut all = object["status"]["conditions"].as_array()?.iter();
+    all.find(|condition| condition["type"] == "Reconciled")
 }
 
 fn events(cluster: &Cluster) -> Result<Vec<Value>> {
@@ -107,7 +115,7 @@ fn a_problem_shows_on_its_object_and_as_an_event_until_it_goes() {
             "{}",
             object["status"]
         );
-        ensure!(condition(cluster, "good").is_null(), "good, and told");
+        ensure!(is_told(cluster, "good") == Some(false), "good, and told");
 
         // What a person sees.
         let yaml = cluster.kubectl(&["get", "vs", "bad", "-n", "shop", "-o", "yaml"])?;
@@ -142,7 +150,7 @@ fn a_problem_shows_on_its_object_and_as_an_event_until_it_goes() {
         // Mended, and nothing is left.
         let becomes = |retries: &str, wanted: bool| {
             cluster.apply(&rule("bad", retries))?;
-            let done = comes_true(|| condition(cluster, "bad").is_null() != wanted);
+            let done = comes_true(|| is_told(cluster, "bad") == Some(wanted));
             ensure!(done, "{retries}: not {wanted}\n{}", fixture.reef_tail());
             anyhow::Ok(())
         };
@@ -338,7 +346,7 @@ fn the_leader_tells_of_rules_that_only_proxies_elsewhere_refuse() {
         // Mended.
         let before = checks(SECOND);
         cluster.apply(&route_to("web"))?;
-        let gone = comes_true(|| condition(cluster, "lost").is_null());
+        let gone = comes_true(|| is_told(cluster, "lost") == Some(false));
         ensure!(gone, "it stays\n{}", leader.tail());
         ensure!(checks(SECOND) > before, "without a check");
         ensure!(checks(MONITORING) == 0.0, "who does not lead checks");
