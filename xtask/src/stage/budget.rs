@@ -10,22 +10,22 @@ const IN_ALL: u64 = 75 * 60;
 /// slower on a busy one.
 const STAGES: [(&str, u64); 18] = [
     ("packages", 60),
-    ("kube-tools", 480),
+    ("kube-tools", 660),
     ("fmt", 10),
     ("tidy", 10),
     ("layers", 10),
     ("generated", 20),
     ("chart", 20),
     ("deny", 20),
-    ("clippy", 450),
+    ("clippy", 420),
     ("tests", 630),
     ("docs", 120),
     ("goldens", 90),
-    ("repeats", 90),
-    ("e2e", 420),
+    ("repeats", 120),
+    ("e2e", 360),
     ("kube", 660),
-    ("fuzz", 480),
-    ("release", 900),
+    ("fuzz", 420),
+    ("release", 840),
     ("image", 10),
 ];
 
